@@ -1,0 +1,177 @@
+"""`Config`: everything a run depends on, frozen, validated and hashable; each field carries its `Knob`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from gradlab.accumulation import ACCUMULATIONS
+from gradlab.carry_over import CARRY_OVERS
+from gradlab.clipping import CLIPS
+from gradlab.config.knob import Knob, knob
+from gradlab.data import DATASETS
+from gradlab.network import ACTIVATIONS, INITS, NORMS
+from gradlab.optimizers import OPTIMIZERS
+
+MAX_WEIGHTS = 200_000_000
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Config:
+    """Everything a run depends on: the same config gives the same numbers, bit for bit on one machine.
+
+    Raises
+    ------
+    ValueError
+        If a field is not accepted; the message names the field, the value and what is accepted.
+
+    Notes
+    -----
+    ``Config.knobs()`` describes every field: its label, help, bounds and whether it is live.
+    """
+
+    dataset: str = knob("moons", "Dataset", "What the network learns", choices=DATASETS)
+    n_samples: int = knob(512, "Samples", "Samples in the data set", low=2, high=1_000_000, slider=(16, 4096, "log"))
+    noise: float = knob(0.1, "Noise", "Noise added to the data", low=0, slider=(0, 1, "linear"))
+    depth: int = knob(
+        8, "Depth", "Hidden layers; one weight matrix more than that", low=0, high=1000, slider=(1, 100, "linear")
+    )
+    width: int = knob(32, "Width", "Units in a hidden layer", low=1, high=8192, slider=(2, 512, "log"))
+    activation: str = knob("relu", "Activation", "The function phi after each matrix", choices=ACTIVATIONS)
+    norm: str = knob("none", "Norm", "Normalise pre-activations before phi", choices=NORMS)
+    residual: bool = knob(False, "Residual", "Add each hidden layer to its input")
+    init: str = knob("kaiming", "Init", "Distribution of the first weights", choices=INITS)
+    gain: float = knob(1.0, "Gain", "Multiplies the standard deviation of the init", low=0, slider=(0.01, 10, "log"))
+    bias_std: float = knob(0.0, "Bias std", "Standard deviation of the first biases", low=0, slider=(0, 2, "linear"))
+    optimizer: str = knob("sgd", "Optimizer", "What turns a gradient into a step", choices=OPTIMIZERS)
+    lr: float = knob(0.05, "Learning rate", "Step size", live=True, low=0, slider=(1e-5, 10, "log"))
+    momentum: float = knob(
+        0.0,
+        "Momentum",
+        "Share of the last step kept (SGD, RMSprop)",
+        live=True,
+        low=0,
+        high=1,
+        slider=(0, 0.99, "linear"),
+    )
+    weight_decay: float = knob(
+        0.0, "Weight decay", "Pull of the weights toward 0", live=True, low=0, slider=(0, 0.1, "linear")
+    )
+    batch_size: int = knob(
+        32, "Batch size", "Samples in one micro-batch", live=True, low=1, high=1_000_000, slider=(1, 512, "log")
+    )
+    accumulation: str = knob(
+        "none", "Accumulation", "How micro-batch gradients become one", live=True, choices=ACCUMULATIONS
+    )
+    accumulation_steps: int = knob(
+        4,
+        "Micro-batches",
+        "Micro-batches in one step when accumulating",
+        live=True,
+        low=1,
+        high=4096,
+        slider=(1, 64, "log"),
+    )
+    carry_over: str = knob(
+        "none", "Carry-over", "What a step keeps of earlier gradients", live=True, choices=CARRY_OVERS
+    )
+    clip: str = knob("none", "Clipping", "How gradients are bounded", live=True, choices=CLIPS)
+    clip_threshold: float = knob(
+        1.0, "Threshold", "Bound of the clipping rule", live=True, above=0, slider=(1e-3, 100, "log")
+    )
+    clip_order: str = knob(
+        "after",
+        "Clip order",
+        "Once per step, or (wrong on purpose) after each micro-batch",
+        live=True,
+        choices=("after", "each_micro_batch"),
+    )
+    nonfinite: str = knob(
+        "stop",
+        "Non-finite",
+        "What to do with a step that is not finite",
+        live=True,
+        choices=("stop", "skip", "continue"),
+    )
+    weight_seed: int = knob(0, "Weight seed", "Seed of the first weights", low=0, high=2**63 - 1)
+    data_seed: int = knob(0, "Data seed", "Seed of the data", low=0, high=2**63 - 1)
+    batch_seed: int = knob(0, "Batch seed", "Seed of the order of samples", low=0, high=2**63 - 1)
+    dtype: str = knob("float32", "Precision", "Floating-point type of weights and data", choices=tuple(DTYPES))
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = field.metadata["knob"].validate(field.name, getattr(self, field.name), type(field.default))
+            object.__setattr__(self, field.name, value)
+        if NORMS[self.norm].options.get("couples_samples") and self.batch_size < 2:
+            raise ValueError(
+                f"batch_size=1 with norm={self.norm!r}; expected a batch_size >= 2, as it averages over samples"
+            )
+        weights = self.depth * self.width**2
+        if weights > MAX_WEIGHTS:
+            raise ValueError(
+                f"width={self.width} with depth={self.depth} makes {weights:.1e} weights; "
+                f"expected at most {MAX_WEIGHTS:.0e}"
+            )
+
+    @classmethod
+    def knobs(cls) -> dict[str, Knob]:
+        """Return each field's `Knob`, in order."""
+        return {field.name: field.metadata["knob"] for field in dataclasses.fields(cls)}
+
+    @classmethod
+    def check_names(cls, names: Mapping[str, Any]) -> None:
+        """Raise ValueError if a name is not a field."""
+        known = cls.knobs()
+        for name, value in names.items():
+            if name not in known:
+                raise ValueError(f"{name}={value!r}: no such field; expected one of {', '.join(known)}")
+
+    def replace(self, **knobs: Any) -> Config:
+        """Return a copy with some fields changed, validated like a new one."""
+        self.check_names(knobs)
+        return dataclasses.replace(self, **knobs)
+
+    def differences(self, other: Config) -> dict[str, tuple[Any, Any]]:
+        """Return the fields that differ: name -> (here, there)."""
+        mine, yours = self.to_dict(), other.to_dict()
+        return {name: (mine[name], yours[name]) for name in mine if mine[name] != yours[name]}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields as plain Python values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Config:
+        """Make a config of a mapping; fields left out take their defaults."""
+        if not isinstance(values, Mapping):
+            raise ValueError(f"Config.from_dict: {values!r}; expected a mapping of field names to values")
+        cls.check_names(values)
+        return cls(**values)
+
+    def to_json(self) -> str:
+        """Return all fields as a JSON object."""
+        return json.dumps(self.to_dict())
+
+    @classmethod
+    def from_json(cls, text: str) -> Config:
+        """Read what `to_json` wrote."""
+        try:
+            values = json.loads(text)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"Config.from_json: {error} in {text!r:.60}; expected a JSON object") from None
+        return cls.from_dict(values)
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """The torch dtype of weights and data."""
+        return DTYPES[self.dtype]
+
+    def __repr__(self) -> str:
+        changed = self.differences(Config())
+        return f"Config({', '.join(f'{name}={here!r}' for name, (here, _) in changed.items())})"

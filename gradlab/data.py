@@ -1,0 +1,228 @@
+"""Small data sets that need no download: `DATASETS` and what a network is trained on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from gradlab.registry import Registry
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+DATASETS = Registry("dataset")
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a network is trained on.
+
+    Attributes
+    ----------
+    x : Tensor
+        Inputs, shape ``(n, ...)``.
+    y : Tensor
+        Integer labels ``(n,)`` or float targets ``(n, outputs)``.
+    outputs : int
+        Columns that the network must return: classes, or target columns.
+    loss : callable
+        ``loss(output, y)``, the *mean* over the samples given.
+    """
+
+    x: Tensor
+    y: Tensor
+    outputs: int
+    loss: Loss
+
+    @property
+    def n(self) -> int:
+        """Number of samples."""
+        return self.x.shape[0]
+
+    @property
+    def classification(self) -> bool:
+        """Whether `y` holds labels."""
+        return not self.y.is_floating_point()
+
+
+def make_dataset(name: str, n: int, noise: float, seed: int, dtype: torch.dtype) -> Data:
+    """Generate the data set `name` in float64 from `seed` and cast it to `dtype`."""
+    entry = DATASETS[name]
+    x, y = entry(n, noise, Generator().manual_seed(seed))
+    return as_data(x, y, dtype, outputs=entry.options.get("outputs"), name=name)
+
+
+def as_data(
+    x: Any,
+    y: Any,
+    dtype: torch.dtype,
+    *,
+    loss: Loss | None = None,
+    outputs: int | None = None,
+    name: str = "own data",
+) -> Data:
+    """Check a pair of arrays and make it `Data`: float inputs and targets are cast to `dtype`.
+
+    Integer inputs stay as they are (an embedding wants them). Labels become int64; a float target of shape
+    ``(n,)`` becomes ``(n, 1)``.
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ, there is no sample, an entry is complex, NaN or infinite, or a label is
+        negative.
+    """
+    x, y = (_as_tensor(value, field) for value, field in ((x, "data X"), (y, "data y")))
+    if x.dim() == 0 or y.dim() == 0 or x.shape[0] != y.shape[0] or x.shape[0] == 0:
+        raise ValueError(
+            f"data: X has shape {tuple(x.shape)} and y {tuple(y.shape)}; expected the same number of "
+            "samples, at least 1, as first dimension"
+        )
+    _check_finite(x, "data X")
+    _check_finite(y, "data y")
+    x = x.to(dtype) if x.is_floating_point() else x
+    if y.is_floating_point():
+        y = y.to(dtype).reshape(-1, 1) if y.dim() == 1 else y.to(dtype)
+        return Data(x, y, outputs or y.shape[1], loss or F.mse_loss)
+    y = y.long()
+    if loss is None:
+        _check_labels(y, outputs, name)
+    return Data(x, y, outputs or int(y.max()) + 1, loss or F.cross_entropy)
+
+
+def _as_tensor(value: Any, field: str) -> Tensor:
+    try:
+        tensor = torch.as_tensor(value).detach()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{field}: a {type(value).__name__} that is no array ({error}); expected a tensor or array"
+        ) from None
+    if tensor.is_complex():
+        raise ValueError(f"{field}: dtype {tensor.dtype}; expected real numbers (X.real, or X.abs())")
+    return tensor
+
+
+def _check_finite(tensor: Tensor, field: str) -> None:
+    if not tensor.is_floating_point():
+        return
+    bad = (~torch.isfinite(tensor)).nonzero()
+    if len(bad):
+        where = tuple(int(i) for i in bad[0])
+        raise ValueError(
+            f"{field}: {len(bad)} entries are NaN or infinite, the first is {float(tensor[where])} at index "
+            f"{list(where)}; expected finite numbers"
+        )
+
+
+def _check_labels(y: Tensor, outputs: int | None, name: str) -> None:
+    if y.dim() != 1:
+        raise ValueError(
+            f"data y: integer labels of shape {tuple(y.shape)}; expected shape (n,), or floats for targets"
+        )
+    if int(y.min()) < 0:
+        raise ValueError(f"data y: label {int(y.min())}; expected labels 0, 1, 2, ...")
+    if outputs is not None and int(y.max()) >= outputs:
+        raise ValueError(
+            f"dataset={name!r} cannot be trained: label {int(y.max())} is outside [0, {outputs}), all that "
+            f"{outputs} output(s) can name; expected at least {int(y.max()) + 1} outputs, as "
+            "dataset='article' has"
+        )
+
+
+def _uniform(n: int, low: float, high: float, generator: Generator) -> Tensor:
+    return low + (high - low) * torch.rand(n, generator=generator, dtype=torch.float64)
+
+
+def _jitter(x: Tensor, noise: float, generator: Generator) -> Tensor:
+    return x + noise * torch.randn(x.shape, generator=generator, dtype=torch.float64)
+
+
+def _halves(n: int) -> Tensor:
+    return (torch.arange(n) >= n // 2).long()
+
+
+@DATASETS.register("moons", "Two moons")
+def moons(n: int, noise: float, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Two interleaved half circles, two classes."""
+    y = _halves(n)
+    angle = _uniform(n, 0.0, math.pi, generator)
+    upper = torch.stack([angle.cos(), angle.sin()], 1)
+    lower = torch.stack([1.0 - angle.cos(), 0.5 - angle.sin()], 1)
+    x = torch.where(y[:, None] == 0, upper, lower) - torch.tensor([0.5, 0.25], dtype=torch.float64)
+    return _jitter(x, noise, generator), y
+
+
+@DATASETS.register("circles", "Two circles")
+def circles(n: int, noise: float, generator: Generator) -> tuple[Tensor, Tensor]:
+    """A circle inside a circle, two classes."""
+    y = _halves(n)
+    angle = _uniform(n, 0.0, 2 * math.pi, generator)
+    radius = torch.where(y == 0, 1.0, 0.5).double()
+    return _jitter(torch.stack([angle.cos(), angle.sin()], 1) * radius[:, None], noise, generator), y
+
+
+@DATASETS.register("spirals", "Two spirals")
+def spirals(n: int, noise: float, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Two spirals of one and a half turns, two classes: the hardest of the planar sets."""
+    y = _halves(n)
+    t = _uniform(n, 0.0, 1.0, generator).sqrt()
+    angle = 3 * math.pi * t + math.pi * y
+    return _jitter(torch.stack([angle.cos(), angle.sin()], 1) * (1.5 * t)[:, None], noise / 4, generator), y
+
+
+@DATASETS.register("xor", "XOR")
+def xor(n: int, noise: float, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Four quadrants, the class is whether the signs agree."""
+    x = torch.stack([_uniform(n, -1.5, 1.5, generator), _uniform(n, -1.5, 1.5, generator)], 1)
+    y = (x[:, 0] * x[:, 1] > 0).long()
+    return _jitter(x, noise, generator), y
+
+
+@DATASETS.register("blobs", "Three blobs")
+def blobs(n: int, noise: float, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Three Gaussian clouds on a circle, three classes; `noise` widens them."""
+    y = torch.arange(n) % 3
+    angle = 2 * math.pi * y.double() / 3
+    return _jitter(1.5 * torch.stack([angle.cos(), angle.sin()], 1), 0.3 + noise, generator), y
+
+
+@DATASETS.register("regression", "Teacher and student")
+def regression(n: int, noise: float, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Targets of a random tanh teacher network on 8 Gaussian inputs, squared error."""
+    x = torch.randn(n, 8, generator=generator, dtype=torch.float64)
+    first = torch.randn(8, 16, generator=generator, dtype=torch.float64) / math.sqrt(8)
+    second = torch.randn(16, 1, generator=generator, dtype=torch.float64) / math.sqrt(16)
+    return x, _jitter(torch.tanh(2.0 * x @ first) @ second, noise, generator)
+
+
+@DATASETS.register("digits", "Handwritten digits")
+def digits(n: int, noise: float, generator: Generator) -> tuple[Tensor, Tensor]:
+    """8 x 8 images of handwritten digits, ten classes (needs scikit-learn; at most 1797)."""
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        raise ValueError(
+            "dataset='digits' needs scikit-learn, which is not installed; run "
+            "pip install 'gradlab-jupyter[digits]', or choose another dataset"
+        ) from None
+    images, labels = load_digits(return_X_y=True)
+    chosen = torch.randperm(len(images), generator=generator)[:n]
+    x = (torch.as_tensor(images, dtype=torch.float64)[chosen] - 4.884) / 6.017  # the pixels' mean and std
+    return _jitter(x, noise, generator), torch.as_tensor(labels)[chosen].long()
+
+
+@DATASETS.register("article", "The article's three numbers")
+def article(n: int, noise: float, generator: Generator) -> tuple[Tensor, Tensor]:
+    """x = 1, 2, 3 with labels 2, 3, 1, four classes: always three samples, never noise."""
+    return torch.tensor([[1.0], [2.0], [3.0]], dtype=torch.float64), torch.tensor([2, 3, 1])
+
+
+@DATASETS.register("article_literal", "The article's numbers, one output", outputs=1)
+def article_literal(n: int, noise: float, generator: Generator) -> tuple[Tensor, Tensor]:
+    """The article's data as printed, under a single output: cannot be trained, and says why."""
+    return article(n, noise, generator)

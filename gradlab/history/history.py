@@ -1,0 +1,170 @@
+"""`History`: the append-only record of a run, bounded in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+
+from gradlab.history.record import COUNTS, FIELDS, PER_LAYER, SCALARS, Array, Divergence, Mark, StepRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_BUDGET = 32 * 2**20  # bytes of rows before old stretches are thinned
+_FEWEST_ROWS = 2048
+_MOST_MARKS = 2000
+
+
+class History(Sequence[StepRecord]):
+    """The steps of a run, oldest first.
+
+    Appended to by its owner only. Memory is bounded: when the rows fill about 32 MB, older stretches are
+    thinned to every 2nd, 4th, 8th ... step; step 0 and the newest stretch stay complete, and
+    ``column("step")`` says which steps remain.
+
+    Parameters
+    ----------
+    layer_names : sequence of str
+        One name per layer, from the input to the output.
+    tiny : float
+        Smallest normal number of the network's dtype: a norm below it is made of subnormal entries.
+    """
+
+    def __init__(self, layer_names: Sequence[str], tiny: float = float(np.finfo(np.float32).tiny)) -> None:
+        self.layer_names = tuple(layer_names)
+        self.tiny = tiny
+        self.diverged: Divergence | None = None
+        self._marks: list[Mark] = []
+        self._width = len(SCALARS) + len(PER_LAYER) * len(self.layer_names)
+        self._most_rows = max(_FEWEST_ROWS, _BUDGET // (8 * self._width))
+        self._rows = np.empty((256, self._width))
+        self._n = 0
+
+    # ------------------------------------------------------------------ reading
+    def __len__(self) -> int:
+        return self._n
+
+    @overload
+    def __getitem__(self, index: int) -> StepRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[StepRecord]: ...
+    def __getitem__(self, index: int | slice) -> StepRecord | list[StepRecord]:
+        if isinstance(index, slice):
+            return [self._record(i) for i in range(*index.indices(self._n))]
+        if not -self._n <= index < self._n:
+            raise IndexError(f"history[{index}]; expected an index from {-self._n} to {self._n - 1}")
+        return self._record(index % self._n)
+
+    def __iter__(self) -> Iterator[StepRecord]:
+        return (self._record(i) for i in range(self._n))
+
+    def _record(self, i: int) -> StepRecord:
+        row = self._rows[i]
+        values: dict[str, Any] = {name: float(v) for name, v in zip(SCALARS, row, strict=False)}
+        values |= {name: int(values[name]) for name in COUNTS}
+        values["applied"] = bool(values["applied"])
+        layers = row[len(SCALARS) :].copy()
+        layers.flags.writeable = False
+        values |= dict(zip(PER_LAYER, layers.reshape(len(PER_LAYER), -1), strict=True))
+        return StepRecord(**values)
+
+    def column(self, name: str) -> Array:
+        """Return one measure over the steps kept.
+
+        Returns
+        -------
+        ndarray
+            float64, a copy, of shape ``(steps,)`` for a number per step or ``(steps, layers)``.
+
+        Raises
+        ------
+        ValueError
+            If there is no such column; the message lists them.
+        """
+        if name in SCALARS:
+            return self._rows[: self._n, SCALARS.index(name)].copy()
+        if name not in PER_LAYER:
+            raise ValueError(f"column {name!r}; expected one of {', '.join(FIELDS)}")
+        n_layers = len(self.layer_names)
+        start = len(SCALARS) + PER_LAYER.index(name) * n_layers
+        return self._rows[: self._n, start : start + n_layers].copy()
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """What happened between the steps, oldest first; at most the newest 2000."""
+        return tuple(self._marks)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a pandas DataFrame, one row a step; per-layer columns are named ``grad_norm_1`` and so on."""
+        try:
+            import pandas as pd
+        except ImportError:
+            raise ImportError(
+                "History.to_frame needs pandas, which is not installed; run pip install 'gradlab-jupyter[frame]'"
+            ) from None
+        columns: dict[str, Array] = {name: self.column(name) for name in SCALARS}
+        for name in PER_LAYER:
+            values = self.column(name)
+            columns |= {f"{name}_{i + 1}": values[:, i] for i in range(values.shape[1])}
+        return pd.DataFrame(columns).astype(dict.fromkeys(COUNTS, "int64"))
+
+    def __repr__(self) -> str:
+        steps = f"{self._n} steps" if self._n != 1 else "1 step"
+        end = f", {self.diverged.sentence}" if self.diverged else ""
+        return f"History({steps}, {len(self.layer_names)} layers{end})"
+
+    # ------------------------------------------------------------------ writing, by the owner
+    def append(self, record: StepRecord) -> None:
+        """Add a step."""
+        if self._n == len(self._rows):
+            self._make_room()
+        row = self._rows[self._n]
+        row[: len(SCALARS)] = [getattr(record, name) for name in SCALARS]
+        layers = row[len(SCALARS) :].reshape(len(PER_LAYER), -1)
+        for i, name in enumerate(PER_LAYER):
+            layers[i] = getattr(record, name)
+        self._n += 1
+
+    def mark(self, mark: Mark) -> None:
+        """Add a mark; moves of a knob before one and the same step become one mark."""
+        same = [i for i, old in enumerate(self._marks[-20:]) if (old.step, old.kind) == (mark.step, mark.kind)]
+        if mark.kind == "knob" and same:
+            i = same[-1] + max(0, len(self._marks) - 20)
+            mark = Mark(mark.step, mark.kind, _join(self._marks[i].text, mark.text))
+            del self._marks[i]
+        self._marks.append(mark)
+        del self._marks[:-_MOST_MARKS]
+
+    def truncate(self, step: int) -> None:
+        """Drop every step from number `step` on, with its marks and divergence."""
+        self._n = int(np.searchsorted(self._rows[: self._n, 0], step))
+        self._marks = [m for m in self._marks if m.step < step or (m.step == step and m.kind == "knob")]
+        if self.diverged and self.diverged.step >= step:
+            self.diverged = None
+
+    def _make_room(self) -> None:
+        if self._n < self._most_rows:
+            bigger = np.empty((min(2 * self._n, self._most_rows), self._width))
+            bigger[: self._n] = self._rows
+            self._rows = bigger
+            return
+        newest = self._n - self._n // 4
+        steps = self._rows[:newest, 0]
+        stride = 2
+        while np.count_nonzero(steps % stride == 0) > self._n // 2:
+            stride *= 2
+        keep = np.concatenate([np.flatnonzero(steps % stride == 0), np.arange(newest, self._n)])
+        self._rows[: len(keep)] = self._rows[keep]
+        self._n = len(keep)
+
+
+def _join(old: str, new: str) -> str:
+    """Merge two texts of moved knobs: the same knob's first old and last new value."""
+    moved = {}
+    for part in f"{old}, {new}".split(", "):
+        name, _, rest = part.partition(" ")
+        before, _, after = rest.partition(" -> ")
+        moved[name] = (moved.get(name, (before, after))[0], after)
+    return ", ".join(f"{name} {before} -> {after}" for name, (before, after) in moved.items())

@@ -1,0 +1,135 @@
+"""`build_network`: a multilayer perceptron whose layers can be watched."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
+
+from gradlab.network.activations import ACTIVATIONS
+from gradlab.network.inits import initialise
+from gradlab.network.norms import NORMS
+
+
+class NetworkKnobs(Protocol):
+    """What `build_network` reads of a `Config`."""
+
+    @property
+    def depth(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def activation(self) -> str: ...
+    @property
+    def norm(self) -> str: ...
+    @property
+    def residual(self) -> bool: ...
+    @property
+    def init(self) -> str: ...
+    @property
+    def gain(self) -> float: ...
+    @property
+    def bias_std(self) -> float: ...
+
+
+class Trace(NamedTuple):
+    """One forward pass, kept: the output, and per layer the pre-activation z_l and the activation h_l."""
+
+    output: Tensor
+    pre_activations: list[Tensor]
+    activations: list[Tensor]
+
+
+class Network(nn.Module):
+    """An MLP of ``depth`` hidden layers and a readout.
+
+    A hidden layer is ``phi(norm(W h + b))``. With `residual` the first hidden layer is the plain map
+    ``W x + b`` to the width, each further one the block ``h + W phi(norm(h)) + b``.
+
+    Parameters
+    ----------
+    inputs, outputs : int
+        Width of the data and of the readout.
+    """
+
+    def __init__(self, inputs: int, outputs: int, depth: int, width: int, activation: str, norm: str, residual: bool):
+        super().__init__()
+        self.residual = residual
+        sizes = [inputs, *[width] * depth, outputs]
+        self.linears = nn.ModuleList(_linear(n_in, n_out) for n_in, n_out in pairwise(sizes))
+        self.norms = nn.ModuleList(NORMS[norm](width) for _ in range(depth))
+        self.activations = nn.ModuleList(ACTIVATIONS[activation]() for _ in range(depth))
+        if residual and depth:  # the first layer of a residual network has no branch
+            self.norms[0], self.activations[0] = nn.Identity(), nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map inputs of shape ``(batch, inputs)`` to outputs of shape ``(batch, outputs)``."""
+        return self.trace(x).output
+
+    def trace(self, x: Tensor) -> Trace:
+        """Run forward and keep every layer's z_l (output of its matrix) and h_l (what the next one reads)."""
+        x = x.flatten(1)
+        before: list[Tensor] = []
+        after: list[Tensor] = []
+        hidden = self._block if self.residual else self._hidden
+        for linear, norm, activation in zip(list(self.linears)[:-1], self.norms, self.activations, strict=True):
+            z, x = hidden(x, linear, norm, activation, first=not before)
+            before.append(z)
+            after.append(x)
+        readout = self.linears[-1]
+        z = F.linear(x, readout.weight, readout.bias)  # pyright: ignore[reportArgumentType]
+        return Trace(z, [*before, z], [*after, z])
+
+    @staticmethod
+    def _hidden(
+        h: Tensor, linear: nn.Module, norm: nn.Module, activation: nn.Module, first: bool
+    ) -> tuple[Tensor, Tensor]:
+        z = linear(h)
+        return z, activation(norm(z))
+
+    @staticmethod
+    def _block(
+        h: Tensor, linear: nn.Module, norm: nn.Module, activation: nn.Module, first: bool
+    ) -> tuple[Tensor, Tensor]:
+        z = linear(activation(norm(h)))
+        return z, z if first else h + z
+
+
+def _linear(n_in: int, n_out: int) -> nn.Module:
+    # nn.Linear's own initialisation would draw from the global generator
+    return nn.utils.skip_init(nn.Linear, n_in, n_out, dtype=torch.float64)
+
+
+def build_network(
+    config: NetworkKnobs, inputs: int, outputs: int, generator: Generator, dtype: torch.dtype = torch.float32
+) -> Network:
+    """Build and initialise the network a `Config` describes.
+
+    Weights are drawn in float64 and rounded to `dtype`, so a float32 network is its float64 twin rounded.
+    The global random state is left as it was.
+
+    Parameters
+    ----------
+    config : Config
+        Its depth, width, activation, norm, residual, init, gain and bias_std.
+    inputs, outputs : int
+        Columns of X, columns of the output.
+    generator : torch.Generator
+        The only source of randomness; it advances.
+
+    Returns
+    -------
+    Network
+        In training mode.
+    """
+    with torch.random.fork_rng(devices=[]):  # a registered activation or norm may draw when it is made
+        torch.manual_seed(generator.initial_seed())
+        network = Network(
+            inputs, outputs, config.depth, config.width, config.activation, config.norm, config.residual
+        )
+    network = network.double()
+    initialise(network, config.init, config.gain, config.bias_std, generator)
+    return network.to(dtype)

@@ -1,0 +1,108 @@
+"""Ordered tables of named choices: one decorated function is one entry."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class UnknownNameError(KeyError, ValueError):
+    """A name that is not in a table; the message lists the names that are."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One choice of a table.
+
+    Attributes
+    ----------
+    name : str
+        What a `Config` field holds.
+    function : callable
+        What the name stands for; an entry is called like its function.
+    label : str
+        What a person reads in a dropdown.
+    summary : str
+        One line: the first line of the function's docstring.
+    options : Mapping[str, Any]
+        Facts about the entry that its user needs, e.g. ``exempt_output`` of a clip.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    label: str
+    summary: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function."""
+        return self.function(*args, **kwargs)
+
+
+class Registry(Mapping[str, Entry]):
+    """A mapping name -> `Entry`, in order of registration.
+
+    Parameters
+    ----------
+    kind : str
+        What an entry is, in the singular, as error messages call it (``"clip"``).
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, Entry] = {}
+
+    def register(self, name: str, label: str, **options: Any) -> Callable[[Callable[..., Any]], Any]:
+        """Decorate a function to make it the entry `name`; its docstring's first line is the summary.
+
+        A function written in a notebook cell may be registered again by running the cell again.
+
+        Raises
+        ------
+        ValueError
+            If the name is taken by another function, or the function has no docstring.
+        """
+
+        def add(function: Callable[..., Any]) -> Callable[..., Any]:
+            doc = inspect.getdoc(function) or ""
+            summary = doc.strip().split("\n")[0].strip()
+            if not summary:
+                raise ValueError(f"{self.kind} {name!r} has no summary; give its function a docstring")
+            if name in self._entries and not self._is_same_cell(name, function):
+                raise ValueError(f"{self.kind} {name!r} is registered already; choose another name")
+            self._entries[name] = Entry(name, function, label, summary, options)
+            return function
+
+        return add
+
+    def _is_same_cell(self, name: str, function: Callable[..., Any]) -> bool:
+        old = self._entries[name].function
+        return function.__module__ == "__main__" == old.__module__ and function.__qualname__ == old.__qualname__
+
+    def __getitem__(self, name: str) -> Entry:
+        try:
+            return self._entries[name]
+        except (KeyError, TypeError):
+            raise UnknownNameError(f"{self.kind}={name!r}; expected one of {', '.join(self._entries)}") from None
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __repr__(self) -> str:
+        return f"Registry({self.kind}: {', '.join(self._entries)})"
+
+    def table(self) -> str:
+        """Return the entries as a Markdown table of name, label and summary."""
+        rows = [f"| `{e.name}` | {e.label} | {e.summary} |" for e in self._entries.values()]
+        return "\n".join([f"| {self.kind} | label | what it does |", "|---|---|---|", *rows])

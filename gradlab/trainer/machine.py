@@ -1,0 +1,222 @@
+"""The training step itself: the verbs of one optimizer step, in order."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradlab.accumulation import ACCUMULATIONS
+from gradlab.carry_over import CARRY_OVERS
+from gradlab.clipping import CLIPS
+from gradlab.config import Config
+from gradlab.history import Array, Divergence, StepRecord
+from gradlab.measure import norms, root_sum_square
+from gradlab.trainer.flat import per_layer
+from gradlab.trainer.meter import Meter
+from gradlab.trainer.probe import gradients
+from gradlab.trainer.stages import Stage
+from gradlab.trainer.state import RunState
+
+Moment = tuple[Literal["forward", "backward", "accumulate", "clip", "update", "nonfinite"], int]
+
+
+class Machine(RunState):
+    """The run's state with the verbs that move it on by one step."""
+
+    def run_step(self, config: Config) -> Generator[Moment, None, tuple[StepRecord, Divergence | None]]:
+        """Run one step, pausing after each stage; a step abandoned half-way leaves no trace."""
+        micro_batches, weights = self._open_window(config)
+        buffers, finished, m = self.copy_buffers(), False, len(micro_batches)
+        try:
+            for m, (rows, weight) in enumerate(zip(micro_batches, weights, strict=True), start=1):
+                loss = self._forward(rows, config)
+                yield "forward", m
+                self._backward(loss, rows, weight)
+                self._clip_early(config)
+                yield "backward", m
+            raw = self.flat.gradient_norms()
+            yield "accumulate", m
+            trouble = self._trouble(raw)
+            if trouble and config.nonfinite != "continue":
+                yield "nonfinite", m
+                return self._record(raw, raw, 1.0, None), trouble
+            self._clip_late(config)
+            clipped, cosine = self._measure_clip(config, raw)
+            yield "clip", m
+            changes = self._update(config)
+            after = self._weight_trouble()
+            record = self._record(raw, clipped, cosine, changes)
+            if after and config.nonfinite != "continue":
+                self.undo()
+                yield "nonfinite", m
+                return replace(record, applied=False, updates=self.updates), after
+            finished = True
+            yield "update", m
+            return record, trouble or after
+        finally:
+            if not finished:
+                self.put_buffers(buffers)
+
+    def _open_window(self, config: Config) -> tuple[list[Tensor], list[float]]:
+        entry = ACCUMULATIONS[config.accumulation]
+        count = 1 if entry.options.get("single") else config.accumulation_steps
+        self.window = self.stream.peek(config.batch_size, count)
+        self.meter = Meter(len(self.probe.layers))
+        self.flat.start(separate=config.clip_order == "each_micro_batch" and config.clip != "none")
+        return self.window.micro_batches, entry([len(rows) for rows in self.window.micro_batches])
+
+    def _forward(self, rows: Tensor, config: Config) -> Tensor:
+        with self._sealed_randomness(config):
+            done = self.probe.forward(self.data.x[rows])
+            loss = self.data.loss(done.output, self.data.y[rows])
+        self._edges, self._found = done.edges, []
+        self.micro_loss, self.micro_samples = float(loss.detach()), len(rows)
+        self.meter.see_loss(self.micro_loss, len(rows))
+        self.meter.see_activations(done.activations)
+        return loss
+
+    def _backward(self, loss: Tensor, rows: Tensor, weight: float) -> None:
+        self._found, deltas = gradients(loss, self.flat.params, self._edges)
+        self._edges = []
+        self.meter.see_deltas(deltas, len(rows))
+        self.flat.accumulate(self._found, weight)
+
+    def _clip_early(self, config: Config) -> None:
+        if self.flat.separate:
+            self._clip(config)
+
+    def _clip_late(self, config: Config) -> None:
+        if config.clip != "none" and not self.flat.separate:
+            self.flat.keep_unclipped()
+            self._clip(config)
+
+    def _clip(self, config: Config) -> None:
+        self.flat.attach()
+        entry = CLIPS[config.clip]
+        params = self.all_but_output if entry.options.get("exempt_output") else self.flat.params
+        entry(params, config.clip_threshold)
+
+    def _measure_clip(self, config: Config, raw: list[float]) -> tuple[list[float], float]:
+        """Return the norms after clipping and the cosine between the gradient before and after."""
+        if config.clip == "none":
+            return raw, 1.0
+        clipped = self.flat.clipped_norms()
+        return clipped, self.flat.cosine(root_sum_square(raw), root_sum_square(clipped))
+
+    def _update(self, config: Config) -> list[float] | None:
+        """Carry over and let the optimizer step; return the norms of the changes, None without an update."""
+        self.remember()
+        with torch.no_grad():
+            if not CARRY_OVERS[config.carry_over](self.flat.gradients, self.carry):
+                return None
+        self.optimizer.step()
+        return self.flat.change_norms(self.weight_numbers)
+
+    def _record(
+        self, raw: list[float], clipped: list[float], cosine: float, changes: list[float] | None
+    ) -> StepRecord:
+        applied = changes is not None
+        total, clipped_total = root_sum_square(raw), root_sum_square(clipped)
+        now = time.perf_counter()
+        self.seconds, self.resumed = self.seconds + now - self.resumed, now
+        weight_norm = self._per_layer(self.weight_norms)
+        weight_norm = np.where(np.isnan(self.frozen_norm), weight_norm, self.frozen_norm)
+        return StepRecord(
+            step=self.step,
+            epoch=self.window.epoch,
+            samples=self.samples + self.meter.samples,
+            micro_batches=self.micro_batches + len(self.window.micro_batches),
+            updates=self.updates + applied,
+            applied=applied,
+            loss=self.meter.loss,
+            seconds=self.seconds,
+            total_norm=total,
+            clipped_total_norm=clipped_total,
+            clip_coef=clipped_total / total if total > 0 else 1.0,
+            clip_cosine=cosine,
+            grad_norm=self._per_layer(raw),
+            clipped_norm=self._per_layer(clipped),
+            weight_norm=weight_norm,
+            update_ratio=self._update_ratio(changes, weight_norm),
+            delta_norm=self.meter.delta_norm(),
+            activation_std=self.meter.activation_std(),
+            saturated=self.meter.saturated(),
+            dead=self.meter.dead(),
+            has_gradient=self._has_gradient(),
+        )
+
+    def _per_layer(self, values: list[float]) -> Array:
+        return per_layer(values, self.groups)
+
+    def _has_gradient(self) -> Array:
+        return np.array([any(self.flat.received[i] for i in group) for group in self.groups], dtype=float)
+
+    def _update_ratio(self, changes: list[float] | None, weight_norm: Array) -> Array:
+        if changes is None:
+            return np.where([bool(g) for g in self.groups], 0.0, np.nan)
+        by_number = dict(zip(self.weight_numbers, changes, strict=True))
+        change = np.array([root_sum_square([by_number[i] for i in g]) if g else np.nan for g in self.groups])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(change == 0.0, 0.0, change / weight_norm)
+
+    def stage(self, moment: Moment) -> Stage:
+        """Measure where the step stands."""
+        name, m = moment
+        per_micro_batch = name in ("forward", "backward")
+        partial = self._per_layer(self.flat.clipped_norms()) if (name, m) != ("forward", 1) else self._nothing
+        own = partial
+        if per_micro_batch:
+            found = [torch.zeros(1) if g is None else g for g in self._found]
+            own = self._per_layer(norms(found)) if found else self._nothing
+        return Stage(
+            name=name,
+            micro_batch=m,
+            micro_batches=len(self.window.micro_batches),
+            samples=self.micro_samples if per_micro_batch else self.meter.samples,
+            loss=self.micro_loss if per_micro_batch else self.meter.loss,
+            grad_norm=own,
+            partial_norm=partial,
+        )
+
+    # ------------------------------------------------------------------ what is not finite
+    def _trouble(self, raw: list[float]) -> Divergence | None:
+        """Name the first tensor that is not finite, in the order in which a step computes them."""
+        if self.meter.first_bad_activation is not None:
+            return self._divergence("activation", *self.meter.first_bad_activation)
+        if not math.isfinite(self.meter.loss):
+            return Divergence(self.step, None, "loss", self.meter.loss)
+        if all(map(math.isfinite, raw)):
+            return None
+        per = self._per_layer([0.0 if math.isfinite(v) else 1.0 for v in raw])
+        bad = [i for i, v in enumerate(per) if v > 0]
+        first = next(i for i, v in enumerate(raw) if not math.isfinite(v))
+        # the backward pass runs from the output, so the last layer that is not finite was the first
+        return self._divergence("gradient", bad[-1] if bad else self.layer_of(first), raw[first])
+
+    def _weight_trouble(self) -> Divergence | None:
+        self.new_weight_norms = self.flat.weight_norms()
+        for i, norm in enumerate(self.new_weight_norms):
+            if not math.isfinite(norm):
+                return self._divergence("weight", self.layer_of(i), norm)
+        return None
+
+    def _divergence(self, tensor: str, layer: int, value: float) -> Divergence:
+        return Divergence(self.step, layer + 1, tensor, value, self.probe.layers[layer].name)
+
+    @contextmanager
+    def _sealed_randomness(self, config: Config) -> Iterator[None]:
+        if not self.stochastic:
+            yield
+            return
+        with torch.random.fork_rng(devices=[]):
+            seen = self.samples + self.meter.samples
+            torch.manual_seed((config.batch_seed + 0x9E3779B97F4A7C15 * (seen + 1)) % 2**63)
+            yield

@@ -1,0 +1,157 @@
+"""A forward pass of any network with its layers observed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+
+from gradlab.network import Network
+from gradlab.network.activations import asymptotes
+
+Range = tuple[float, float] | None
+
+
+class Layer(NamedTuple):
+    """A module that owns a weight: its name, its weights, and the range of a bounded activation after it."""
+
+    name: str
+    module: nn.Module
+    weights: list[nn.Parameter]
+
+
+class Pass(NamedTuple):
+    """What one forward pass left behind.
+
+    Attributes
+    ----------
+    output : Tensor
+        What the network returned.
+    edges : list of (layer, GradientEdge)
+        Where d loss / d z of a layer can be read in the backward pass; a layer called twice has two.
+    activations : list of (layer, Tensor, range)
+        What each layer hands on, detached, and the range of its activation where it is bounded.
+    """
+
+    output: Any
+    edges: list[tuple[int, GradientEdge]]
+    activations: list[tuple[int, Tensor, Range]]
+
+
+def find_layers(network: nn.Module) -> list[Layer]:
+    """List the layers of a network, in the order of its modules.
+
+    A layer is a module that itself owns a parameter of two or more dimensions; in a network without such a
+    module, one that owns any parameter.
+    """
+    owners = [(name, m, list(m.parameters(recurse=False))) for name, m in network.named_modules()]
+    matrices = [(name, m, [p for p in own if p.dim() >= 2]) for name, m, own in owners]
+    found = [o for o in matrices if o[2]] or [o for o in owners if o[2]]
+    return [Layer(name or type(m).__name__, m, own) for name, m, own in found]
+
+
+class NetworkProbe:
+    """Observes a network made by `build_network`, which traces itself."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.layers = [
+            Layer(f"layer {i + 1}", m, [m.weight])  # pyright: ignore[reportArgumentType]
+            for i, m in enumerate(network.linears)
+        ]
+        hidden = [None if network.residual else asymptotes(m) for m in network.activations]
+        self._ranges: list[Range] = [*hidden, None]
+
+    def forward(self, x: Tensor) -> Pass:
+        """Run the network on `x` and note every layer."""
+        trace = self.network.trace(x)
+        edges = [(i, get_gradient_edge(z)) for i, z in enumerate(trace.pre_activations) if z.requires_grad]
+        after = [(i, h.detach(), self._ranges[i]) for i, h in enumerate(trace.activations)]
+        return Pass(trace.output, edges, after)
+
+
+class HookProbe:
+    """Observes any network by forward hooks, which are idle outside `forward`.
+
+    z_l is what the layer's module returns (the first tensor of it); its activation is z_l followed through
+    the modules without weights applied straight to it (norm, activation, dropout).
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+        self.layers = find_layers(network)
+        self._pass: Pass | None = None
+        self._tails: dict[int, tuple[int, Tensor]] = {}
+        self._ranges: dict[nn.Module, Range] = {}
+        numbers = {id(layer.module): i for i, layer in enumerate(self.layers)}
+        self._handles = [
+            module.register_forward_hook(
+                self._on_layer(numbers[id(module)]) if id(module) in numbers else self._on_follower
+            )
+            for module in network.modules()
+            if id(module) in numbers or not list(module.children())
+        ]
+
+    def forward(self, x: Tensor) -> Pass:
+        """Run the network on `x` and note every layer that it calls."""
+        self._pass, self._tails = Pass(None, [], []), {}
+        try:
+            output = self.network(x)
+            return self._pass._replace(output=output)
+        finally:
+            self._pass, self._tails = None, {}
+
+    def remove(self) -> None:
+        """Take the hooks off the network."""
+        for handle in self._handles:
+            handle.remove()
+
+    def _on_layer(self, number: int) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            z = _first_tensor(output)
+            if self._pass is None or z is None:
+                return
+            if z.requires_grad:
+                self._pass.edges.append((number, get_gradient_edge(z)))
+            self._tails[id(z)] = (len(self._pass.activations), z)
+            self._pass.activations.append((number, z.detach(), None))
+
+        return hook
+
+    def _on_follower(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if self._pass is None or not inputs or not isinstance(output, Tensor):
+            return
+        index, _ = self._tails.pop(id(inputs[0]), (None, None))
+        if index is None:
+            return
+        number, _, old_range = self._pass.activations[index]
+        self._tails[id(output)] = (index, output)
+        self._pass.activations[index] = (number, output.detach(), self._range(module) or old_range)
+
+    def _range(self, module: nn.Module) -> Range:
+        if module not in self._ranges:
+            known = type(module).__module__ == nn.Tanh.__module__  # torch's own activations
+            self._ranges[module] = asymptotes(module) if known and not list(module.parameters()) else None
+        return self._ranges[module]
+
+
+def _first_tensor(output: Any) -> Tensor | None:
+    while isinstance(output, tuple | list) and output:
+        output = output[0]
+    return output if isinstance(output, Tensor) and output.is_floating_point() else None
+
+
+def gradients(
+    loss: Tensor, params: list[nn.Parameter], edges: list[tuple[int, GradientEdge]]
+) -> tuple[list[Tensor | None], list[tuple[int, Tensor]]]:
+    """Run one backward pass; return dL/dp per parameter and dL/dz per observed layer output."""
+    inputs: list[Any] = [*params, *(edge for _, edge in edges)]
+    found = torch.autograd.grad(loss, inputs, allow_unused=True)
+    of_params: list[Tensor | None] = [
+        g.to_dense() if g is not None and g.is_sparse else g for g in found[: len(params)]
+    ]
+    deltas = zip((number for number, _ in edges), found[len(params) :], strict=True)
+    return of_params, [(number, g) for number, g in deltas if g is not None]

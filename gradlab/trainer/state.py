@@ -1,0 +1,156 @@
+"""Everything mutable of a run but its history, and how it is copied, restored and undone."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge
+
+from gradlab.carry_over import State
+from gradlab.config import Config
+from gradlab.data import Data
+from gradlab.history import StepRecord
+from gradlab.measure import root_sum_square
+from gradlab.optimizers import OPTIMIZERS
+from gradlab.trainer.flat import FlatParameters
+from gradlab.trainer.meter import Meter
+from gradlab.trainer.probe import HookProbe, NetworkProbe
+from gradlab.trainer.snapshots import Snapshot
+from gradlab.trainer.stream import Stream, Window
+
+
+class RunState:
+    """Everything mutable of a run but its history.
+
+    Parameters
+    ----------
+    config : Config
+        Its knobs for the optimizer and the seeds.
+    probe : NetworkProbe or HookProbe
+        The network, observed.
+    data : Data
+        What it is trained on.
+    stochastic : bool
+        Whether a forward pass draws from torch's global generator (dropout): it is then seeded for each pass
+        and put back.
+    """
+
+    def __init__(self, config: Config, probe: NetworkProbe | HookProbe, data: Data, stochastic: bool) -> None:
+        self.probe, self.data, self.stochastic = probe, data, stochastic
+        self.network = probe.network
+        self.flat = FlatParameters([p for p in self.network.parameters() if p.requires_grad])
+        numbers = {id(p): i for i, p in enumerate(self.flat.params)}
+        self.groups = [[numbers[id(p)] for p in layer.weights if id(p) in numbers] for layer in probe.layers]
+        self.weight_numbers = sorted({i for group in self.groups for i in group})
+        output = {id(p) for p in probe.layers[-1].module.parameters()}
+        self.all_but_output = [p for p in self.flat.params if id(p) not in output]
+        self.frozen_norm = np.array(
+            [
+                np.nan if group else _norm(layer.weights)
+                for layer, group in zip(probe.layers, self.groups, strict=True)
+            ]
+        )
+        self.optimizer = OPTIMIZERS[config.optimizer](
+            [self.flat.weights], config.lr, config.momentum, config.weight_decay
+        )
+        self.carry: State = {}
+        self.stream = Stream(data.n, config.batch_seed)
+        self.step = self.samples = self.micro_batches = self.updates = 0
+        self.seconds, self.resumed = 0.0, time.perf_counter()
+        self.meter = Meter(len(probe.layers))
+        self.window: Window = self.stream.peek(1, 1)
+        self.weight_norms = self.new_weight_norms = self.flat.weight_norms()
+        self._nothing = np.full(len(probe.layers), np.nan)
+        self._edges: list[tuple[int, GradientEdge]] = []
+        self._found: list[Tensor | None] = []
+        self.micro_loss, self.micro_samples = math.nan, 0
+        self._undo_optimizer: dict[str, Any] = {}
+        self._undo_carry: State = {}
+
+    def commit(self, record: StepRecord) -> None:
+        """Move on to the next step."""
+        self.step += 1
+        self.stream.advance(record.samples - self.samples)
+        self.samples, self.micro_batches, self.updates = record.samples, record.micro_batches, record.updates
+        if record.applied:
+            self.weight_norms = self.new_weight_norms
+
+    def remember(self) -> None:
+        """Keep what an update changes, so that one that overflows can be undone."""
+        self.flat.remember()
+        self._undo_optimizer = {k: _copy(v) for k, v in self.optimizer.state[self.flat.weights].items()}
+        self._undo_carry = _copy_carry(self.carry)
+
+    def undo(self) -> None:
+        """Take back the last update, optimizer and carry-over included."""
+        self.flat.recall()
+        self.optimizer.state[self.flat.weights] = self._undo_optimizer
+        self.carry = self._undo_carry
+
+    def layer_of(self, number: int) -> int:
+        """Return the layer that a parameter belongs to: its own, or the last one before it."""
+        module_of = {id(p): i for i, layer in enumerate(self.probe.layers) for p in layer.module.parameters(False)}
+        owners = [module_of.get(id(p)) for p in self.flat.params[: number + 1]]
+        return next((o for o in reversed(owners) if o is not None), 0)
+
+    def snapshot(self, config: Config) -> Snapshot:
+        """Copy the state."""
+        counters = (self.samples, self.micro_batches, self.updates, self.seconds)
+        return Snapshot(
+            self.step,
+            self.flat.weights.clone(),
+            self.copy_buffers(),
+            copy.deepcopy(self.optimizer.state_dict()),
+            _copy_carry(self.carry),
+            self.stream.state(),
+            counters,
+            config,
+        )
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to a snapshot, bit for bit."""
+        self.step = snapshot.step
+        self.samples, self.micro_batches, self.updates, self.seconds = snapshot.counters
+        self.flat.weights.copy_(snapshot.weights)
+        self.put_buffers(snapshot.buffers)
+        self.optimizer.load_state_dict(copy.deepcopy(snapshot.optimizer))
+        self.carry = _copy_carry(snapshot.carry)
+        self.stream.restore(snapshot.stream)
+        self.weight_norms = self.flat.weight_norms()
+
+    def configure(self, old: Config, new: Config) -> None:
+        """Let the optimizer and the carry-over know of moved knobs."""
+        for group in self.optimizer.param_groups:
+            group["lr"], group["weight_decay"] = new.lr, new.weight_decay
+            if "momentum" in group:
+                group["momentum"] = new.momentum
+        if old.carry_over != new.carry_over:
+            self.carry = {}
+
+    def copy_buffers(self) -> list[Tensor | None]:
+        """Copy the network's buffers (batch norm's statistics, a running total)."""
+        return [None if b is None else b.clone() for m in self.network.modules() for b in m._buffers.values()]
+
+    def put_buffers(self, buffers: list[Tensor | None]) -> None:
+        """Put copied buffers back."""
+        names = [(m, name) for m in self.network.modules() for name in m._buffers]
+        for (module, name), value in zip(names, buffers, strict=True):
+            module._buffers[name] = None if value is None else value.clone()
+
+
+def _copy(value: Any) -> Any:
+    return value.clone() if isinstance(value, Tensor) else value
+
+
+def _copy_carry(carry: State) -> State:
+    return {name: [t.clone() for t in tensors] for name, tensors in carry.items()}
+
+
+def _norm(tensors: list[nn.Parameter]) -> float:
+    return root_sum_square([float(torch.linalg.vector_norm(t.detach(), dtype=torch.float64)) for t in tensors])

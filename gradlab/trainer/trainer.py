@@ -1,0 +1,283 @@
+"""`Trainer`: builds what a `Config` says, trains it step by step and measures every step."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from gradlab.config import Config
+from gradlab.data import Loss
+from gradlab.history import Divergence, History, Mark, StepRecord
+from gradlab.network import build_network
+from gradlab.trainer import check
+from gradlab.trainer.changes import Changes
+from gradlab.trainer.machine import Machine, Moment
+from gradlab.trainer.probe import HookProbe, NetworkProbe
+from gradlab.trainer.snapshots import EVERY, Snapshots
+from gradlab.trainer.stages import Stage
+
+Finished = tuple[StepRecord, Divergence | None]
+
+
+class Trainer:
+    """One run: the only owner of its mutable state, without any display.
+
+    Parameters
+    ----------
+    config : Config
+        Everything the run depends on. With an own network or own data the fields that describe them are
+        not used.
+    network : torch.nn.Module, optional
+        A network of your own. It is copied: the trained one is `Trainer.network`.
+    data : pair of tensors (X, y), optional
+        Data of your own, of shape ``(n, ...)`` and ``(n,)`` labels or ``(n, outputs)`` float targets.
+    loss : callable, optional
+        ``loss(output, y)``, the mean loss of the samples given. Default: cross-entropy for labels, mean
+        squared error for float targets.
+
+    Attributes
+    ----------
+    network : torch.nn.Module
+        The network being trained.
+    config : Config
+        The knobs in force.
+    history : History
+        What was measured so far.
+    layer_names : tuple of str
+        From the input to the output.
+
+    Raises
+    ------
+    ValueError
+        Before the first step, if network, data and loss do not fit each other.
+
+    Notes
+    -----
+    The global random state is neither used nor changed, but for a network of your own that draws from it
+    (dropout): it is then seeded for the length of each forward pass and put back.
+    """
+
+    def __init__(
+        self,
+        config: Config | None = None,
+        *,
+        network: nn.Module | None = None,
+        data: Any = None,
+        loss: Loss | None = None,
+    ) -> None:
+        config = Config() if config is None else config
+        if not isinstance(config, Config):
+            raise ValueError(f"config={config!r:.60}; expected a Config")
+        self.config = config
+        self.data = check.prepare_data(config, data, loss)
+        self._machine = self._assemble(network)
+        self.network = self._machine.network
+        self.layer_names = tuple(layer.name for layer in self._machine.probe.layers)
+        self.history = History(self.layer_names, tiny=float(torch.finfo(config.torch_dtype).tiny))
+        self._snapshots = Snapshots(self._machine.snapshot(config))
+        self._changes = Changes(config)
+        self._pending: Generator[Stage, None, None] | None = None
+
+    def _assemble(self, network: nn.Module | None) -> Machine:
+        config, data = self.config, self.data
+        if network is not None:
+            own = check.adopt_network(network, config.torch_dtype)
+            self.data, stochastic = check.rehearse(own, data, config.batch_size)
+            return Machine(config, HookProbe(own), self.data, stochastic)
+        check.check_inputs(data)
+        check.check_micro_batches(config, data.n)
+        inputs = data.x[0].numel()
+        generator = torch.Generator().manual_seed(config.weight_seed)
+        built = build_network(config, inputs, data.outputs, generator, config.torch_dtype)
+        return Machine(config, NetworkProbe(built), data, stochastic=False)
+
+    # ------------------------------------------------------------------ running
+    @property
+    def step_count(self) -> int:
+        """Steps taken so far."""
+        return self._machine.step
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a divergence stopped the run; `rewind` or `reconfigure` gives it a new start."""
+        return self.history.diverged is not None and self.config.nonfinite == "stop"
+
+    def step(self) -> StepRecord:
+        """Take one optimizer step, all its micro-batches, and return what was measured.
+
+        A trainer stopped by a divergence stays where it is and returns the record of the divergence again.
+        """
+        self._abandon_pending()
+        if self.stopped:
+            return self.history[-1]
+        self._machine.resumed = time.perf_counter()
+        return self._finish(*_exhaust(self._machine.run_step(self.config)))
+
+    def run(self, n: int, callback: Callable[[StepRecord], object] | None = None) -> History:
+        """Take `n` steps, fewer if the run diverges, and return the history.
+
+        Parameters
+        ----------
+        n : int
+            Number of steps, at least 0.
+        callback : callable, optional
+            Called with each `StepRecord`.
+        """
+        check.check_count("n", n)
+        for _ in range(n):
+            if self.stopped:
+                break
+            record = self.step()
+            if callback is not None:
+                callback(record)
+        return self.history
+
+    def stages(self) -> Iterator[Stage]:
+        """Take one step in slow motion: yield a `Stage` after each forward, backward, accumulate, clip, update.
+
+        The step counts once its last stage is reached; abandoned before, it leaves the trainer as it was.
+        A stopped trainer yields nothing.
+        """
+        self._abandon_pending()
+        self._pending = self._stages()
+        return self._pending
+
+    def _stages(self) -> Generator[Stage, None, None]:
+        if self.stopped:
+            return
+        moments = self._machine.run_step(self.config)
+        try:
+            while True:
+                self._machine.resumed = time.perf_counter()
+                stage = self._machine.stage(next(moments))
+                if stage.name in ("update", "nonfinite"):
+                    break
+                yield stage
+            record = self._finish(*_exhaust(moments))
+            yield dataclasses.replace(stage, record=record)
+        finally:
+            moments.close()
+
+    def _abandon_pending(self) -> None:
+        if self._pending is not None:
+            self._pending.close()
+            self._pending = None
+
+    def _finish(self, record: StepRecord, trouble: Divergence | None) -> StepRecord:
+        """Apply the `nonfinite` rule to a finished step and write the history."""
+        rule = self.config.nonfinite
+        self.history.append(record)
+        if trouble is not None and rule == "skip":
+            self.history.mark(Mark(record.step, "skipped", f"Skipped step {record.step}. {trouble.sentence}"))
+        elif trouble is not None and self.history.diverged is None:
+            self.history.diverged = trouble
+            self.history.mark(Mark(record.step, "diverged", trouble.sentence))
+        if not self.stopped:
+            self._machine.commit(record)
+            if self._machine.step % EVERY == 0:
+                self._snapshots.add(self._machine.snapshot(self.config))
+        return record
+
+    # ------------------------------------------------------------------ changing course
+    def reconfigure(self, **knobs: Any) -> None:
+        """Change live knobs: weights are kept, the next step uses them, the history is marked.
+
+        Raises
+        ------
+        ValueError
+            If a knob is unknown, its value is not accepted, or it needs a new trainer.
+        """
+        new = self.config.replace(**knobs)
+        moved = self.config.differences(new)
+        fixed = [name for name in moved if not Config.knobs()[name].live]
+        if fixed:
+            name = fixed[0]
+            live = ", ".join(name for name, knob in Config.knobs().items() if knob.live)
+            raise ValueError(
+                f"{name}={moved[name][1]!r} needs a new Trainer (it is {moved[name][0]!r} here); expected one of the "
+                f"live knobs {live}"
+            )
+        if isinstance(self._machine.probe, NetworkProbe):
+            check.check_micro_batches(new, self.data.n)
+        self._abandon_pending()
+        if self.stopped:
+            self.history.truncate(self._machine.step)
+        if moved:
+            text = ", ".join(f"{name} {old} -> {new_value}" for name, (old, new_value) in moved.items())
+            self.history.mark(Mark(self._machine.step, "knob", text))
+            self._apply(new)
+            self._changes.add(self._machine.step, new)
+
+    def _apply(self, config: Config) -> None:
+        self._machine.configure(self.config, config)
+        self.config = config
+
+    def rewind(self, step: int) -> None:
+        """Go back to the state after `step` steps, bit for bit; the history ends there.
+
+        Works by replaying from the last snapshot before it, so it can take as long as the steps between did.
+
+        Raises
+        ------
+        ValueError
+            If `step` lies ahead, or so far back that the knobs moved since are forgotten (thousands of moves).
+        """
+        check.check_count("step", step)
+        if step > self._machine.step:
+            raise ValueError(f"step={step}; expected at most {self._machine.step}, the steps taken so far")
+        start = self._snapshots.before(step)
+        if start.step < step and start.step < self._changes.forgotten_until:
+            known = [s for s in self._snapshots.steps if s <= self._machine.step]
+            raise ValueError(f"step={step}: the knobs moved before it are forgotten; expected one of {known}")
+        self._abandon_pending()
+        self._changes.truncate(step)
+        self._snapshots.truncate(step)
+        self.history.truncate(step)
+        if step == self._machine.step:
+            return
+        self._machine.restore(start)
+        self.config = start.config
+        self._replay(step)
+
+    def _replay(self, step: int) -> None:
+        moves = self._changes.between(self._machine.step, step)
+        while True:
+            if self._machine.step in moves:
+                self._apply(moves[self._machine.step])
+            if self._machine.step == step:
+                return
+            record, _ = _exhaust(self._machine.run_step(self.config))
+            self._machine.commit(record)
+
+    # ------------------------------------------------------------------ looking
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        """Return the loss over all the data, and the share classified right where there are classes.
+
+        The network is in evaluation mode for it (batch norm uses its running statistics).
+        """
+        self.network.eval()
+        try:
+            output = self.network(self.data.x)
+        finally:
+            self.network.train()
+        found = {"loss": float(self.data.loss(output, self.data.y))}
+        if self.data.classification and isinstance(output, torch.Tensor) and output.dim() == 2:
+            found["accuracy"] = float((output.argmax(1) == self.data.y).double().mean())
+        return found
+
+    def __repr__(self) -> str:
+        return f"Trainer({self._machine.step} steps of {self.config!r})"
+
+
+def _exhaust(moments: Generator[Moment, None, Finished]) -> Finished:
+    while True:
+        try:
+            next(moments)
+        except StopIteration as done:
+            return done.value
