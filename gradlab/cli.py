@@ -1,0 +1,206 @@
+"""`gradlab [DIR]`: lay the lecture notebooks out in a directory and start JupyterLab on the first one."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+import gradlab
+
+DEFAULT_DIR = "gradlab-notebooks"
+START = "00_start.ipynb"
+MANIFEST = ".gradlab.json"
+
+_OURS = ("-h", "--help", "--version")
+_EPILOG = f"""\
+DIR comes first; every option after it goes to JupyterLab, e.g. `gradlab lecture --no-browser --port=9000`.
+A notebook that you changed is never overwritten: delete or rename it to get the original back.
+JupyterLab opens on {START}."""
+
+
+# ---------------------------------------------------------------------- laying out
+@dataclass(frozen=True)
+class Layout:
+    """What `lay_out` did, as file names relative to the directory.
+
+    Attributes
+    ----------
+    written : tuple of str
+        New files, and files of an older version that nobody had changed.
+    kept : tuple of str
+        Files that differ from the original and were left as they are.
+    """
+
+    written: tuple[str, ...] = field(default=())
+    kept: tuple[str, ...] = field(default=())
+
+
+def notebooks() -> Path:
+    """Return the directory of the lecture notebooks: inside the installed package, or beside its source.
+
+    Raises
+    ------
+    FileNotFoundError
+        If neither holds the start notebook, as in a package built without them.
+    """
+    package = Path(gradlab.__file__).parent
+    places = (package / "notebooks", package.parent / "notebooks")
+    for place in places:
+        if (place / START).is_file():
+            return place
+    raise FileNotFoundError(f"{START} is in none of {', '.join(map(str, places))}; install gradlab-jupyter again")
+
+
+def lay_out(source: Path, target: Path) -> Layout:
+    """Copy the notebooks of `source` into `target`, which is made if need be; overwrite nothing a person changed.
+
+    A file is replaced only if it still is, byte for byte, what an earlier call wrote there. What was written is
+    remembered as SHA-256 hashes in a hidden file of `target`; without it, a file that differs counts as changed.
+
+    Raises
+    ------
+    OSError
+        If `target` is no directory or cannot be written.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    hashes = _read_manifest(target / MANIFEST)
+    written, kept = [], []
+    for path in _files(source):
+        name, content = path.relative_to(source).as_posix(), path.read_bytes()
+        there = _read_if_there(target / name)
+        if there is None or (there != content and _hash(there) == hashes.get(name)):
+            _write(target / name, content)
+            written.append(name)
+        elif there != content:
+            kept.append(name)
+            continue
+        hashes[name] = _hash(content)
+    _write(target / MANIFEST, json.dumps({"written": hashes}, indent=1).encode())
+    return Layout(tuple(written), tuple(kept))
+
+
+def _files(source: Path) -> list[Path]:
+    """Return every file below `source`, but for hidden ones and caches."""
+    found = (path for path in sorted(source.rglob("*")) if path.is_file())
+    return [path for path in found if not any(p.startswith((".", "__")) for p in path.relative_to(source).parts)]
+
+
+def _read_if_there(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
+
+
+def _read_manifest(path: Path) -> dict[str, str]:
+    """Return name -> hash; a manifest that cannot be read as one knows of no file, so none is overwritten."""
+    try:
+        hashes = json.loads(path.read_text(encoding="utf-8"))["written"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return {}
+    return {str(name): str(value) for name, value in hashes.items()} if isinstance(hashes, dict) else {}
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: half a notebook would pass for one that a person changed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        draft.write_bytes(content)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+# ---------------------------------------------------------------------- the command
+def main(arguments: Sequence[str] | None = None, start: Callable[[list[str]], object] | None = None) -> int:
+    """Run the command `gradlab`.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        What follows the command's name; default ``sys.argv[1:]``.
+    start : callable, optional
+        Called with JupyterLab's arguments; default: start JupyterLab and return when it ends.
+
+    Returns
+    -------
+    int
+        The exit status: 0, or 1 if the directory cannot be used.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the package was built without the notebooks.
+    SystemExit
+        For ``--help`` and ``--version``.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = _parser().parse_args([word for i, word in enumerate(arguments) if _is_ours(i, word)])
+    passed_on = [word for i, word in enumerate(arguments) if not _is_ours(i, word)]
+    directory = Path(options.directory).expanduser().resolve()
+    source = notebooks()
+    try:
+        layout = lay_out(source, directory)
+    except OSError as error:
+        _say(sys.stderr, _complaint(directory, error))
+        return 1
+    _say(sys.stdout, f"{directory}: {_report(layout)}")
+    opened = [f"--ServerApp.root_dir={directory}", f"--LabApp.default_url=/lab/tree/{START}"]
+    (start or start_jupyterlab)([*opened, *passed_on])
+    return 0
+
+
+def _is_ours(position: int, word: str) -> bool:
+    return word in _OURS or (position == 0 and not word.startswith("-"))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gradlab",
+        usage="gradlab [DIR] [JupyterLab options ...]",
+        description="Lay the gradlab lecture notebooks out in DIR and open them in JupyterLab.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "directory", metavar="DIR", nargs="?", default=DEFAULT_DIR, help=f"made if need be; default ./{DEFAULT_DIR}"
+    )
+    parser.add_argument("--version", action="version", version=f"gradlab {gradlab.__version__}")
+    return parser
+
+
+def _complaint(directory: Path, error: OSError) -> str:
+    if directory.exists() and not directory.is_dir():
+        return f"DIR={str(directory)!r} is a file; expected a directory, or a name for a new one"
+    return f"DIR={str(directory)!r} cannot be used: {error}; expected a directory that you can write to"
+
+
+def _report(layout: Layout) -> str:
+    parts = []
+    if layout.written:
+        parts.append(f"wrote {', '.join(layout.written)}")
+    if layout.kept:
+        parts.append(
+            f"kept {', '.join(layout.kept)} as you changed it (delete or rename it to get the original back)"
+        )
+    return "; ".join(parts) or "up to date"
+
+
+def _say(stream: TextIO, text: str) -> None:
+    stream.write(f"gradlab: {text}\n")
+
+
+def start_jupyterlab(arguments: list[str]) -> None:
+    """Start JupyterLab in this process with `arguments` and return when it is shut down."""
+    from jupyterlab.labapp import LabApp  # here, so that --help needs no server
+
+    LabApp.launch_instance(arguments)
