@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
@@ -68,8 +69,8 @@ def as_data(
 ) -> Data:
     """Check a pair of arrays and make it `Data`: float inputs and targets are cast to `dtype`.
 
-    Integer inputs stay as they are (an embedding wants them). Labels become int64; a float target of shape
-    ``(n,)`` becomes ``(n, 1)``.
+    Both are copied. Integer inputs stay as they are (an embedding wants them). Labels become int64; a float
+    target of shape ``(n,)`` becomes ``(n, 1)``.
 
     Raises
     ------
@@ -92,12 +93,15 @@ def as_data(
     y = y.long()
     if loss is None:
         _check_labels(y, outputs, name)
-    return Data(x, y, outputs or int(y.max()) + 1, loss or F.cross_entropy)
+    return Data(x, y, outputs or max(1, int(y.max()) + 1), loss or F.cross_entropy)
 
 
 def _as_tensor(value: Any, field: str) -> Tensor:
-    try:
-        tensor = torch.as_tensor(value).detach()
+    try:  # a copy: the run stays reproducible whatever happens to the caller's array
+        if isinstance(value, np.ndarray):
+            tensor = torch.as_tensor(np.array(value, order="C"))
+        else:
+            tensor = torch.as_tensor(value).detach().clone()
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"{field}: a {type(value).__name__} that is no array ({error}); expected a tensor or array"

@@ -39,7 +39,7 @@ def check_micro_batches(config: Config, n: int) -> None:
 
 
 def check_inputs(data: Data) -> None:
-    """Raise ValueError if a built-in network cannot read X."""
+    """Raise ValueError if a built-in network cannot read X or cannot return what y asks for."""
     if not data.x.is_floating_point():
         raise ValueError(
             f"data X: dtype {data.x.dtype}; expected floating point for the built-in network (X.float()); "
@@ -47,6 +47,8 @@ def check_inputs(data: Data) -> None:
         )
     if data.x.dim() < 2 or data.x[0].numel() == 0:
         raise ValueError(f"data X: shape {tuple(data.x.shape)}; expected (samples, features), at least 1 feature")
+    if not data.classification and (data.y.dim() != 2 or data.y.shape[1] == 0):
+        raise ValueError(f"data y: shape {tuple(data.y.shape)}; expected (samples,) or (samples, columns >= 1)")
 
 
 def adopt_network(network: Any, dtype: torch.dtype) -> nn.Module:
