@@ -16,6 +16,7 @@ from gradlab.history import Divergence, History, Mark, StepRecord
 from gradlab.network import build_network
 from gradlab.trainer import check
 from gradlab.trainer.changes import Changes
+from gradlab.trainer.gradient_check import GradientCheck, check_gradients
 from gradlab.trainer.machine import Machine, Moment
 from gradlab.trainer.probe import HookProbe, NetworkProbe
 from gradlab.trainer.snapshots import EVERY, Snapshots
@@ -270,6 +271,15 @@ class Trainer:
         if self.data.classification and isinstance(output, torch.Tensor) and output.dim() == 2:
             found["accuracy"] = float((output.argmax(1) == self.data.y).double().mean())
         return found
+
+    def check_gradients(self, samples: int = 8, entries_per_layer: int = 4) -> GradientCheck:
+        """Compare autograd with finite differences on a float64 copy: the worst relative error of each layer.
+
+        Uses the first `samples` samples and that many entries of each layer; raises ValueError if a number is
+        below 1 or the loss is not finite.
+        """
+        layer_of = self._machine.layer_of
+        return check_gradients(self.network, self.data, self.layer_names, layer_of, samples, entries_per_layer)
 
     def __repr__(self) -> str:
         return f"Trainer({self._machine.step} steps of {self.config!r})"
