@@ -6,8 +6,11 @@ from gradlab.clipping import CLIPS
 from gradlab.config import Config, Knob
 from gradlab.data import DATASETS
 from gradlab.history import Divergence, History, Mark, StepRecord
+from gradlab.measures import MEASURES
 from gradlab.network import ACTIVATIONS, INITS, NORMS, build_network
 from gradlab.optimizers import OPTIMIZERS
+from gradlab.panel import GradLab
+from gradlab.plots import PLOTS, draw
 from gradlab.presets import PRESETS
 from gradlab.registry import Registry
 from gradlab.trainer import Stage, Trainer
@@ -21,12 +24,15 @@ __all__ = [
     "CLIPS",
     "DATASETS",
     "INITS",
+    "MEASURES",
     "NORMS",
     "OPTIMIZERS",
+    "PLOTS",
     "PRESETS",
     "Config",
     "CumulativeGradient",
     "Divergence",
+    "GradLab",
     "History",
     "Knob",
     "Mark",
@@ -35,4 +41,5 @@ __all__ = [
     "StepRecord",
     "Trainer",
     "build_network",
+    "draw",
 ]

@@ -56,6 +56,7 @@ class Machine(RunState):
             record = self._record(raw, clipped, cosine, changes)
             if after and config.nonfinite != "continue":
                 self.undo()
+                self._updating = False
                 yield "nonfinite", m
                 return replace(record, applied=False, updates=self.updates), after
             finished = True
@@ -63,7 +64,10 @@ class Machine(RunState):
             return record, trouble or after
         finally:
             if not finished:
+                if self._updating:  # an interrupt can land between the update and its record
+                    self.undo()
                 self.put_buffers(buffers)
+            self._updating = False
 
     def _open_window(self, config: Config) -> tuple[list[Tensor], list[float]]:
         entry = ACCUMULATIONS[config.accumulation]
@@ -114,6 +118,7 @@ class Machine(RunState):
     def _update(self, config: Config) -> list[float] | None:
         """Carry over and let the optimizer step; return the norms of the changes, None without an update."""
         self.remember()
+        self._updating = True
         with torch.no_grad():
             if not CARRY_OVERS[config.carry_over](self.flat.gradients, self.carry):
                 return None

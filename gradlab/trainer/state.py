@@ -72,6 +72,7 @@ class RunState:
         self.micro_loss, self.micro_samples = math.nan, 0
         self._undo_optimizer: dict[str, Any] = {}
         self._undo_carry: State = {}
+        self._updating = False
 
     def commit(self, record: StepRecord) -> None:
         """Move on to the next step."""

@@ -1,0 +1,202 @@
+"""The controls of the panel: one widget per knob of `Config`, built from the knob itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ipywidgets as widgets
+
+from gradlab.config import Config, Knob
+from gradlab.measures import MEASURES
+from gradlab.plots.figure import BOTH
+from gradlab.presets import PRESETS
+from gradlab.registry import Registry
+from gradlab.strings import Text
+
+_STYLE = {"description_width": "104px"}
+_WIDE, _NARROW = "310px", "220px"
+OWN = ""  # the preset dropdown's value for settings that are no preset
+
+
+def _tip(help_text: str, widget: Any) -> Any:
+    widget.tooltip = help_text
+    return widget
+
+
+def _number(knob: Knob, default: Any) -> Any:
+    """Return a slider over the knob's range, logarithmic where the knob says so."""
+    if knob.slider is None:
+        raise ValueError(f"{knob.label}: no slider range")
+    low, high, scale = knob.slider
+    whole = isinstance(default, int)
+    common: dict[str, Any] = {
+        "description": knob.label,
+        "style": _STYLE,
+        "layout": {"width": _WIDE},
+        "continuous_update": True,
+    }
+    if scale == "log":
+        base = 2 if whole else 10
+        ends = math.log(low, base), math.log(high, base)
+        step, form = (0.25, ".0f") if whole else (0.05, ".3g")
+        slider = widgets.FloatLogSlider(
+            default, base=base, min=ends[0], max=ends[1], step=step, readout_format=form, **common
+        )
+    elif whole:
+        slider = widgets.IntSlider(default, min=int(low), max=int(high), **common)
+    else:
+        slider = widgets.FloatSlider(
+            default, min=low, max=high, step=(high - low) / 100, readout_format=".3g", **common
+        )
+    return _tip(knob.help, slider)
+
+
+def _choice(knob: Knob, default: str, leave_out: tuple[str, ...] = (), label: str | None = None) -> widgets.Dropdown:
+    """Return a dropdown over the knob's choices, as they are registered now."""
+    table = knob.choices or ()
+    names = [name for name in table if name not in leave_out]
+    options = [(table[name].label if isinstance(table, Registry) else name.replace("_", " "), name) for name in names]
+    value = default if default in names else names[0]
+    width = _NARROW if label is not None else _WIDE
+    dropdown = widgets.Dropdown(
+        options=options, value=value, description=label or knob.label, style=_STYLE, layout={"width": width}
+    )
+    if label is not None:
+        dropdown.style.description_width = "40px"
+    return _tip(knob.help, dropdown)
+
+
+class Controls:
+    """All controls; told of a change they call `changed` with knobs as `Config` wants them.
+
+    Parameters
+    ----------
+    text : Text
+        Language.
+    changed : callable
+        ``changed(knobs)``, called in whatever thread the front end's message arrives.
+    """
+
+    def __init__(self, text: Text, changed: Callable[[Mapping[str, Any]], None]) -> None:
+        self._changed = changed
+        self.silent = False
+        knobs, default = Config.knobs(), Config()
+        self.by_name: dict[str, Any] = {}
+        for name, knob in knobs.items():
+            value = getattr(default, name)
+            if name.endswith("_seed") or name in ("accumulation", "clip"):
+                continue
+            if isinstance(value, bool):
+                box = widgets.Checkbox(value, description=knob.label, style=_STYLE, layout={"width": _WIDE})
+                self.by_name[name] = _tip(knob.help, box)
+            elif knob.choices is not None:
+                self.by_name[name] = _choice(knob, value)
+            else:
+                self.by_name[name] = _number(knob, value)
+        self.toggles = {
+            "accumulation": self._switch("accumulation", knobs["accumulation"], text),
+            "clip": self._switch("clipping", knobs["clip"], text),
+        }
+        self.rules = {
+            "accumulation": _choice(knobs["accumulation"], "mean", ("none",), text("control.rule")),
+            "clip": _choice(knobs["clip"], "global_norm", ("none",), text("control.rule")),
+        }
+        self.rules["accumulation"].tooltip = text("tip.accumulation_rule")
+        self.rules["clip"].tooltip = text("tip.clipping_rule")
+        seed = widgets.BoundedIntText(
+            0, min=0, max=2**31 - 1, description=text("control.seed"), style=_STYLE, layout={"width": _WIDE}
+        )
+        self.seed = _tip(text("tip.seed"), seed)
+        presets = [(text("preset.own"), OWN), *((PRESETS.entry(name).label, name) for name in PRESETS)]
+        self.preset = self._menu(presets, OWN, text("control.preset"), text("tip.preset"))
+        measures = [(text("measure.both"), BOTH), *((text(m.key), name) for name, m in MEASURES.items())]
+        self.measure = self._menu(measures, BOTH, text("control.measure"), text("tip.measure"))
+        self._listen()
+
+    @staticmethod
+    def _switch(key: str, knob: Knob, text: Text) -> widgets.ToggleButton:
+        button = widgets.ToggleButton(False, description=knob.label, layout={"width": "116px"})
+        return _tip(text(f"tip.{key}"), button)
+
+    @staticmethod
+    def _menu(options: list[tuple[str, str]], value: str, label: str, tip: str) -> widgets.Dropdown:
+        menu = widgets.Dropdown(
+            options=options,
+            value=value,
+            description=label,
+            style={"description_width": "60px"},
+            layout={"width": _WIDE},
+        )
+        return _tip(tip, menu)
+
+    def _listen(self) -> None:
+        for name, widget in self.by_name.items():
+            whole = isinstance(getattr(Config(), name), int) and not isinstance(getattr(Config(), name), bool)
+            convert = (lambda v: max(1, round(v))) if whole else (lambda v: v)
+            widget.observe(lambda change, n=name, c=convert: self._tell({n: c(change["new"])}), "value")
+        for name in ("accumulation", "clip"):
+            for widget in (self.toggles[name], self.rules[name]):
+                widget.observe(lambda change, n=name: self._tell_rule(n, change), "value")
+        self.seed.observe(lambda change: self._tell(seeds(change["new"])), "value")
+
+    def _tell_rule(self, name: str, change: Any) -> None:
+        """Apply the rule chosen if the switch is on; moving the menu of a switch that is off changes nothing."""
+        on = self.toggles[name].value
+        if change["owner"] is self.toggles[name] or on:
+            self._tell({name: self.rules[name].value if on else "none"})
+
+    def _tell(self, knobs: Mapping[str, Any]) -> None:
+        if not self.silent:
+            self._changed(knobs)
+
+    def show(self, config: Config, preset: str | None = None) -> None:
+        """Set every control to a config; a value beyond a slider's range shows as its nearest end."""
+        self.silent = True
+        try:
+            for name, widget in self.by_name.items():
+                _assign(widget, getattr(config, name))
+            for name in ("accumulation", "clip"):
+                rule = getattr(config, name)
+                _assign(self.toggles[name], rule != "none")
+                if rule != "none":
+                    _assign(self.rules[name], rule)
+            _assign(self.seed, min(config.weight_seed, 2**31 - 1))
+            if preset is not None:
+                _assign(self.preset, preset)
+        finally:
+            self.silent = False
+
+    def disable(self, names: set[str]) -> None:
+        """Grey out the controls of knobs that an own network or own data leave without effect."""
+        for name, widget in self.by_name.items():
+            widget.disabled = name in names
+        self.preset.disabled = bool(names)
+
+    @property
+    def shown_measure(self) -> str:
+        """The measure chosen."""
+        return str(self.measure.value)
+
+    def close(self) -> None:
+        """Close the widgets."""
+        for widget in (*self.by_name.values(), *self.toggles.values(), *self.rules.values()):
+            widget.close()
+        for widget in (self.seed, self.preset, self.measure):
+            widget.close()
+
+
+def seeds(seed: int) -> dict[str, int]:
+    """Return the three seeds of a config set to one number."""
+    return {"weight_seed": seed, "data_seed": seed, "batch_seed": seed}
+
+
+def _assign(widget: Any, value: Any) -> None:
+    if isinstance(widget, widgets.FloatLogSlider):
+        low, high = widget.base**widget.min, widget.base**widget.max
+        value = min(max(float(value), low), high)
+    elif isinstance(widget, widgets.IntSlider | widgets.FloatSlider):
+        value = min(max(value, widget.min), widget.max)
+    if widget.value != value:
+        widget.value = value

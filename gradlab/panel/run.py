@@ -1,0 +1,278 @@
+"""The run behind a panel: what the buttons do, in one thread at a time."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import Any
+
+from gradlab.config import Config
+from gradlab.history import History
+from gradlab.panel.controls import OWN, Controls
+from gradlab.panel.picture import Picture
+from gradlab.panel.view import Face
+from gradlab.panel.words import counts, describe
+from gradlab.panel.worker import Worker
+from gradlab.plots import View
+from gradlab.strings import Text
+from gradlab.trainer import Trainer
+from gradlab.trainer.check import check_count
+
+_UNTOUCHED_MINUTES = 30
+_WORDS_EVERY = 2.0  # seconds between two tellings of the picture while it moves
+
+
+class Run:
+    """Owns the trainer of a panel and writes its picture, status and buttons.
+
+    Everything that touches them runs under the worker's lock: in its thread for the mouse (`post`), in the
+    caller's for code (`call`, `run_now`).
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        own: Mapping[str, Any],
+        text: Text,
+        face: Face,
+        picture: Picture,
+        controls: Controls,
+    ) -> None:
+        self.trainer = trainer
+        self.playing = self.closed = False
+        self.status = self._alert = ""
+        self._own, self._text = own, text
+        self._face, self._picture, self._controls = face, picture, controls
+        self._ghost: History | None = None
+        self._worker = Worker(self._tick, lambda: self.playing, self._failed)
+        self._waiting: dict[str, Any] = {}
+        self._waiting_preset = OWN
+        self._waiting_lock = threading.Lock()
+        self._touched = self._told = time.monotonic()
+        self._timed: tuple[float, int] | None = None
+        self._speed: float | None = None
+
+    # ------------------------------------------------------------------ ways in
+    def post(self, work: Callable[[], None]) -> None:
+        """Let the worker do something soon; for callbacks, which may run in any thread."""
+        self._touched = time.monotonic()
+        self._worker.submit(work)
+
+    def post_knobs(self, knobs: Mapping[str, Any], preset: str = OWN) -> None:
+        """Let the worker move knobs; moves that pile up while it works become one."""
+        with self._waiting_lock:
+            first = not self._waiting
+            self._waiting |= knobs
+            self._waiting_preset = preset
+        if first:
+            self.post(self._apply_waiting)
+
+    def call(self, work: Callable[[], None]) -> None:
+        """Do something now and return when it is done; its exception reaches the caller."""
+        self._check_open()
+        self._touched = time.monotonic()
+        if not self.playing:
+            with self._worker.lock:
+                work()
+            return
+        done: Future[None] = Future()
+
+        def carry_out() -> None:
+            try:
+                done.set_result(work())
+            except BaseException as error:
+                done.set_exception(error)
+
+        self._worker.submit(carry_out)
+        done.result()
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise RuntimeError(self._text("status.closed"))
+
+    # ------------------------------------------------------------------ training
+    def toggle(self) -> None:
+        """Play or pause, as the button says."""
+        if self.playing:
+            self.playing = False
+            self.post(self.refresh)
+        else:
+            self.play()
+
+    def play(self) -> None:
+        """Start training in the background."""
+        self._check_open()
+        if not self.playing and not self.trainer.stopped:
+            self.playing = True
+            self._timed = None
+        self.post(self._show_buttons if self.playing else self.refresh)
+
+    def pause(self) -> None:
+        """Stop training after the running step."""
+        was_playing, self.playing = self.playing, False
+        if was_playing:
+            self.call(self.refresh)
+
+    def no_view(self) -> None:
+        """Pause because nobody looks."""
+        if self.playing:
+            self.playing = False
+            self._worker.submit(lambda: self.refresh(self._text("status.no_view")))
+
+    def take(self, n: int) -> None:
+        """Take steps and show the last."""
+        self.playing = False
+        for _ in range(n):
+            if self.trainer.stopped:
+                break
+            self._alert = ""
+            self._step()
+            if self._picture.due():
+                self._draw()
+        self.refresh()
+
+    def run_now(self, n: int) -> None:
+        """Pause, then take `n` steps in the calling thread."""
+        check_count("n", n)
+        self._check_open()
+        self.pause()
+        self._timed = None
+        with self._worker.lock:
+            self.take(n)
+
+    def _tick(self) -> None:
+        self._step()
+        if self.trainer.stopped:
+            self.playing = False
+            self.refresh()
+        elif self._picture.due():
+            self._draw()
+            self._auto_pause()
+
+    def _auto_pause(self) -> None:
+        if self._picture.unanswered > 60:
+            self.playing = False
+            self.refresh(self._text("status.no_view"))
+        elif time.monotonic() - self._touched > 60 * _UNTOUCHED_MINUTES:
+            self.playing = False
+            self.refresh(self._text("status.idle", minutes=_UNTOUCHED_MINUTES))
+
+    def _step(self) -> None:
+        record = self.trainer.step()
+        diverged = self.trainer.history.diverged
+        if self.trainer.stopped and diverged is not None:
+            self._alert = self._text("status.diverged", sentence=diverged.sentence)
+        elif not record.applied and self.trainer.history.marks[-1:]:
+            mark = self.trainer.history.marks[-1]
+            self._alert = mark.text if (mark.kind, mark.step) == ("skipped", record.step) else self._alert
+        elif diverged is not None and diverged.step == record.step:
+            self._alert = self._text("status.continued", sentence=diverged.sentence)
+
+    # ------------------------------------------------------------------ changing course
+    def _apply_waiting(self) -> None:
+        with self._waiting_lock:
+            knobs, preset = self._waiting, self._waiting_preset
+            self._waiting = {}
+        self.apply(knobs, preset=preset)
+
+    def apply(self, knobs: Mapping[str, Any], *, preset: str = OWN, from_code: bool = False) -> None:
+        """Move knobs; if they are not accepted nothing changes and the panel says why."""
+        try:
+            self._move(knobs)
+        except Exception as error:
+            self.refresh(self._text("status.rejected", error=error))
+            self._show_controls(OWN)
+            if from_code or not isinstance(error, ValueError):
+                raise
+            return
+        self._show_controls(preset)
+        self.refresh("")
+
+    def _move(self, knobs: Mapping[str, Any]) -> None:
+        old = self.trainer.config
+        new = old.replace(**knobs)
+        moved = old.differences(new)
+        fixed = [name for name in moved if not Config.knobs()[name].live]
+        if fixed:
+            self.trainer = Trainer(new, **self._own)
+            self._timed = None
+        elif moved or self.trainer.stopped:
+            self.trainer.reconfigure(**{name: there for name, (_, there) in moved.items()})
+
+    def restart(self) -> None:
+        """Start again from the seeds."""
+        self.trainer = Trainer(self.trainer.config, **self._own)
+        self._timed = self._speed = None
+        self.refresh("")
+
+    def rewind(self, step: int) -> None:
+        """Go back to the state after `step` steps."""
+        self.trainer.rewind(step)
+        self._show_controls(OWN)
+        self.refresh(self._text("status.rewound", step=step))
+
+    def back(self) -> None:
+        """Go back to the last finite state."""
+        if self.trainer.history.diverged is not None:
+            self.rewind(self.trainer.history.diverged.step)
+
+    def pin(self) -> None:
+        """Keep the current run as a ghost, or drop the ghost if there is no step."""
+        self._ghost = copy.deepcopy(self.trainer.history) if len(self.trainer.history) else None
+        self.refresh()
+
+    # ------------------------------------------------------------------ showing
+    def refresh(self, alert: str | None = None) -> None:
+        """Show everything as it is now; a given alert replaces the standing one."""
+        if alert is not None:
+            self._alert = alert
+        if self.closed:
+            return
+        self._told = 0.0
+        self._draw()
+        self._show_buttons()
+
+    def _draw(self) -> None:
+        history, measure = self.trainer.history, self._controls.shown_measure
+        self._measure_speed()
+        view = View(measure=measure, clip=self.trainer.config.clip != "none", ghost=self._ghost, text=self._text)
+        self._picture.show(history, view)
+        self.status = counts(history, self._text, self._speed)
+        self._face.show_status(self.status)
+        self._face.show_alert(self._alert)
+        if time.monotonic() - self._told > _WORDS_EVERY:
+            self._told = time.monotonic()
+            self._face.show_words(describe(history, measure, self._text))
+
+    def _show_buttons(self) -> None:
+        self._face.show_playing(self.playing)
+        stopped = self.trainer.history.diverged if self.trainer.stopped else None
+        self._face.offer_back(stopped.step if stopped else None)
+
+    def _show_controls(self, preset: str) -> None:
+        self._controls.show(self.trainer.config, preset)
+
+    def _measure_speed(self) -> None:
+        """Measure steps per second over about a second of training."""
+        now, steps = time.monotonic(), self.trainer.step_count
+        if not self.playing or self._timed is None or steps < self._timed[1]:
+            self._timed = (now, steps)
+        elif now - self._timed[0] > 1.0:
+            self._speed = (steps - self._timed[1]) / (now - self._timed[0])
+            self._timed = (now, steps)
+
+    def _failed(self, error: BaseException) -> None:
+        """Tell of an exception in the worker: training pauses, the panel says why."""
+        self.playing = False
+        self._alert = self._text("status.failed", error=f"{type(error).__name__}: {error}")
+        self._face.show_playing(False)
+        self._face.show_alert(self._alert, "".join(traceback.format_exception(error)))
+
+    def close(self) -> None:
+        """Stop training and end the thread."""
+        self.playing, self.closed = False, True
+        self._worker.close()

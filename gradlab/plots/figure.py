@@ -1,0 +1,206 @@
+"""One figure of several plots: drawn once by `draw`, or again and again by `LiveFigure`."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from PIL import Image
+
+from gradlab.history import History
+from gradlab.plots.profile import MARKERS
+from gradlab.plots.view import PLOTS, Theme, Update, View
+
+DEFAULT = ("loss", "heatmap", "profile")
+BOTH = "both"
+
+
+@dataclasses.dataclass
+class _Panel:
+    """One axis of the figure and what keeps it current."""
+
+    name: str
+    ax: Axes
+    update: Update | None
+    measure: str | None = None
+
+
+def _layout(figure: Figure, names: Sequence[str], measures: Sequence[str]) -> list[tuple[str, Axes, str | None]]:
+    """Stack the plots over time at the left, set the profiles side by side at the right."""
+    left = [name for name in names if name != "profile"]
+    right = measures if "profile" in names else []
+    split = 0.42 if left and right else (0.985 if left else 0.0)
+    axes: list[tuple[str, Axes, str | None]] = []
+    top, bottom, gap = 0.93, 0.135, 0.05
+    height = (top - bottom - gap * (len(left) - 1)) / max(1, len(left))
+    for i, name in enumerate(left):
+        low = top - (i + 1) * height - i * gap
+        axes.append((name, figure.add_axes((0.062, low, split - 0.072, height)), None))
+    width = (0.99 - split) / max(1, len(right))
+    for i, measure in enumerate(right):
+        box = (split + i * width + 0.058, 0.215, width - 0.066, 0.705)
+        axes.append(("profile", figure.add_axes(box), measure))
+    return axes
+
+
+class LiveFigure:
+    """A figure that lives as long as a panel: only what changed is drawn again.
+
+    Parameters
+    ----------
+    plots : sequence of str
+        Names from `PLOTS`.
+    size : (float, float)
+        Width and height in logical pixels.
+    scale : float, default 2
+        Pixels per logical pixel.
+
+    Notes
+    -----
+    No pyplot and no mathtext: both share state with whatever the notebook draws in another thread.
+    """
+
+    def __init__(
+        self, plots: Sequence[str] = DEFAULT, size: tuple[float, float] = (1000, 400), scale: float = 2.0
+    ) -> None:
+        for name in plots:
+            PLOTS[name]
+        self.plots = tuple(plots)
+        self.figure = Figure(figsize=(size[0] / 100, size[1] / 100), dpi=100 * scale)
+        self.canvas = FigureCanvasAgg(self.figure)
+        self._panels: list[_Panel] = []
+        self._built: Any = None
+        self._background: Any = None
+        self._state: Any = None
+
+    def render(self, history: History, view: View) -> bytes:
+        """Draw a history and return the picture as PNG bytes."""
+        self.update(history, view)
+        pixels = np.asarray(self.canvas.buffer_rgba())
+        out = io.BytesIO()
+        Image.fromarray(pixels[..., :3]).save(out, "PNG", compress_level=1)
+        return out.getvalue()
+
+    def update(self, history: History, view: View) -> None:
+        """Bring the canvas up to date."""
+        measures = ("delta_norm", "grad_norm") if view.measure == BOTH else (view.measure,)
+        if self._built != (measures, view.theme, view.text.lang, view.clip):
+            self._build(history, measures, view)
+        artists: list[tuple[Axes, Sequence[Artist]]] = []
+        for panel in self._panels:
+            shown = dataclasses.replace(view, measure=panel.measure or measures[0])
+            artists.append((panel.ax, self._update_panel(panel, history, shown)))
+        state = [(p.ax.get_xlim(), p.ax.get_ylim(), p.update is None and len(history)) for p in self._panels]
+        if self._background is None or state != self._state:
+            self.canvas.draw()
+            self._background = self.canvas.copy_from_bbox(self.figure.bbox)
+            self._state = state
+        else:
+            self.canvas.restore_region(self._background)
+        for ax, changed in artists:
+            for artist in changed:
+                ax.draw_artist(artist)
+
+    def _update_panel(self, panel: _Panel, history: History, view: View) -> Sequence[Artist]:
+        if panel.update is not None:
+            return panel.update(history, view)
+        panel.ax.clear()
+        PLOTS[panel.name](panel.ax, history)
+        _colour(panel.ax, view.theme)
+        return []
+
+    def _build(self, history: History, measures: Sequence[str], view: View) -> None:
+        self.figure.clear()
+        self.figure.set_facecolor(view.theme.back)
+        self._background = None
+        self._built = (measures, view.theme, view.text.lang, view.clip)
+        self._panels = []
+        for name, ax, measure in _layout(self.figure, self.plots, measures):
+            _colour(ax, view.theme)
+            self._panels.append(_Panel(name, ax, PLOTS[name](ax, history), measure))
+        if "profile" in self.plots:
+            _legend(self.figure, view)
+
+
+def _colour(ax: Axes, theme: Theme) -> None:
+    ax.set_facecolor(theme.back)
+    ax.tick_params(colors=theme.ink, labelsize=9, length=2, pad=2)
+    for spine in ax.spines.values():
+        spine.set_color(theme.faint)
+    ax.grid(True, color=theme.faint, lw=0.6)
+    ax.set_axisbelow(True)
+    for label in (ax.xaxis.label, ax.yaxis.label, ax.title):
+        label.set_color(theme.ink)
+        label.set_fontsize(10)
+    ax.title.set_fontsize(11)
+
+
+def _legend(figure: Figure, view: View) -> None:
+    theme = view.theme
+    styles: list[tuple[str, dict[str, Any]]] = [
+        ("plain", {"color": theme.now, "marker": "o", "ms": 5}),
+        ("first", {"color": theme.first}),
+    ]
+    if view.clip:
+        styles.append(("after", {"color": theme.after, "marker": "s", "mfc": "none", "ms": 5}))
+    styles += [(kind, {"color": theme.alarm, "ls": "none", "marker": m, "ms": 7}) for kind, m in MARKERS.items()]
+    handles = [Line2D([], [], label=view.text(f"kind.{kind}"), **style) for kind, style in styles]
+    figure.legend(
+        handles=handles,
+        loc="lower right",
+        ncols=len(handles),
+        fontsize=9,
+        frameon=False,
+        labelcolor=theme.ink,
+        handletextpad=0.3,
+        columnspacing=1.0,
+        borderaxespad=0.2,
+        handlelength=1.4,
+    )
+
+
+def draw(
+    history: History,
+    plots: Sequence[str] | None = None,
+    ghost: History | None = None,
+    theory: Any = None,
+    *,
+    measure: str = BOTH,
+    clip: bool | None = None,
+) -> Figure:
+    """Draw a history once and return the matplotlib Figure.
+
+    Parameters
+    ----------
+    history : History
+        What to draw.
+    plots : sequence of str, optional
+        Names from `PLOTS`. Default: loss, heat map and profile.
+    ghost : History, optional
+        Another run, drawn faintly behind.
+    measure : str
+        A key of `MEASURES`, or ``"both"`` for backward signal and gradient norm side by side.
+    clip : bool, optional
+        Whether to show gradients after clipping too. Default: if anything was clipped.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Not known to pyplot; a notebook shows it, ``savefig`` writes it.
+    """
+    live = LiveFigure(tuple(plots) if plots is not None else DEFAULT)
+    if clip is None:
+        clip = len(history) > 0 and bool(np.any(history.column("clip_coef") < 1))
+    live.update(history, View(measure=measure, clip=clip, ghost=ghost, theory=theory))
+    for ax in live.figure.axes:
+        for artist in ax.get_children():
+            artist.set_animated(False)
+    return live.figure

@@ -1,0 +1,127 @@
+"""The chosen measure of every layer at one step, on a logarithmic axis of fixed decades."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from gradlab.history import Array, History
+from gradlab.measures import MEASURES, SQUEEZED, Kinds, Measure, kinds_of
+from gradlab.plots.view import PLOTS, Update, View
+
+ROWS = {"nonfinite": 1.05, "zero": -0.05, "missing": -0.11}  # outside the decades, labelled on the axis
+LIMITS = (-0.15, 1.10)
+MARKERS = {"underflow": "v", "zero": "x", "nonfinite": "*", "missing": "_"}
+
+
+@PLOTS.register("profile", "Layers now")
+def profile(ax: Axes, history: History) -> Update:
+    """Every layer's value now, its value at step 0 as a ghost, before and after clipping.
+
+    Zero, underflow, non-finite and no gradient have marks of their own.
+    """
+    for low, high in ((0.0, SQUEEZED), (1.0 - SQUEEZED, 1.0)):
+        ax.axhspan(low, high, color="#808080", alpha=0.14, lw=0, zorder=0)
+    style: dict[str, Any] = {"animated": True, "clip_on": False}
+    band = ax.fill_between([0, 1], [0, 0], [0, 0], alpha=0.2, lw=0, animated=True)
+    (theory,) = ax.plot([], [], lw=2.0, ls="--", **style)
+    (ghost,) = ax.plot([], [], lw=1.4, ls="-.", **style)
+    (first,) = ax.plot([], [], lw=1.6, **style)
+    (after,) = ax.plot([], [], lw=1.4, marker="s", ms=4.5, mfc="none", **style)
+    (now,) = ax.plot([], [], lw=1.8, marker="o", ms=5, **style)
+    odd = {kind: ax.plot([], [], ls="none", marker=m, ms=8, mew=2, **style)[0] for kind, m in MARKERS.items()}
+    note = ax.text(0.98, 0.845, "", transform=ax.transAxes, ha="right", va="top", fontsize=9, animated=True)
+    shown: list[object] = [None]
+
+    def update(history: History, view: View) -> Sequence[Artist]:
+        measure, layers = MEASURES[view.measure], len(history.layer_names)
+        if shown[0] != (measure, layers, view.text.lang):
+            shown[0] = (measure, layers, view.text.lang)
+            _axes(ax, measure, layers, view)
+        row = -1 if view.at is None else view.at
+        kinds = _show(now, measure, history, measure.name, row)
+        for kind, artist in odd.items():
+            _place(artist, kind, kinds, history, measure, row)
+        _show(first, measure, history, measure.name, 0)
+        _show(ghost, measure, view.ghost, measure.name, -1)
+        _show(after, measure, history if view.clip and measure.after else None, measure.after or "", row)
+        note.set_text(growth_note(history, measure, row, view))
+        theme = view.theme
+        for artist, colour in (
+            (now, theme.now),
+            (after, theme.after),
+            (first, theme.first),
+            (ghost, theme.first),
+            (theory, theme.theory),
+            (band, theme.theory),
+            (note, theme.ink),
+            *((artist, theme.alarm) for artist in odd.values()),
+        ):
+            artist.set_color(colour)
+        after.set_markeredgecolor(theme.after)
+        return [band, theory, ghost, first, after, now, *odd.values(), note]
+
+    return update
+
+
+def _show(artist: Line2D, measure: Measure, history: History | None, name: str, row: int) -> Kinds | None:
+    """Put one row of a column on a line; return its kinds, None without a row."""
+    if history is None or not len(history):
+        artist.set_data([], [])
+        return None
+    values = history.column(name)[row]
+    kinds = kinds_of(history, name, values)
+    numbers = np.arange(1, len(values) + 1)
+    artist.set_data(numbers, np.where(kinds.plain | kinds.underflow, measure.position(values), np.nan))
+    return kinds
+
+
+def _place(artist: Line2D, kind: str, kinds: Kinds | None, history: History, measure: Measure, row: int) -> None:
+    if kinds is None:
+        artist.set_data([], [])
+        return
+    where = np.flatnonzero(getattr(kinds, kind))
+    if kind == "underflow":
+        heights: Array = measure.position(history.column(measure.name)[row][where])
+    else:
+        heights = np.full(len(where), ROWS[kind])
+    artist.set_data(where + 1, heights)
+
+
+def growth_note(history: History, measure: Measure, row: int, view: View) -> str:
+    """Say how the measure grows from the last hidden layer to the first, now and at step 0."""
+    lines = []
+    for key, index in (("growth.now", row), ("growth.first", 0)):
+        values = history.column(measure.name)[index][:-1] if len(history) else np.zeros(0)
+        growth = growth_of(values)
+        if growth is not None and not (key == "growth.first" and len(history) == 1):
+            total, per_layer = growth
+            size = f"{10**total:.3g}" if abs(total) < 4 else f"1e{total:+.0f}"
+            lines.append(view.text(key, layers=len(values), total=size, per_layer=f"{10**per_layer:.3g}"))
+    return "\n".join(lines)
+
+
+def growth_of(values: Array) -> tuple[float, float] | None:
+    """Return the decades from the last entry to the first, in total and per layer; None if an end is odd."""
+    if len(values) < 3 or not np.all(np.isfinite(values[[0, -1]])) or values[0] <= 0 or values[-1] <= 0:
+        return None
+    decades = float(np.log10(values[0]) - np.log10(values[-1]))
+    return decades, decades / (len(values) - 1)
+
+
+def _axes(ax: Axes, measure: Measure, layers: int, view: View) -> None:
+    ax.set_xlim(0.3, layers + 0.7)
+    ax.set_ylim(*LIMITS)
+    ticks, labels = measure.ticks()
+    extra = [(ROWS[kind], view.text(f"row.{kind}")) for kind in ROWS]
+    ax.set_yticks([*ticks, *(t for t, _ in extra)], [*labels, *(label for _, label in extra)])
+    every = max(1, -(-layers // 8))
+    numbers = sorted({1, *range(every, layers + 1, every)})
+    ax.set_xticks(numbers, [str(n) for n in numbers])
+    ax.set_xlabel(view.text("axis.layer"))
+    ax.set_title(view.text(measure.key))

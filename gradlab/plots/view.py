@@ -1,0 +1,80 @@
+"""What is shown and how: `View`, the colours, and the table `PLOTS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from matplotlib.artist import Artist
+
+from gradlab.history import History
+from gradlab.registry import Registry
+from gradlab.strings import Text
+
+PLOTS = Registry("plot")
+"""Each entry is ``(ax, history) -> update``: it makes persistent artists once and returns
+``update(history, view)``, which changes them and returns those to draw. An entry that returns None is
+simply called again on a cleared axis."""
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of a picture; the data colours are Okabe & Ito's (2008), which survive colour blindness."""
+
+    back: str
+    ink: str
+    faint: str
+    now: str
+    after: str
+    theory: str
+    alarm: str
+    first: str
+
+
+LIGHT = Theme("#ffffff", "#1a1a1a", "#d9d9d9", "#0072b2", "#e69f00", "#009e73", "#d55e00", "#8c8c8c")
+DARK = Theme("#111111", "#f2f2f2", "#3d3d3d", "#56b4e9", "#e69f00", "#2fd6a3", "#ff7f3f", "#a6a6a6")
+
+
+@dataclass(frozen=True)
+class View:
+    """What to show of a history.
+
+    Attributes
+    ----------
+    measure : str
+        A key of `MEASURES`.
+    at : int or None
+        Index of the row shown by the profile; None for the last.
+    clip : bool
+        Whether to show the measure after clipping beside the one before.
+    ghost : History or None
+        Another run, drawn faintly behind.
+    theory : sequence of (layer, low, middle, high) arrays or None
+        A predicted profile with its band.
+    theme : Theme
+        Colours.
+    text : Text
+        Language.
+    """
+
+    measure: str = "delta_norm"
+    at: int | None = None
+    clip: bool = False
+    ghost: History | None = None
+    theory: Sequence[object] | None = None
+    theme: Theme = LIGHT
+    text: Text = field(default_factory=Text)
+
+
+Update = Callable[[History, View], Sequence[Artist]]
+
+
+def step_limit(last_step: float) -> float:
+    """Return the end of the time axis: the next of 50, 100, 200, 500, 1000 ... so that it rarely moves."""
+    limit = 50.0
+    factors = (2.0, 2.0, 2.5)
+    turn = 0
+    while limit <= last_step:
+        limit *= factors[turn % 3]
+        turn += 1
+    return limit

@@ -1,0 +1,98 @@
+"""Every visible string of panel and pictures, by language and key."""
+
+from __future__ import annotations
+
+STRINGS: dict[str, dict[str, str]] = {
+    "en": {
+        "measure.both": "Backward signal and gradient norm",
+        "measure.delta_norm": "Backward signal |dL/dz|",
+        "measure.grad_norm": "Gradient norm |dL/dW|",
+        "measure.update_ratio": "Update / weight ratio",
+        "measure.activation_std": "Activation spread (std)",
+        "axis.step": "step",
+        "axis.layer": "layer (1 = next to the input)",
+        "axis.layer_short": "layer",
+        "axis.loss": "loss",
+        "kind.plain": "now",
+        "kind.first": "step 0",
+        "kind.after": "after clipping",
+        "kind.underflow": "underflow",
+        "kind.zero": "exactly 0",
+        "kind.nonfinite": "inf or NaN",
+        "kind.missing": "no gradient",
+        "kind.ghost": "pinned",
+        "kind.theory": "theory",
+        "row.zero": "0",
+        "row.missing": "none",
+        "row.nonfinite": "inf",
+        "growth.now": "now, layer {layers} to 1: x {total} (x {per_layer} per layer)",
+        "growth.first": "step 0: x {total} (x {per_layer} per layer)",
+        "button.play": "Play",
+        "button.pause": "Pause",
+        "button.step": "Step",
+        "button.reset": "Reset",
+        "button.new_seed": "New seed",
+        "button.back": "Back to step {step}",
+        "tip.play": "Train until you press Pause",
+        "tip.pause": "Stop after the step that is running",
+        "tip.step": "Take one step: all its micro-batches, one update",
+        "tip.reset": "Start again from the same seeds",
+        "tip.new_seed": "Start again with the next seed for weights, data and order",
+        "tip.back": "Restore the last finite state, bit for bit",
+        "control.preset": "Preset",
+        "control.measure": "Measure",
+        "control.seed": "Seed",
+        "control.rule": "Rule",
+        "tip.preset": "Sets the controls to a known case",
+        "tip.measure": "What the pictures show of every layer",
+        "tip.seed": "Seed of weights, data and order of samples",
+        "tip.accumulation": "On or off: add up the gradients of several micro-batches before one step",
+        "tip.clipping": "On or off: bound the gradient before the step",
+        "tip.accumulation_rule": "How micro-batch gradients become one",
+        "tip.clipping_rule": "How gradients are bounded",
+        "preset.own": "(your own settings)",
+        "group.network": "Network and data",
+        "group.training": "Training",
+        "status.counts": "step {step} | updates {updates} | micro-batches {micro_batches} | epoch {epoch} "
+        "| samples {samples}",
+        "status.loss": "loss {loss}",
+        "status.speed": "{speed} steps/s",
+        "status.ready": "Ready. Press Play or Step.",
+        "status.skipped": "{text}",
+        "status.diverged": "{sentence} The step was not applied; training is paused.",
+        "status.continued": "{sentence} Training goes on, as Non-finite says.",
+        "status.no_view": "Paused: no view of this panel was left.",
+        "status.idle": "Paused after {minutes} minutes without a touch.",
+        "status.rejected": "Not accepted, nothing was changed: {error}",
+        "status.rewound": "Back at step {step}.",
+        "status.closed": "This panel is closed.",
+        "status.failed": "Stopped by an error: {error}",
+        "alt.empty": "Three pictures, empty so far: no step was taken.",
+        "alt.loss": "After {steps} steps the loss is {loss}.",
+        "alt.profile": "{measure}: largest in layer {largest} at {largest_value}, "
+        "smallest in layer {smallest} at {smallest_value}; "
+        "layer {first} is {decades} decades {direction} layer {last}.",
+        "alt.above": "above",
+        "alt.below": "below",
+        "alt.odd": "{count} layers {kind}.",
+    },
+}
+
+
+class Text:
+    """The strings of one language; ``text("key", name=value)`` looks one up and fills it in.
+
+    Parameters
+    ----------
+    lang : str
+        A key of `STRINGS`.
+    """
+
+    def __init__(self, lang: str = "en") -> None:
+        if lang not in STRINGS:
+            raise ValueError(f"lang={lang!r}; expected one of {', '.join(STRINGS)}")
+        self.lang = lang
+
+    def __call__(self, key: str, **values: object) -> str:
+        """Return the string `key` with `values` filled in."""
+        return STRINGS[self.lang][key].format(**values)
