@@ -5,6 +5,7 @@ The trainer clips once per window, after accumulation, and measures what happene
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -73,7 +74,11 @@ def clip_agc(params: Iterable[Tensor], threshold: float) -> None:
 
 
 def _unit_norm(tensor: Tensor) -> Tensor:
-    if tensor.dim() <= 1:
-        return torch.linalg.vector_norm(tensor, dtype=torch.float64)
-    rows = tuple(range(1, tensor.dim()))
-    return torch.linalg.vector_norm(tensor, dim=rows, keepdim=True, dtype=torch.float64)
+    """Return the norm of each output row, shape ``(rows, 1, ...)``, or of a whole 0- or 1-D tensor."""
+    rows, keep = (tuple(range(1, tensor.dim())), True) if tensor.dim() > 1 else (None, False)
+    norm = torch.linalg.vector_norm(tensor, dim=rows, keepdim=keep, dtype=torch.float64)
+    if tensor.dtype != torch.float64 or tensor.numel() == 0:
+        return norm
+    largest = torch.linalg.vector_norm(tensor, ord=math.inf, dim=rows, keepdim=keep)  # squares may leave the range
+    scale = torch.where(torch.isfinite(largest) & (largest > 0), largest, 1.0)
+    return scale * torch.linalg.vector_norm(tensor / scale, dim=rows, keepdim=keep)
