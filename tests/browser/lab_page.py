@@ -206,8 +206,8 @@ class LabPage:
         return "mod-active" in (self.toggle(name).get_attribute("class") or "").split()
 
     def status(self) -> Locator:
-        """Return what announces itself as a status line."""
-        return self.notebook.get_by_role("status")
+        """Return the status lines: what announces itself as one, and a panel's counters."""
+        return self.notebook.locator("[role=status], .gradlab-status")
 
     def alert(self) -> Locator:
         """Return what announces itself as an alert."""
