@@ -33,8 +33,64 @@ def norms(tensors: Sequence[Tensor]) -> list[float]:
         return []
     values = torch.stack(torch._foreach_norm(list(tensors), 2, dtype=torch.float64)).tolist()
     if tensors[0].dtype == torch.float64:
-        values = [v if _SAFE_LOW < v < _SAFE_HIGH else _scaled_norm(t) for v, t in zip(values, tensors, strict=True)]
+        values = [_refined(v, t) for v, t in zip(values, tensors, strict=True)]
     return values
+
+
+def row_norms(rows: Tensor) -> list[float]:
+    """Return the 2-norm of each row of a ``(rows, n)`` tensor: `norms`, for tensors that lie in one block."""
+    values = torch.linalg.vector_norm(rows.detach(), 2, 1, dtype=torch.float64).tolist()
+    if rows.dtype == torch.float64:
+        values = [_refined(v, t) for v, t in zip(values, rows, strict=True)]
+    return values
+
+
+class FlatNorms:
+    """The norms of pieces of a flat buffer, in as few operations as the pieces' layout allows.
+
+    Pieces of one length at regular distances, as the layers of a network are, form one strided block.
+
+    Parameters
+    ----------
+    flat : Tensor
+        The buffer, shape ``(n,)``.
+    sizes : sequence of int
+        Lengths of the pieces, which fill the buffer in order.
+    """
+
+    def __init__(self, flat: Tensor, sizes: Sequence[int]) -> None:
+        offsets = [sum(sizes[:i]) for i in range(len(sizes))]
+        self._blocks: list[Tensor] = []
+        self._order: list[int] = []
+        for size in dict.fromkeys(sizes):
+            for run in _regular([i for i, s in enumerate(sizes) if s == size], offsets):
+                stride = offsets[run[1]] - offsets[run[0]] if len(run) > 1 else max(size, 1)
+                self._blocks.append(flat.as_strided((len(run), size), (stride, 1), offsets[run[0]]))
+                self._order += run
+
+    def __call__(self) -> list[float]:
+        """Return the norm of each piece, in order."""
+        found = [value for block in self._blocks for value in row_norms(block)]
+        values = [0.0] * len(found)
+        for i, value in zip(self._order, found, strict=True):
+            values[i] = value
+        return values
+
+
+def _regular(members: list[int], offsets: list[int]) -> list[list[int]]:
+    """Split pieces into runs whose offsets lie at one distance."""
+    runs: list[list[int]] = []
+    for i in members:
+        run = runs[-1] if runs else []
+        if len(run) == 1 or (run and offsets[i] - offsets[run[-1]] == offsets[run[1]] - offsets[run[0]]):
+            run.append(i)
+        else:
+            runs.append([i])
+    return runs
+
+
+def _refined(value: float, tensor: Tensor) -> float:
+    return value if _SAFE_LOW < value < _SAFE_HIGH else _scaled_norm(tensor)
 
 
 def _scaled_norm(tensor: Tensor) -> float:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from gradlab.history import Array
-from gradlab.measure import norms, root_sum_square
+from gradlab.measure import FlatNorms, root_sum_square
 
 _DOT_IS_SAFE = (1e-12, 1e12)  # norms whose float32 products neither underflow nor overflow
 
@@ -37,12 +37,17 @@ class FlatParameters:
         self._change = torch.zeros_like(self.weights)
         self.gradients = self._views(self.gradient)
         self._unclipped_views = self._views(self._unclipped)
-        self._changes = self._views(self._change)
+        sizes = [p.numel() for p in params]
+        self._gradient_norms = FlatNorms(self.gradient, sizes)
+        self._unclipped_norms = FlatNorms(self._unclipped, sizes)
+        self._weight_norms = FlatNorms(self.weights, sizes)
+        self._change_norms = FlatNorms(self._change, sizes)
         for param, view in zip(params, self._views(self.weights), strict=True):
             param.data = view
         self.weights.grad = self.gradient
         self.separate = False
-        self.received = [False] * len(params)
+        self._none, self._all = [False] * len(params), [True] * len(params)
+        self.received = self._none
         self._first = True
 
     def _views(self, flat: Tensor) -> list[Tensor]:
@@ -57,12 +62,11 @@ class FlatParameters:
     def start(self, separate: bool) -> None:
         """Begin a window."""
         self.separate, self._first = separate, True
-        self.received = [False] * len(self.params)
+        self.received = self._none
 
     def accumulate(self, gradients: list[Tensor | None], weight: float) -> None:
         """Add ``weight`` times the gradients to the flat gradient; the first ones replace it (NaN * 0 is NaN)."""
-        self.received = [r or g is not None for r, g in zip(self.received, gradients, strict=True)]
-        found = [torch.zeros_like(p) if g is None else g for g, p in zip(gradients, self.params, strict=True)]
+        found = self._receive(gradients)
         targets = [(self.gradient, self.gradients)]
         if self.separate:
             targets.append((self._unclipped, self._unclipped_views))
@@ -75,17 +79,26 @@ class FlatParameters:
                 flat.mul_(weight)
         self._first = False
 
+    def _receive(self, gradients: list[Tensor | None]) -> list[Tensor]:
+        """Note who received a gradient; a missing one counts as zeros."""
+        found = [g for g in gradients if g is not None]
+        if len(found) == len(gradients):
+            self.received = self._all
+            return found
+        self.received = [r or g is not None for r, g in zip(self.received, gradients, strict=True)]
+        return [torch.zeros_like(p) if g is None else g for g, p in zip(gradients, self.params, strict=True)]
+
     def keep_unclipped(self) -> None:
         """Copy the gradient before it is clipped."""
         self._unclipped.copy_(self.gradient)
 
     def gradient_norms(self) -> list[float]:
         """Return the norm of each parameter's accumulated gradient, unclipped."""
-        return norms(self._unclipped_views if self.separate else self.gradients)
+        return self._unclipped_norms() if self.separate else self._gradient_norms()
 
     def clipped_norms(self) -> list[float]:
         """Return the norm of each parameter's gradient as it stands."""
-        return norms(self.gradients)
+        return self._gradient_norms()
 
     def cosine(self, norm: float, clipped_norm: float) -> float:
         """Return the cosine between the unclipped gradient and the one that stands; 1 where one is 0."""
@@ -99,7 +112,7 @@ class FlatParameters:
 
     def weight_norms(self) -> list[float]:
         """Return the norm of each parameter."""
-        return norms([p.detach() for p in self.params])
+        return self._weight_norms()
 
     def remember(self) -> None:
         """Keep the weights as they are before an update."""
@@ -109,10 +122,10 @@ class FlatParameters:
         """Go back to the weights remembered."""
         self.weights.copy_(self._before)
 
-    def change_norms(self, which: list[int]) -> list[float]:
-        """Return the norms of the changes of some parameters since `remember`."""
+    def change_norms(self) -> list[float]:
+        """Return the norm of each parameter's change since `remember`."""
         torch.sub(self.weights, self._before, out=self._change)
-        return norms([self._changes[i] for i in which])
+        return self._change_norms()
 
 
 def per_layer(values: list[float], groups: list[list[int]]) -> Array:

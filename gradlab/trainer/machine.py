@@ -123,7 +123,7 @@ class Machine(RunState):
             if not CARRY_OVERS[config.carry_over](self.flat.gradients, self.carry):
                 return None
         self.optimizer.step()
-        return self.flat.change_norms(self.weight_numbers)
+        return self.flat.change_norms()
 
     def _record(
         self, raw: list[float], clipped: list[float], cosine: float, changes: list[float] | None
@@ -167,8 +167,7 @@ class Machine(RunState):
     def _update_ratio(self, changes: list[float] | None, weight_norm: Array) -> Array:
         if changes is None:
             return np.where([bool(g) for g in self.groups], 0.0, np.nan)
-        by_number = dict(zip(self.weight_numbers, changes, strict=True))
-        change = np.array([root_sum_square([by_number[i] for i in g]) if g else np.nan for g in self.groups])
+        change = self._per_layer(changes)
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(change == 0.0, 0.0, change / weight_norm)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -53,6 +54,13 @@ def find_layers(network: nn.Module) -> list[Layer]:
     return [Layer(name or type(m).__name__, m, own) for name, m, own in found]
 
 
+def layer_of(layers: list[Layer], params: list[nn.Parameter], number: int) -> int:
+    """Return the layer that parameter `number` belongs to: its own, or the last one before it."""
+    module_of = {id(p): i for i, layer in enumerate(layers) for p in layer.module.parameters(False)}
+    owners = [module_of.get(id(p)) for p in params[: number + 1]]
+    return next((o for o in reversed(owners) if o is not None), 0)
+
+
 class NetworkProbe:
     """Observes a network made by `build_network`, which traces itself."""
 
@@ -73,6 +81,15 @@ class NetworkProbe:
         return Pass(trace.output, edges, after)
 
 
+@dataclass(slots=True)
+class Seen:
+    """What a layer hands on, as far as it has been followed."""
+
+    layer: int
+    value: Tensor
+    bounds: Range = None
+
+
 class HookProbe:
     """Observes any network by forward hooks, which are idle outside `forward`.
 
@@ -83,8 +100,9 @@ class HookProbe:
     def __init__(self, network: nn.Module) -> None:
         self.network = network
         self.layers = find_layers(network)
-        self._pass: Pass | None = None
-        self._tails: dict[int, tuple[int, Tensor]] = {}
+        self._edges: list[tuple[int, GradientEdge]] | None = None
+        self._seen: list[Seen] = []
+        self._tails: dict[int, tuple[Seen, Tensor]] = {}
         self._ranges: dict[nn.Module, Range] = {}
         numbers = {id(layer.module): i for i, layer in enumerate(self.layers)}
         self._handles = [
@@ -97,12 +115,12 @@ class HookProbe:
 
     def forward(self, x: Tensor) -> Pass:
         """Run the network on `x` and note every layer that it calls."""
-        self._pass, self._tails = Pass(None, [], []), {}
+        self._edges = []
         try:
             output = self.network(x)
-            return self._pass._replace(output=output)
+            return Pass(output, self._edges, [(s.layer, s.value, s.bounds) for s in self._seen])
         finally:
-            self._pass, self._tails = None, {}
+            self._edges, self._seen, self._tails = None, [], {}
 
     def remove(self) -> None:
         """Take the hooks off the network."""
@@ -111,25 +129,31 @@ class HookProbe:
 
     def _on_layer(self, number: int) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            z = _first_tensor(output)
-            if self._pass is None or z is None:
-                return
-            if z.requires_grad:
-                self._pass.edges.append((number, get_gradient_edge(z)))
-            self._tails[id(z)] = (len(self._pass.activations), z)
-            self._pass.activations.append((number, z.detach(), None))
+            z = first_tensor(output)
+            if z is not None:
+                self._see_layer(number, z)
 
         return hook
 
+    def _see_layer(self, number: int, z: Tensor) -> None:
+        """Note that a layer returned z."""
+        if self._edges is None:
+            return
+        if z.requires_grad:
+            self._edges.append((number, get_gradient_edge(z)))
+        self._seen.append(self._follow(number, z))
+
+    def _follow(self, number: int, z: Tensor) -> Seen:
+        seen = Seen(number, z.detach())
+        self._tails[id(z)] = (seen, z)
+        return seen
+
     def _on_follower(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if self._pass is None or not inputs or not isinstance(output, Tensor):
-            return
-        index, _ = self._tails.pop(id(inputs[0]), (None, None))
-        if index is None:
-            return
-        number, _, old_range = self._pass.activations[index]
-        self._tails[id(output)] = (index, output)
-        self._pass.activations[index] = (number, output.detach(), self._range(module) or old_range)
+        tail = self._tails.pop(id(inputs[0]), None) if inputs and isinstance(output, Tensor) else None
+        if tail is not None:
+            seen, _ = tail
+            seen.value, seen.bounds = output.detach(), self._range(module) or seen.bounds
+            self._tails[id(output)] = (seen, output)
 
     def _range(self, module: nn.Module) -> Range:
         if module not in self._ranges:
@@ -138,7 +162,8 @@ class HookProbe:
         return self._ranges[module]
 
 
-def _first_tensor(output: Any) -> Tensor | None:
+def first_tensor(output: Any) -> Tensor | None:
+    """Return the first tensor of what a module returned, None if it is not floating point."""
     while isinstance(output, tuple | list) and output:
         output = output[0]
     return output if isinstance(output, Tensor) and output.is_floating_point() else None

@@ -20,7 +20,7 @@ from gradlab.measure import root_sum_square
 from gradlab.optimizers import OPTIMIZERS
 from gradlab.trainer.flat import FlatParameters
 from gradlab.trainer.meter import Meter
-from gradlab.trainer.probe import HookProbe, NetworkProbe
+from gradlab.trainer.probe import HookProbe, NetworkProbe, layer_of
 from gradlab.trainer.snapshots import Snapshot
 from gradlab.trainer.stream import Stream, Window
 
@@ -44,10 +44,10 @@ class RunState:
     def __init__(self, config: Config, probe: NetworkProbe | HookProbe, data: Data, stochastic: bool) -> None:
         self.probe, self.data, self.stochastic = probe, data, stochastic
         self.network = probe.network
+        self._buffer_slots = [(m, name) for m in self.network.modules() for name in m._buffers]
         self.flat = FlatParameters([p for p in self.network.parameters() if p.requires_grad])
         numbers = {id(p): i for i, p in enumerate(self.flat.params)}
         self.groups = [[numbers[id(p)] for p in layer.weights if id(p) in numbers] for layer in probe.layers]
-        self.weight_numbers = sorted({i for group in self.groups for i in group})
         output = {id(p) for p in probe.layers[-1].module.parameters()}
         self.all_but_output = [p for p in self.flat.params if id(p) not in output]
         self.frozen_norm = np.array(
@@ -96,9 +96,7 @@ class RunState:
 
     def layer_of(self, number: int) -> int:
         """Return the layer that a parameter belongs to: its own, or the last one before it."""
-        module_of = {id(p): i for i, layer in enumerate(self.probe.layers) for p in layer.module.parameters(False)}
-        owners = [module_of.get(id(p)) for p in self.flat.params[: number + 1]]
-        return next((o for o in reversed(owners) if o is not None), 0)
+        return layer_of(self.probe.layers, self.flat.params, number)
 
     def snapshot(self, config: Config) -> Snapshot:
         """Copy the state."""
@@ -136,12 +134,12 @@ class RunState:
 
     def copy_buffers(self) -> list[Tensor | None]:
         """Copy the network's buffers (batch norm's statistics, a running total)."""
-        return [None if b is None else b.clone() for m in self.network.modules() for b in m._buffers.values()]
+        values = [module._buffers[name] for module, name in self._buffer_slots]
+        return [None if b is None else b.clone() for b in values]
 
     def put_buffers(self, buffers: list[Tensor | None]) -> None:
         """Put copied buffers back."""
-        names = [(m, name) for m in self.network.modules() for name in m._buffers]
-        for (module, name), value in zip(names, buffers, strict=True):
+        for (module, name), value in zip(self._buffer_slots, buffers, strict=True):
             module._buffers[name] = None if value is None else value.clone()
 
 
