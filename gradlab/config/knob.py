@@ -53,10 +53,17 @@ class Knob:
             accepted = accepted and self._in_bounds(int(value))
         else:
             accepted = isinstance(value, numbers.Real) and not isinstance(value, bool)
-            accepted = accepted and math.isfinite(float(value)) and self._in_bounds(float(value))
+            accepted = accepted and self._is_finite(value) and self._in_bounds(float(value))
         if not accepted:
             raise ValueError(f"{name}={value!r}; expected {self.accepted(kind)}")
         return kind(value)  # pyright: ignore[reportArgumentType]
+
+    @staticmethod
+    def _is_finite(value: numbers.Real) -> bool:
+        try:
+            return math.isfinite(float(value))
+        except OverflowError:  # a whole number that no float can hold
+            return False
 
     def _in_bounds(self, value: float) -> bool:
         return (

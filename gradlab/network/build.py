@@ -126,7 +126,7 @@ def build_network(
         In training mode.
     """
     with torch.random.fork_rng(devices=[]):  # a registered activation or norm may draw when it is made
-        torch.manual_seed(generator.initial_seed())
+        torch.default_generator.manual_seed(generator.initial_seed())  # not CUDA's, which stay as they are
         network = Network(
             inputs, outputs, config.depth, config.width, config.activation, config.norm, config.residual
         )

@@ -86,7 +86,7 @@ def rehearse(network: nn.Module, data: Data, batch_size: int) -> tuple[Data, boo
     copied = copy.deepcopy(network)
     x, y = data.x[:batch_size], data.y[:batch_size]
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)
         before = torch.get_rng_state()
         try:
             output = copied(x)

@@ -1,0 +1,321 @@
+"""`Config`: every field validated, frozen, hashable, and the same after a trip through JSON."""
+
+import dataclasses
+import decimal
+import fractions
+import json
+import math
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from gradlab import (
+    ACCUMULATIONS,
+    ACTIVATIONS,
+    CARRY_OVERS,
+    CLIPS,
+    DATASETS,
+    INITS,
+    NORMS,
+    OPTIMIZERS,
+    Config,
+    Trainer,
+)
+
+DEFAULTS = {
+    "dataset": "moons",
+    "n_samples": 512,
+    "noise": 0.1,
+    "depth": 8,
+    "width": 32,
+    "activation": "relu",
+    "norm": "none",
+    "residual": False,
+    "init": "kaiming",
+    "gain": 1.0,
+    "bias_std": 0.0,
+    "optimizer": "sgd",
+    "lr": 0.05,
+    "momentum": 0.0,
+    "weight_decay": 0.0,
+    "batch_size": 32,
+    "accumulation": "none",
+    "accumulation_steps": 4,
+    "carry_over": "none",
+    "clip": "none",
+    "clip_threshold": 1.0,
+    "clip_order": "after",
+    "nonfinite": "stop",
+    "weight_seed": 0,
+    "data_seed": 0,
+    "batch_seed": 0,
+    "dtype": "float32",
+}
+CHOICES = {
+    "dataset": DATASETS,
+    "activation": ACTIVATIONS,
+    "norm": NORMS,
+    "init": INITS,
+    "optimizer": OPTIMIZERS,
+    "accumulation": ACCUMULATIONS,
+    "carry_over": CARRY_OVERS,
+    "clip": CLIPS,
+    "clip_order": ("after", "each_micro_batch"),
+    "nonfinite": ("stop", "skip", "continue"),
+    "dtype": ("float32", "float64"),
+}
+WHOLE = {
+    "n_samples": "a whole number >= 2 and <= 1000000",
+    "depth": "a whole number >= 0 and <= 1000",
+    "width": "a whole number >= 1 and <= 8192",
+    "batch_size": "a whole number >= 1 and <= 1000000",
+    "accumulation_steps": "a whole number >= 1 and <= 4096",
+    "weight_seed": f"a whole number >= 0 and <= {2**63 - 1}",
+    "data_seed": f"a whole number >= 0 and <= {2**63 - 1}",
+    "batch_seed": f"a whole number >= 0 and <= {2**63 - 1}",
+}
+REAL = {
+    "noise": "a finite number >= 0",
+    "gain": "a finite number >= 0",
+    "bias_std": "a finite number >= 0",
+    "lr": "a finite number >= 0",
+    "momentum": "a finite number >= 0 and <= 1",
+    "weight_decay": "a finite number >= 0",
+    "clip_threshold": "a finite number > 0",
+}
+ANOTHER = {
+    **{name: next(c for c in choices if c != DEFAULTS[name]) for name, choices in CHOICES.items()},
+    **{name: DEFAULTS[name] + 3 for name in WHOLE},
+    **dict.fromkeys(REAL, 0.25),
+    "residual": True,
+}
+LIVE = {
+    "lr",
+    "momentum",
+    "weight_decay",
+    "batch_size",
+    "accumulation",
+    "accumulation_steps",
+    "carry_over",
+    "clip",
+    "clip_threshold",
+    "clip_order",
+    "nonfinite",
+}
+
+
+def test_the_fields_and_defaults_are_those_of_the_contract():
+    assert Config().to_dict() == DEFAULTS
+    assert set(CHOICES) | set(WHOLE) | set(REAL) | {"residual"} == set(DEFAULTS)
+
+
+def refused(field, value):
+    with pytest.raises(ValueError) as caught:
+        Config(**{field: value})
+    return str(caught.value)
+
+
+NO_NAME = ["nrom", "", "None", "RELU ", None, 3, 1.5, True, ["none"], {"none": 1}, b"none", float("nan")]
+NO_WHOLE_NUMBER = [
+    1.5,
+    4.0,
+    "4",
+    None,
+    True,
+    [4],
+    4 + 0j,
+    math.nan,
+    math.inf,
+    -1,
+    -(10**30),
+    10**30,
+    np.float64(4),
+    np.array([4]),
+    torch.tensor(4),
+    fractions.Fraction(9, 2),
+]
+NO_REAL_NUMBER = [
+    "0.1",
+    None,
+    True,
+    [0.1],
+    0.1 + 0j,
+    math.nan,
+    math.inf,
+    -math.inf,
+    -0.001,
+    np.float32("nan"),
+    np.array([0.1]),
+    torch.tensor(0.1),
+    decimal.Decimal("0.1"),
+    10**400,
+]
+NO_TRUTH = [0, 1, "True", None, 1.0, [], np.int64(1)]
+
+
+@pytest.mark.parametrize("value", NO_NAME, ids=repr)
+@pytest.mark.parametrize("field", CHOICES)
+def test_a_name_that_is_not_in_the_table_is_refused_with_the_names_that_are(field, value):
+    assert refused(field, value) == f"{field}={value!r}; expected one of {', '.join(CHOICES[field])}"
+
+
+@pytest.mark.parametrize("value", NO_WHOLE_NUMBER, ids=lambda v: f"{type(v).__name__} {v!r:.20}")
+@pytest.mark.parametrize("field", WHOLE)
+def test_a_whole_number_field_refuses_all_else_and_names_field_value_and_bounds(field, value):
+    assert refused(field, value) == f"{field}={value!r}; expected {WHOLE[field]}"
+
+
+@pytest.mark.parametrize("value", NO_REAL_NUMBER, ids=lambda v: f"{type(v).__name__} {v!r:.20}")
+@pytest.mark.parametrize("field", REAL)
+def test_a_number_field_refuses_all_else_and_names_field_value_and_bounds(field, value):
+    assert refused(field, value) == f"{field}={value!r}; expected {REAL[field]}"
+
+
+@pytest.mark.parametrize("value", NO_TRUTH, ids=lambda v: f"{type(v).__name__} {v!r}")
+def test_residual_is_true_or_false(value):
+    assert refused("residual", value) == f"residual={value!r}; expected True or False"
+
+
+@pytest.mark.parametrize(
+    ("field", "inside", "outside"),
+    [
+        ("n_samples", 2, 1),
+        ("depth", 0, -1),
+        ("depth", 1000, 1001),
+        ("width", 1, 0),
+        ("batch_size", 1, 0),
+        ("accumulation_steps", 1, 0),
+        ("accumulation_steps", 4096, 4097),
+        ("weight_seed", 2**63 - 1, 2**63),
+        ("momentum", 1.0, 1.0000001),
+        ("clip_threshold", 1e-300, 0.0),
+        ("lr", 0.0, -1e-300),
+    ],
+)
+def test_bounds_are_where_they_say(field, inside, outside):
+    assert getattr(Config(**{field: inside}), field) == inside
+    assert f"{field}={outside!r}" in refused(field, outside)
+
+
+@pytest.mark.parametrize("lr", [0, 1e-12, 1e6, 1e300])
+def test_what_is_meaningful_is_accepted_even_outside_the_slider(lr):
+    assert Config(lr=lr).lr == lr
+
+
+@pytest.mark.parametrize("field", CHOICES)
+def test_every_entry_of_a_table_is_accepted(field):
+    for name in CHOICES[field]:
+        assert getattr(Config(**{field: name}), field) == name
+
+
+def test_numpy_scalars_become_plain_python_values():
+    config = Config(depth=np.int64(3), lr=np.float32(0.5), residual=np.bool_(True), clip=np.str_("agc"), gain=2)
+    assert config == Config(depth=3, lr=0.5, residual=True, clip="agc", gain=2.0)
+    assert [type(v) for v in (config.depth, config.lr, config.residual, config.clip, config.gain)] == [
+        int,
+        float,
+        bool,
+        str,
+        float,
+    ]
+    assert Config.from_json(config.to_json()) == config
+
+
+def test_an_unknown_field_is_refused_with_the_fields_there_are():
+    with pytest.raises(TypeError):
+        Config(dept=3)
+    for make in (
+        Config().replace,
+        lambda **kw: Config.from_dict(kw),
+        lambda **kw: Trainer(Config()).reconfigure(**kw),
+    ):
+        with pytest.raises(
+            ValueError, match="dept=3: no such field; expected one of dataset, n_samples, noise, depth"
+        ):
+            make(dept=3)
+
+
+def test_the_fields_are_keyword_only_and_frozen():
+    with pytest.raises(TypeError):
+        Config("moons")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().lr = 1.0
+
+
+@pytest.mark.parametrize("field", DEFAULTS)
+def test_a_config_survives_dict_json_pickle_and_repr(field):
+    config = Config(**{field: ANOTHER[field]})
+    assert config != Config()
+    assert Config.from_dict(config.to_dict()) == config
+    assert Config.from_dict({field: ANOTHER[field]}) == config
+    assert Config.from_json(config.to_json()) == config
+    assert json.loads(config.to_json()) == {**DEFAULTS, field: ANOTHER[field]}
+    assert pickle.loads(pickle.dumps(config)) == config
+    assert repr(config) == f"Config({field}={ANOTHER[field]!r})"
+    assert eval(repr(config), {"Config": Config}) == config
+
+
+@pytest.mark.parametrize("field", DEFAULTS)
+def test_equal_configs_have_equal_hashes_and_serve_as_keys(field):
+    config, twin = Config(**{field: ANOTHER[field]}), Config().replace(**{field: ANOTHER[field]})
+    assert config == twin
+    assert hash(config) == hash(twin)
+    assert {config: 1, Config(): 2}[twin] == 1
+    assert Config().differences(config) == {field: (DEFAULTS[field], ANOTHER[field])}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1, 2]", "3", "null", '"lr"', None, 5, "{'lr': 1}"])
+def test_text_that_is_no_json_object_is_refused(text):
+    with pytest.raises(ValueError, match=r"Config\.from_(json|dict): .*expected a (JSON object|mapping)"):
+        Config.from_json(text)
+
+
+def test_json_values_are_validated_like_any_other():
+    with pytest.raises(ValueError, match=r"depth=2\.5; expected a whole number"):
+        Config.from_json('{"depth": 2.5}')
+    with pytest.raises(ValueError, match="lr=nan; expected a finite number >= 0"):
+        Config.from_json('{"lr": NaN}')
+
+
+def test_fields_that_do_not_go_together_are_refused():
+    with pytest.raises(ValueError, match=r"batch_size=1 with norm='batch'; expected a batch_size >= 2"):
+        Config(norm="batch", batch_size=1)
+    with pytest.raises(ValueError, match=r"width=8192 with depth=1000 makes 6\.7e\+10 weights; .* at most 2e\+08"):
+        Config(width=8192, depth=1000)
+
+
+@pytest.mark.parametrize("field", DEFAULTS)
+def test_every_field_has_a_label_a_help_text_and_a_default_within_its_own_slider(field):
+    knob = Config.knobs()[field]
+    assert knob.label
+    assert knob.help
+    assert knob.live == (field in LIVE)
+    if knob.slider:
+        low, high, scale = knob.slider
+        assert low <= DEFAULTS[field] <= high
+        assert scale in ("log", "linear")
+        assert scale == "linear" or low > 0
+        Config(**{field: type(DEFAULTS[field])(low)})
+        Config(**{field: type(DEFAULTS[field])(high)})
+
+
+@pytest.mark.parametrize("field", sorted(set(DEFAULTS) - LIVE))
+def test_a_field_that_needs_a_restart_is_refused_by_a_running_trainer(field):
+    trainer = Trainer(Config(depth=1))
+    value = "circles" if field == "dataset" else ANOTHER[field] + 7 if field == "depth" else ANOTHER[field]
+    with pytest.raises(
+        ValueError, match=f"{field}=.* needs a new Trainer.*expected one of the live knobs lr, momentum"
+    ):
+        trainer.reconfigure(**{field: value})
+    assert trainer.config == Config(depth=1)
+
+
+@pytest.mark.parametrize("config", [None, 3, "moons", {"lr": 0.1}])
+def test_a_trainer_takes_a_config_only(config):
+    if config is None:
+        assert Trainer(config).config == Config()
+    else:
+        with pytest.raises(ValueError, match=r"config=.*expected a Config"):
+            Trainer(config)

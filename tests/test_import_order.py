@@ -1,0 +1,189 @@
+"""The house rules that a parser can hold: import order, the users of matplotlib and ipywidgets, global randomness."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import gradlab
+
+PACKAGE = Path(gradlab.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+LEVELS = [
+    {"registry", "measure", "strings"},
+    {"data", "network", "accumulation", "carry_over", "clipping", "optimizers"},
+    {"config"},
+    {"presets", "history"},
+    {"trainer", "measures"},
+    {"theory", "diagnosis", "export", "sweep", "watch", "compare"},
+    {"plots"},
+    {"panel"},
+    {"cli"},
+]
+"""Lowest first; a module imports from lower levels, or from its own package."""
+
+DELAYED = {("config", "export")}
+"""`Config.to_code` is a method of config for its users' sake: it imports export when it is called."""
+
+OWN_SEED_SITES = {
+    "network/build.py",  # a registered activation or norm may draw when it is made
+    "sweep/blueprint.py",  # the same, for many networks at once
+    "trainer/check.py",  # the rehearsal of somebody's own network
+    "trainer/differences.py",  # the same forward pass again and again, of somebody's own network with dropout
+    "trainer/machine.py",  # the forward pass of somebody's own network with dropout
+}
+"""Where the global torch generator is used at all: seeded, and put back at once."""
+
+
+def level(module):
+    return next((i for i, names in enumerate(LEVELS) if module in names), None)
+
+
+def module_of(path):
+    """gradlab/plots/frame.py -> plots; gradlab/data.py -> data."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path):
+    """Yield (line, dotted name) of every import in a file, type-checking ones included."""
+    package = ("gradlab", *path.relative_to(PACKAGE).parts[:-1])
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) + 1 - node.level]) if node.level else ""
+            source = ".".join(part for part in (base, node.module) if part)
+            for alias in node.names:
+                yield node.lineno, f"{source}.{alias.name}"
+
+
+def own_modules(path):
+    """Yield (line, module of gradlab) imported by a file."""
+    for line, name in imports(path):
+        parts = name.split(".")
+        if parts[0] == "gradlab" and len(parts) > 1:
+            yield line, parts[1]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_module_imports_only_from_below(path):
+    mine = module_of(path)
+    if mine == "__init__":
+        return
+    assert level(mine) is not None, f"{mine} has no place in the import order"
+    for line, other in own_modules(path):
+        if other == mine or (mine, other) in DELAYED:
+            continue
+        assert level(other) is not None, f"{path.name}:{line} imports {other}, which has no place in the import order"
+        assert level(other) < level(mine), f"{path.name}:{line}: {mine} imports {other}"
+
+
+def test_the_order_is_checked_on_relative_and_nested_imports_too(tmp_path, monkeypatch):
+    (tmp_path / "network").mkdir()
+    file = tmp_path / "network" / "x.py"
+    file.write_text("from ..panel import a\ndef f():\n    from gradlab.cli import main\n    import gradlab.plots\n")
+    monkeypatch.setitem(globals(), "PACKAGE", tmp_path)
+    assert [name for _, name in own_modules(file)] == ["panel", "cli", "plots"]
+
+
+@pytest.mark.parametrize(
+    ("library", "user"),
+    [("matplotlib", "plots"), ("ipywidgets", "panel"), ("traitlets", "panel"), ("IPython", "panel")],
+)
+def test_matplotlib_is_used_by_plots_alone_and_widgets_by_the_panel_alone(library, user):
+    users = {module_of(p) for p in FILES for _, name in imports(p) if name.split(".")[0] == library}
+    assert users <= {user}
+
+
+def test_no_global_figure_no_output_widget():
+    for path in FILES:
+        names = [name for _, name in imports(path)]
+        assert not [n for n in names if n.startswith(("matplotlib.pyplot", "pylab"))], path
+        assert "ipywidgets.Output" not in names, path
+
+
+def calls(path):
+    """Yield (line, callee as written, node) of every call."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            yield node.lineno, ast.unparse(node.func), node
+
+
+GLOBAL_SEEDS = {
+    "torch.manual_seed",
+    "torch.seed",
+    "torch.random.manual_seed",
+    "torch.default_generator.manual_seed",
+    "torch.set_rng_state",
+}
+
+
+def seeds(tree):
+    """Return the lines that set the global torch generator inside and outside a `with torch.random.fork_rng(...)`."""
+    all_lines = {n.lineno for n in ast.walk(tree) if isinstance(n, ast.Call) and ast.unparse(n.func) in GLOBAL_SEEDS}
+    forks = [
+        (node.lineno, node.end_lineno)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.With)
+        and any(ast.unparse(item.context_expr).startswith("torch.random.fork_rng(") for item in node.items)
+    ]
+    inside = {line for line in all_lines if any(first <= line <= last for first, last in forks)}
+    return inside, all_lines - inside
+
+
+def test_the_global_torch_generator_is_seeded_only_where_documented_and_is_put_back():
+    sites = set()
+    for path in FILES:
+        inside, outside = seeds(ast.parse(path.read_text()))
+        assert not outside, f"{path}:{outside} sets the global generator for good"
+        if inside:
+            sites.add(str(path.relative_to(PACKAGE)))
+    assert sites <= OWN_SEED_SITES
+
+
+def test_a_seed_outside_of_a_fork_is_found():
+    text = "torch.manual_seed(1)\nwith torch.random.fork_rng(devices=[]):\n    torch.manual_seed(2)\n"
+    assert seeds(ast.parse(text)) == ({3}, {1})
+
+
+DRAWS = {"rand", "randn", "randint", "randperm", "normal", "multinomial", "bernoulli", "rand_like", "randn_like"}
+INIT_DRAWS = {"normal_", "uniform_", "orthogonal_", "kaiming_normal_", "kaiming_uniform_", "xavier_normal_"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_whatever_draws_names_its_generator(path):
+    for line, name, node in calls(path):
+        head, _, last = name.rpartition(".")
+        draws = (head == "torch" and last in DRAWS) or (
+            head in ("nn.init", "init", "torch.nn.init") and last in INIT_DRAWS
+        )
+        if draws:
+            assert "generator" in {k.arg for k in node.keywords}, f"{path.name}:{line}: {name} without a generator"
+        assert not name.startswith(("random.", "np.random.", "numpy.random.")), f"{path.name}:{line}: {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_file_fits_a_sitting_and_nothing_prints_or_swallows(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 250, "past 250 lines a file becomes a package"
+    if module_of(path) != "cli":
+        assert "print" not in {name for _, name, _ in calls(path)}
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ExceptHandler):
+            anything = node.type is None or ast.unparse(node.type) in ("Exception", "BaseException")
+            silent = all(isinstance(s, ast.Pass | ast.Continue) for s in node.body)
+            assert not (anything and silent), f"{path.name}:{node.lineno} swallows whatever happens"
+
+
+HEAVY = ("matplotlib", "ipywidgets", "IPython", "traitlets", "pandas", "sklearn")
+LAZY = {"history": {"pandas"}, "data": {"sklearn"}}
+
+
+def test_the_engine_needs_neither_matplotlib_nor_widgets_nor_pandas():
+    """pandas only in `History.to_frame`, when it is called."""
+    headless = set().union(*LEVELS[:5])
+    for path in FILES:
+        if module_of(path) in headless:
+            tops = {name.split(".")[0] for _, name in imports(path)}
+            assert not tops & set(HEAVY) - LAZY.get(module_of(path), set()), path
