@@ -50,6 +50,20 @@ def test_the_notebooks_are_laid_out_in_a_directory_that_did_not_exist(source, ta
     assert (target / cli.START).read_bytes() == OLD
 
 
+def test_the_lecture_notebooks_travel_with_the_package():
+    here = Path(__file__).parents[1] / "notebooks"
+    travelled = cli.notebooks()
+    assert (travelled / cli.START).is_file()
+    for notebook in here.glob("*.ipynb"):
+        assert (travelled / notebook.name).read_bytes() == notebook.read_bytes()
+
+
+def test_a_package_without_notebooks_says_where_it_looked(monkeypatch, tmp_path):
+    monkeypatch.setattr(gradlab, "__file__", str(tmp_path / "gradlab" / "__init__.py"))
+    with pytest.raises(FileNotFoundError, match=r"00_start\.ipynb is in none of .*install gradlab-jupyter again"):
+        cli.notebooks()
+
+
 def test_a_second_time_writes_nothing(source, target):
     cli.lay_out(source, target)
     assert cli.lay_out(source, target) == cli.Layout()
