@@ -167,6 +167,18 @@ class Config:
             raise ValueError(f"Config.from_json: {error} in {text!r:.60}; expected a JSON object") from None
         return cls.from_dict(values)
 
+    def to_code(self, steps: int = 100) -> str:
+        """Return a standalone script, torch only, that prints the losses of a run to the last digit.
+
+        Parameters
+        ----------
+        steps : int, default 100
+            Steps that the script trains.
+        """
+        from gradlab.export import config_to_code  # here, as export stands above config in the import order
+
+        return config_to_code(self, steps)
+
     @property
     def torch_dtype(self) -> torch.dtype:
         """The torch dtype of weights and data."""

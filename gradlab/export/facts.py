@@ -1,0 +1,101 @@
+"""What a script must know that a `Config` does not say outright: sizes, types and what the modules are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gradlab.config import Config
+from gradlab.data import DATASETS, Data
+from gradlab.network import ACTIVATIONS, NORMS
+from gradlab.trainer import check
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """A config with what its data set and its modules turn out to be.
+
+    Attributes
+    ----------
+    config : Config
+        The config.
+    data : Data
+        What the network is trained on.
+    raw : tuple
+        What the data set's function returned.
+    norm, phi : Module
+        A norm and an activation of this network.
+    draws : bool
+        Whether making them takes random numbers.
+    """
+
+    config: Config
+    data: Data
+    raw: tuple[object, object]
+    norm: nn.Module
+    phi: nn.Module
+    draws: bool
+
+    @property
+    def inputs(self) -> int:
+        """Columns of X, flattened."""
+        return self.data.x[0].numel()
+
+    @property
+    def loss(self) -> str:
+        """The loss function, as the script calls it."""
+        return "F.cross_entropy" if self.data.loss is F.cross_entropy else "F.mse_loss"
+
+    @property
+    def micro(self) -> bool:
+        """Whether a step is made of several micro-batches."""
+        return self.config.accumulation != "none"
+
+    @property
+    def early(self) -> bool:
+        """Whether the running gradient is clipped after each micro-batch."""
+        return self.micro and self.config.clip != "none" and self.config.clip_order == "each_micro_batch"
+
+    @property
+    def buffers(self) -> bool:
+        """Whether the network holds tensors that a forward pass changes."""
+        return any(True for module in (self.norm, self.phi) for _ in module.buffers())
+
+    @property
+    def phi_is_shared(self) -> bool:
+        """Whether one activation module can serve every layer: one of torch's, without state."""
+        known = type(self.phi).__module__.startswith("torch.nn.")
+        return known and not self.draws and not list(self.phi.parameters()) and not list(self.phi.buffers())
+
+
+def find_facts(config: Config) -> Facts:
+    """Make the data set and one module of each kind of a config.
+
+    Raises
+    ------
+    ValueError
+        If the config cannot be trained, with the sentence that the `Trainer` says.
+    """
+    data = check.prepare_data(config, None, None)
+    check.check_inputs(data)
+    check.check_micro_batches(config, data.n)
+    generator = torch.Generator().manual_seed(config.data_seed)
+    raw = DATASETS[config.dataset](config.n_samples, config.noise, generator)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.weight_seed)
+        before = torch.get_rng_state()
+        norm, phi = NORMS[config.norm](config.width), ACTIVATIONS[config.activation]()
+        draws = not torch.equal(before, torch.get_rng_state())
+    return Facts(config, data, raw, norm, phi, draws)
+
+
+def conversions(name: str, raw: object, prepared: Tensor) -> str:
+    """Return the expression that makes of `name`, what a data set returned, what is trained on."""
+    text = name
+    if not isinstance(raw, Tensor):
+        raw, text = torch.as_tensor(raw), f"torch.as_tensor({name})"
+    text += "" if raw.dtype == prepared.dtype else f".to({prepared.dtype})"
+    return text if raw.shape == prepared.shape else text + ".reshape(-1, 1)"

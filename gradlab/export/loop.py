@@ -1,0 +1,159 @@
+"""The training loop of a script as lines of source: the verbs of a step, in order."""
+
+from __future__ import annotations
+
+from gradlab.accumulation import ACCUMULATIONS
+from gradlab.carry_over import CARRY_OVERS
+from gradlab.clipping import CLIPS
+from gradlab.export.facts import Facts
+from gradlab.export.parts import Lines, definitions, indented
+from gradlab.export.sources import Sources
+
+
+def training(facts: Facts, sources: Sources, steps: int) -> Lines:
+    """Train for a number of steps and print each loss."""
+    config = facts.config
+    window = _window(facts, sources) if facts.micro else _plain_batch(facts)
+    clip = [] if facts.early else _clip(facts, sources)
+    update = _update(facts, sources)
+    above = [*_finite(facts), *definitions(sources)]
+    carry = ["carry = {}  # what the carry-over keeps from step to step"] if config.carry_over != "none" else []
+    what, source = ("micro_batches", "windows") if facts.micro else ("rows", "batches")
+    return [
+        *([*above, "", ""] if above else []),
+        *_exempt(facts),
+        *carry,
+        f"for step, {what} in zip(range({steps}), {source}(), strict=False):",
+        *indented([*_keep_buffers(facts), *window, *_check(facts), *clip, *update]),
+    ]
+
+
+def _finite(facts: Facts) -> Lines:
+    if facts.config.nonfinite == "continue":
+        return []
+    return ["", "", "def finite(*tensors):", "    return all(bool(torch.isfinite(t).all()) for t in tensors)"]
+
+
+def _forward(facts: Facts) -> Lines:
+    return [
+        "# forward",
+        "output = network(x[rows])",
+        f"loss = {facts.loss}(output, y[rows])",
+    ]
+
+
+def _plain_batch(facts: Facts) -> Lines:
+    return [
+        *_forward(facts),
+        'print(f"step {step} loss {loss.item()!r}")',
+        "",
+        "# backward, into the pieces of `gradient`",
+        "gradient.zero_()",
+        "loss.backward()",
+    ]
+
+
+def _window(facts: Facts, sources: Sources) -> Lines:
+    config = facts.config
+    call = sources.call(
+        ACCUMULATIONS[config.accumulation].function, ["samples"], f"accumulation={config.accumulation!r}"
+    )
+    checked = config.nonfinite != "continue"
+    seen = "finite(output, *gradients)" if facts.early else "finite(output)"
+    sources.imports.need("math")
+    inside = [
+        *_forward(facts),
+        "value, seen = loss.item(), seen + len(rows)",
+        "mean_loss += (value - mean_loss) * (len(rows) / seen) if math.isfinite(value) else value",
+        "",
+        "# backward",
+        "gradients = torch.autograd.grad(loss, params)",
+        *([f"is_finite = is_finite and {seen}"] if checked else []),
+        "",
+        "# accumulate: the first micro-batch replaces the old gradient, the others are added",
+        "for p, g in zip(params, gradients, strict=True):",
+        "    if seen == len(rows):",
+        "        p.grad.copy_(g).mul_(weight)",
+        "    else:",
+        "        p.grad.add_(g, alpha=weight)",
+        *(_clip(facts, sources) if facts.early else []),
+    ]
+    return [
+        "samples = [len(rows) for rows in micro_batches]",
+        f"mean_loss, seen{', is_finite' if checked else ''} = 0.0, 0{', True' if checked else ''}",
+        f"for rows, weight in zip(micro_batches, {call}, strict=True):",
+        *indented(inside),
+        'print(f"step {step} loss {mean_loss!r}")',
+    ]
+
+
+def _check(facts: Facts) -> Lines:
+    rule = facts.config.nonfinite
+    if rule == "continue":
+        return []
+    if facts.micro:
+        condition = "is_finite and math.isfinite(mean_loss) and finite(gradient)"
+        condition = f"({condition})"
+    else:
+        condition = "finite(output, loss, gradient)"
+    end = ["    break"]
+    if rule == "skip":
+        end = [*indented(_put_buffers(facts)), "    continue"]
+    said = "ends the run" if rule == "stop" else "is skipped"
+    return ["", f"# a step that is not finite {said}", f"if not {condition}:", *end]
+
+
+def _keep_buffers(facts: Facts) -> Lines:
+    if facts.config.nonfinite != "skip" or not facts.buffers:
+        return []
+    return ["buffers = [b.clone() for b in network.buffers()]"]
+
+
+def _put_buffers(facts: Facts) -> Lines:
+    if not facts.buffers:
+        return []
+    return ["for b, kept in zip(network.buffers(), buffers, strict=True):", "    b.copy_(kept)"]
+
+
+def _exempt(facts: Facts) -> Lines:
+    if facts.config.clip == "none" or not CLIPS[facts.config.clip].options.get("exempt_output"):
+        return []
+    return [
+        "readout = {id(p) for p in network.linears[-1].parameters()}  # the clipping rule leaves it out",
+        "clipped = [p for p in params if id(p) not in readout]",
+    ]
+
+
+def _clip(facts: Facts, sources: Sources) -> Lines:
+    config = facts.config
+    if config.clip == "none":
+        return []
+    params = "clipped" if _exempt(facts) else "params"
+    call = sources.call(CLIPS[config.clip].function, [params, repr(config.clip_threshold)], f"clip={config.clip!r}")
+    when = "after each micro-batch, which is wrong on purpose" if facts.early else "once per step"
+    return ["", f"# clip, {when}", call]
+
+
+def _update(facts: Facts, sources: Sources) -> Lines:
+    config = facts.config
+    lines, skip = [], config.nonfinite == "skip"
+    if skip:
+        sources.imports.need("copy")
+        kept = "weights.clone(), copy.deepcopy(optimizer.state[weights])"
+        lines += ["", "# what an update that overflows goes back to", f"old_weights, old_state = {kept}"]
+    if config.carry_over == "none":
+        lines += ["", "# update", "optimizer.step()"]
+    else:
+        call = sources.call(
+            CARRY_OVERS[config.carry_over].function, ["gradients", "carry"], f"carry_over={config.carry_over!r}"
+        )
+        lines += ["old_carry = copy.deepcopy(carry)"] if skip else []
+        lines += ["", "# carry over, update", "gradients = [p.grad for p in params]"]
+        lines += ["with torch.no_grad():", f"    apply = {call}", "if apply:", "    optimizer.step()"]
+    if config.nonfinite == "stop":
+        lines += ["if not finite(weights):", "    break"]
+    if skip:
+        back = ["weights.copy_(old_weights)", "optimizer.state[weights] = old_state"]
+        back += ["carry = old_carry"] if config.carry_over != "none" else []
+        lines += ["if not finite(weights):", *indented([*back, *_put_buffers(facts)])]
+    return lines
