@@ -21,8 +21,13 @@ class Changes:
         self.forgotten_until = 0
 
     def add(self, step: int, config: Config) -> None:
-        """Note that `config` is in force from `step` on."""
-        if self._moves[-1][0] == step:
+        """Note that `config` is in force from `step` on.
+
+        Of several moves before one step only the last counts, but that a change of carry-over, even one taken
+        back at once, starts with nothing carried.
+        """
+        last_step, last = self._moves[-1]
+        if last_step == step and last.carry_over == config.carry_over:
             self._moves.pop()
         self._moves.append((step, config))
         if len(self._moves) > _MOST:
@@ -33,6 +38,10 @@ class Changes:
         """Forget the moves after `step`."""
         self._moves = [move for move in self._moves if move[0] <= step]
 
-    def between(self, first: int, last: int) -> dict[int, Config]:
-        """Return the moves at the steps `first` to `last`, both included."""
-        return {step: config for step, config in self._moves if first <= step <= last}
+    def between(self, first: int, last: int) -> dict[int, list[Config]]:
+        """Return the moves at the steps `first` to `last`, both included, oldest first."""
+        found: dict[int, list[Config]] = {}
+        for step, config in self._moves:
+            if first <= step <= last:
+                found.setdefault(step, []).append(config)
+        return found

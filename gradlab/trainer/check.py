@@ -71,35 +71,36 @@ def adopt_network(network: Any, dtype: torch.dtype) -> nn.Module:
             raise ValueError(f"network: parameter {name!r} has dtype {p.dtype}; expected real floating point")
     if not any(p.requires_grad for p in params.values()):
         raise ValueError("network: every parameter is frozen (requires_grad=False); expected one to train")
-    return copy.deepcopy(network).to(dtype).train()
+    try:
+        return copy.deepcopy(network).to(dtype).train()
+    except Exception as error:
+        raise ValueError(
+            f"network: cannot be copied ({type(error).__name__}: {error}); expected a network that "
+            "copy.deepcopy accepts, so that yours stays as it is"
+        ) from error
 
 
 def rehearse(network: nn.Module, data: Data, batch_size: int) -> tuple[Data, bool]:
-    """Run one forward and backward pass on a copy; return the data fit for it and whether it drew randomness.
+    """Run a first and a last, short micro-batch through a copy; return the data fit for it and whether it draws.
 
     Raises
     ------
     ValueError
-        If the pass fails, the loss is no real scalar, the output does not fit y, or a parameter that could be
+        If a pass fails, the loss is no real scalar, the output does not fit y, or a parameter that could be
         trained receives no gradient.
     """
     copied = copy.deepcopy(network)
-    x, y = data.x[:batch_size], data.y[:batch_size]
+    trainable = {name: p for name, p in copied.named_parameters() if p.requires_grad}
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         before = torch.get_rng_state()
-        try:
-            output = copied(x)
-        except Exception as error:
-            raise ValueError(
-                f"network: failed on X of shape {tuple(x.shape)} and dtype {x.dtype} ({type(error).__name__}: "
-                f"{error}); expected a network that maps X to outputs"
-            ) from error
+        output = _forward(copied, data.x[:batch_size])
         data = _fit(data, output)
-        loss = _loss(data, output, data.y[: len(y)])
+        loss = _loss(data, output, data.y[:batch_size])
         drew = not torch.equal(before, torch.get_rng_state())
-        trainable = {name: p for name, p in copied.named_parameters() if p.requires_grad}
-        found = torch.autograd.grad(loss, list(trainable.values()), allow_unused=True)
+        found = _backward(loss, list(trainable.values()))
+        if data.n > batch_size and data.n % batch_size:
+            _rehearse_tail(copied, data, batch_size, list(trainable.values()))
     unused = [name for name, g in zip(trainable, found, strict=True) if g is None]
     if unused:
         raise ValueError(
@@ -107,6 +108,40 @@ def rehearse(network: nn.Module, data: Data, batch_size: int) -> tuple[Data, boo
             "every trainable parameter to be used, or frozen by requires_grad_(False)"
         )
     return data, drew
+
+
+def _forward(network: nn.Module, x: Tensor) -> Any:
+    try:
+        return network(x)
+    except Exception as error:
+        raise ValueError(
+            f"network: failed on X of shape {tuple(x.shape)} and dtype {x.dtype} ({type(error).__name__}: "
+            f"{error}); expected a network that maps X to outputs"
+        ) from error
+
+
+def _backward(loss: Tensor, trainable: list[nn.Parameter]) -> tuple[Tensor | None, ...]:
+    try:
+        return torch.autograd.grad(loss, trainable, allow_unused=True)
+    except Exception as error:
+        raise ValueError(
+            f"network: the backward pass failed ({type(error).__name__}: {error}); expected a network and a loss "
+            "that autograd can differentiate"
+        ) from error
+
+
+def _rehearse_tail(network: nn.Module, data: Data, batch_size: int, trainable: list[nn.Parameter]) -> None:
+    """Run the last, short micro-batch of an epoch: batch norm and a running total may not take it."""
+    tail = data.n % batch_size
+    try:
+        loss = data.loss(network(data.x[-tail:]), data.y[-tail:])
+        torch.autograd.grad(loss, trainable, allow_unused=True)
+    except Exception as error:
+        raise ValueError(
+            f"batch_size={batch_size} leaves a last micro-batch of {tail} of the {data.n} samples, on which the "
+            f"network fails ({type(error).__name__}: {error}); expected a batch_size that divides {data.n}, or a "
+            "network for any number of samples"
+        ) from error
 
 
 def _fit(data: Data, output: Any) -> Data:

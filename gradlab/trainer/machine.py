@@ -199,11 +199,9 @@ class Machine(RunState):
             return Divergence(self.step, None, "loss", self.meter.loss)
         if all(map(math.isfinite, raw)):
             return None
-        per = self._per_layer([0.0 if math.isfinite(v) else 1.0 for v in raw])
-        bad = [i for i, v in enumerate(per) if v > 0]
-        first = next(i for i, v in enumerate(raw) if not math.isfinite(v))
-        # the backward pass runs from the output, so the last layer that is not finite was the first
-        return self._divergence("gradient", bad[-1] if bad else self.layer_of(first), raw[first])
+        bad = {self.layer_of(i): v for i, v in enumerate(raw) if not math.isfinite(v)}
+        layer = max(bad)  # the backward pass runs from the output: the last layer that is not finite was the first
+        return self._divergence("gradient", layer, bad[layer])
 
     def _weight_trouble(self) -> Divergence | None:
         self.new_weight_norms = self.flat.weight_norms()
@@ -222,5 +220,5 @@ class Machine(RunState):
             return
         with torch.random.fork_rng(devices=[]):
             seen = self.samples + self.meter.samples
-            torch.manual_seed((config.batch_seed + 0x9E3779B97F4A7C15 * (seen + 1)) % 2**63)
+            torch.default_generator.manual_seed((config.batch_seed + 0x9E3779B97F4A7C15 * (seen + 1)) % 2**63)
             yield

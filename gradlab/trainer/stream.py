@@ -38,6 +38,11 @@ class Stream:
         self._before = self._generator.get_state()
         self._order = torch.randperm(self.n, generator=self._generator)
 
+    @property
+    def remaining(self) -> int:
+        """Samples left in this epoch."""
+        return self.n - self.position
+
     def peek(self, batch_size: int, count: int) -> Window:
         """Return the next window: at most `count` micro-batches of at most `batch_size` samples."""
         if self.position >= self.n:

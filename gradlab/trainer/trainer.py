@@ -205,6 +205,7 @@ class Trainer:
             )
         if isinstance(self._machine.probe, NetworkProbe):
             check.check_micro_batches(new, self.data.n)
+            check.check_micro_batches(new, self._machine.stream.remaining)
         self._abandon_pending()
         if self.stopped:
             self.history.truncate(self._machine.step)
@@ -248,8 +249,8 @@ class Trainer:
     def _replay(self, step: int) -> None:
         moves = self._changes.between(self._machine.step, step)
         while True:
-            if self._machine.step in moves:
-                self._apply(moves[self._machine.step])
+            for config in moves.get(self._machine.step, []):
+                self._apply(config)
             if self._machine.step == step:
                 return
             record, _ = _exhaust(self._machine.run_step(self.config))
