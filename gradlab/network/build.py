@@ -7,7 +7,6 @@ from typing import NamedTuple, Protocol
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn import functional as F
 
 from gradlab.network.activations import ACTIVATIONS
 from gradlab.network.inits import initialise
@@ -79,8 +78,7 @@ class Network(nn.Module):
             z, x = hidden(x, linear, norm, activation, first=not before)
             before.append(z)
             after.append(x)
-        readout = self.linears[-1]
-        z = F.linear(x, readout.weight, readout.bias)  # pyright: ignore[reportArgumentType]
+        z = self.linears[-1](x)
         return Trace(z, [*before, z], [*after, z])
 
     @staticmethod
