@@ -128,13 +128,14 @@ class History(Sequence[StepRecord]):
         self._n += 1
 
     def mark(self, mark: Mark) -> None:
-        """Add a mark; moves of a knob before one and the same step become one mark."""
+        """Add a mark; moves of knobs before one and the same step become one mark, none if all are taken back."""
         same = [i for i, old in enumerate(self._marks[-20:]) if (old.step, old.kind) == (mark.step, mark.kind)]
         if mark.kind == "knob" and same:
             i = same[-1] + max(0, len(self._marks) - 20)
             mark = Mark(mark.step, mark.kind, _join(self._marks[i].text, mark.text))
             del self._marks[i]
-        self._marks.append(mark)
+        if mark.text:
+            self._marks.append(mark)
         del self._marks[:-_MOST_MARKS]
 
     def truncate(self, step: int) -> None:
@@ -167,4 +168,4 @@ def _join(old: str, new: str) -> str:
         name, _, rest = part.partition(" ")
         before, _, after = rest.partition(" -> ")
         moved[name] = (moved.get(name, (before, after))[0], after)
-    return ", ".join(f"{name} {before} -> {after}" for name, (before, after) in moved.items())
+    return ", ".join(f"{name} {before} -> {after}" for name, (before, after) in moved.items() if before != after)
