@@ -483,6 +483,43 @@ def test_a_closure_works_too():
     np.testing.assert_allclose(history[1].grad_norm, history[1].clipped_norm, rtol=EXACT)
 
 
+@pytest.mark.parametrize("how", ["torch.autograd.backward", "a gradient given", "torch.autograd.grad"])
+def test_other_ways_to_a_gradient_are_recorded_too(how):
+    network = mlp()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    x, y = points()
+    with watch(network, optimizer) as history:
+        loss = F.cross_entropy(network(x), y)
+        if how == "torch.autograd.backward":
+            torch.autograd.backward(loss)
+        elif how == "a gradient given":
+            loss.backward(torch.tensor(1.0))
+        else:
+            for p, g in zip(network.parameters(), torch.autograd.grad(loss, list(network.parameters())), strict=True):
+                p.grad = g
+        optimizer.step()
+    if how == "torch.autograd.backward":
+        assert history[0].loss == pytest.approx(loss.item(), rel=EXACT)
+    else:
+        assert math.isnan(history[0].loss)
+    np.testing.assert_allclose(history[0].grad_norm, grads(network, history.layer_names), rtol=EXACT)
+    assert history.diverged is None
+
+
+def test_a_network_called_in_parts_is_recorded():
+    network = nn.ModuleDict({"encoder": nn.Linear(4, 5), "decoder": nn.Linear(5, 3)})
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    x, y = points()
+    with watch(network, optimizer) as history:
+        for _ in range(2):
+            optimizer.zero_grad()
+            F.cross_entropy(network["decoder"](network["encoder"](x).tanh()), y).backward()
+            optimizer.step()
+    assert history.column("samples").tolist() == [12, 24]
+    np.testing.assert_allclose(history[1].grad_norm, grads(network, history.layer_names), rtol=EXACT)
+    assert np.isfinite(history.column("delta_norm")).all()
+
+
 def test_another_batch_dimension_counts_the_samples():
     network = nn.LSTM(4, 3)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
@@ -627,7 +664,7 @@ def test_every_hook_is_gone_after_the_block(failure):
     network = mlp()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     x, y = points()
-    before = hooks_of(network, optimizer)
+    before, backward = hooks_of(network, optimizer), torch.autograd.backward
     kept = None
     try:
         with watch(network, optimizer) as history:
@@ -642,6 +679,7 @@ def test_every_hook_is_gone_after_the_block(failure):
     except RuntimeError:
         assert failure
     assert hooks_of(network, optimizer) == before
+    assert torch.autograd.backward is backward
     assert len(kept._backward_hooks or {}) == 0
     kept.sum().backward()
     optimizer.step()

@@ -10,9 +10,15 @@ from torch import Tensor
 from gradlab.measure import norms
 
 
-def lazy_norm(tensor: Tensor) -> Tensor:
-    """Return the 2-norm of a tensor as a float64 tensor of no dimension, with `gradlab.measure.norms`' range."""
-    values = dense(tensor.detach())
+def lazy_norms(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return 2-norms as float64 tensors of no dimension; right in the whole range, like `gradlab.measure.norms`."""
+    found = [dense(t.detach()) for t in tensors]
+    if not found or not _alike(found) or found[0].dtype == torch.float64:
+        return [_lazy_norm(t) for t in found]
+    return list(torch._foreach_norm(found, 2, dtype=torch.float64))
+
+
+def _lazy_norm(values: Tensor) -> Tensor:
     if values.numel() == 0:
         return torch.zeros((), dtype=torch.float64, device=values.device)
     if values.dtype != torch.float64:
@@ -23,20 +29,22 @@ def lazy_norm(tensor: Tensor) -> Tensor:
 
 
 def read(values: Sequence[Tensor]) -> list[float]:
-    """Return tensors of no dimension as numbers, waiting once for all of them."""
+    """Return float64 tensors of no dimension as numbers, waiting once for all of them."""
     if not values:
         return []
-    return torch.stack([v.to(values[0].device, torch.float64) for v in values]).tolist()
+    return torch.stack(list(values) if _alike(values) else [v.cpu() for v in values]).tolist()
 
 
 def all_norms(tensors: Sequence[Tensor]) -> list[float]:
     """Return the norms of tensors of any mix of dtypes and devices, sparse ones included."""
     found = [dense(t.detach()) for t in tensors]
-    if len({(t.dtype, t.device) for t in found}) <= 1:
-        return norms(found)
-    return read([lazy_norm(t) for t in found])
+    return norms(found) if _alike(found) else read(lazy_norms(found))
 
 
 def dense(tensor: Tensor) -> Tensor:
     """Return the entries of a sparse gradient, or the tensor itself."""
     return tensor.coalesce().values() if tensor.is_sparse else tensor
+
+
+def _alike(tensors: Sequence[Tensor]) -> bool:
+    return len({(t.dtype, t.device) for t in tensors}) <= 1

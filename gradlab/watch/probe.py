@@ -13,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 
 from gradlab.trainer.meter import Meter
 from gradlab.trainer.probe import HookProbe, Seen
+from gradlab.watch.backward import in_backward
 
 _HELD = 8  # activations held until they are followed to their end; more would defeat gradient checkpointing
 
@@ -98,13 +99,13 @@ class LoopProbe(HookProbe):
 
     # ------------------------------------------------------------------ forward
     def _begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if _in_backward():
+        if in_backward():
             return
         self._current = None
         self._open = self._new_pass((args, kwargs)) if torch.is_grad_enabled() else None
 
     def _end(self, module: nn.Module, args: Any, output: Any) -> None:
-        if _in_backward():
+        if in_backward():
             return
         watched, self._open = self._open, None
         if watched is not None:
@@ -141,7 +142,7 @@ class LoopProbe(HookProbe):
         """Return the pass that a layer's run belongs to, None if it is not to be counted."""
         if not torch.is_grad_enabled():
             return None
-        if _in_backward():  # gradient checkpointing runs the layer again
+        if in_backward():  # gradient checkpointing runs the layer again
             if self._current is None:
                 self._current = self._new_pass(z)
             return None if number in self._current.layers_seen else self._current
@@ -159,10 +160,6 @@ class LoopProbe(HookProbe):
         self._reached(watched)
         if number is not None:
             self._delta(number, gradient)
-
-
-def _in_backward() -> bool:
-    return torch._C._current_graph_task_id() != -1
 
 
 def _tensors(value: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -15,11 +14,10 @@ from gradlab.measure import root_sum_square
 from gradlab.trainer.flat import per_layer
 from gradlab.trainer.probe import Layer, layer_of
 from gradlab.watch.lazy import all_norms
-from gradlab.watch.window import Window
+from gradlab.watch.window import Norms, Shown
 
 # a loss scale that is no power of 2 rounds every entry of a float16 gradient by less than this share
 _UNCHANGED = 1e-3
-Norms = Mapping[int, float]
 
 
 class Recorder:
@@ -50,14 +48,14 @@ class Recorder:
         self._step = self._samples = self._micro_batches = self._updates = 0
 
     def add_step(
-        self, window: Window, clipped: Norms, changes: list[float], weights: list[float], applied: bool
+        self, shown: Shown, clipped: Norms, changes: list[float], weights: list[float], applied: bool
     ) -> None:
         """Record a step of the optimizer.
 
         Parameters
         ----------
-        window : Window
-            The backward passes before it.
+        shown : Shown
+            What the backward passes before it have shown.
         clipped : mapping of int to float
             Norms of the gradients that the optimizer got.
         changes, weights : list of float
@@ -65,24 +63,24 @@ class Recorder:
         applied : bool
             False if the optimizer itself refused the step.
         """
-        trouble = self.trouble(window) or self._weight_trouble(changes)
-        self._append(window, clipped, changes, weights, applied)
+        trouble = self.trouble(shown) or self._weight_trouble(changes)
+        self._append(shown, clipped, changes, weights, applied)
         self._mark(trouble, skipped=not applied)
 
-    def add_unused(self, window: Window, weights: list[float], skipped: bool) -> None:
+    def add_unused(self, shown: Shown, weights: list[float], skipped: bool) -> None:
         """Record gradients that are not finite and that were not used: by a skipped step, or as the last thing."""
-        trouble = self.trouble(window)
-        self._append(window, window.gradient_norms(), [0.0] * len(weights), weights, applied=False)
+        trouble = self.trouble(shown)
+        self._append(shown, shown.norms, [0.0] * len(weights), weights, applied=False)
         self._mark(trouble, skipped or self._skips_overflow)
 
-    def trouble(self, window: Window) -> Divergence | None:
+    def trouble(self, shown: Shown) -> Divergence | None:
         """Name the first tensor that is not finite, in the order in which a step computes them."""
-        bad = window.activations().first_bad_activation
+        bad = shown.activations.first_bad_activation
         if bad is not None:
             return self._divergence("activation", *bad)
-        if window.saw_loss and not math.isfinite(window.loss()):
-            return Divergence(self._step, None, "loss", window.loss())
-        broken = {i: norm for i, norm in window.gradient_norms().items() if not math.isfinite(norm)}
+        if shown.loss is not None and not math.isfinite(shown.loss):
+            return Divergence(self._step, None, "loss", shown.loss)
+        broken = {i: norm for i, norm in shown.norms.items() if not math.isfinite(norm)}
         if not broken:
             return None
         # the backward pass runs from the output, so the last layer that is not finite was the first
@@ -109,14 +107,14 @@ class Recorder:
             self.history.mark(Mark(step, "diverged", trouble.sentence))
 
     def _append(
-        self, window: Window, clipped: Norms, changes: list[float], weights: list[float], applied: bool
+        self, shown: Shown, clipped: Norms, changes: list[float], weights: list[float], applied: bool
     ) -> None:
-        raw = {**clipped, **window.gradient_norms()}
+        raw = {**clipped, **shown.norms}
         total, clipped_total = root_sum_square(list(raw.values())), root_sum_square(list(clipped.values()))
-        meter, weight_norm = window.activations(), self._per_layer(dict(enumerate(weights)))
+        meter, weight_norm = shown.activations, self._per_layer(dict(enumerate(weights)))
         weight_norm = np.where(np.isnan(self._frozen_norm), weight_norm, self._frozen_norm)
-        self._samples += window.samples
-        self._micro_batches += len(window.passes)
+        self._samples += shown.samples
+        self._micro_batches += shown.micro_batches
         self._updates += applied
         self.history.append(
             StepRecord(
@@ -126,7 +124,7 @@ class Recorder:
                 micro_batches=self._micro_batches,
                 updates=self._updates,
                 applied=applied,
-                loss=window.loss(),
+                loss=math.nan if shown.loss is None else shown.loss,
                 seconds=time.perf_counter() - self._start,
                 total_norm=total,
                 clipped_total_norm=clipped_total,
@@ -136,7 +134,7 @@ class Recorder:
                 clipped_norm=self._per_layer(clipped),
                 weight_norm=weight_norm,
                 update_ratio=_ratio(self._per_layer(dict(enumerate(changes))), weight_norm),
-                delta_norm=window.delta_norm(),
+                delta_norm=shown.delta_norm,
                 activation_std=meter.activation_std(),
                 saturated=meter.saturated(),
                 dead=meter.dead(),

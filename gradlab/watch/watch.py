@@ -11,7 +11,7 @@ from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from gradlab.history import History
-from gradlab.watch.loss import LossCatcher
+from gradlab.watch.backward import BackwardCalls
 from gradlab.watch.watcher import Watcher
 
 
@@ -19,8 +19,9 @@ from gradlab.watch.watcher import Watcher
 def watch(network: nn.Module, optimizer: Optimizer, *, scaler: Any = None, batch_dim: int = 0) -> Iterator[History]:
     """Record every step of your own training loop, without changing it: one line around it is enough.
 
-    Hooks do it, and they are gone after the block, also after an exception. Weights, gradients and random
-    state are bit for bit those of the same loop unwatched.
+    Hooks do it (and a stand-in for ``torch.autograd.backward``, to see the loss); they are gone after the
+    block, also after an exception. Weights, gradients and random state are bit for bit those of the same loop
+    unwatched.
 
     Parameters
     ----------
@@ -74,7 +75,7 @@ def watch(network: nn.Module, optimizer: Optimizer, *, scaler: Any = None, batch
     _check(network, optimizer, scaler, batch_dim)
     watcher = Watcher(network, optimizer, scaler, batch_dim)
     try:
-        with LossCatcher(lambda: watcher.progress, watcher.see_loss):
+        with BackwardCalls(watcher.begin_backward, watcher.end_backward):
             yield watcher.history
     finally:
         watcher.remove()

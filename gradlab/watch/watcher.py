@@ -31,8 +31,8 @@ class Watcher:
 
     Attributes
     ----------
-    progress : int
-        Grows with each backward pass through the network.
+    history : History
+        What was measured so far.
     """
 
     def __init__(self, network: nn.Module, optimizer: Optimizer, scaler: Any, batch_dim: int) -> None:
@@ -41,7 +41,8 @@ class Watcher:
         self._probe = LoopProbe(network, batch_dim, self._reached, self._delta)
         self._recorder = Recorder(self._probe.layers, self._params, skips_overflow=scaler is not None)
         self.history = self._recorder.history
-        self.progress = self._progress_before = 0
+        self._inside = self._came_back = self._made_since_step_began = False
+        self._fresh: dict[int, None] = {}
         self._window = Window(len(self._probe.layers))
         self._before = [torch.empty_like(p, requires_grad=False) for p in self._params]
         self._weights: list[float] = []
@@ -63,13 +64,22 @@ class Watcher:
         self._close_unused(skipped=False)
 
     # ------------------------------------------------------------------ what the hooks call
-    def see_loss(self, loss: Tensor) -> None:
-        """Note the scalar that ``backward()`` was called on."""
-        self._window.see_loss(loss)
+    def begin_backward(self) -> None:
+        """Note that a backward pass begins."""
+        self._inside, self._came_back = True, False
+
+    def end_backward(self, loss: Tensor | None) -> None:
+        """Measure what a backward pass that began at `loss` has accumulated."""
+        self._inside = False
+        fresh = [(i, grad) for i in self._fresh if (grad := self._params[i].grad) is not None]
+        self._fresh = {}
+        self._window.see_gradients([i for i, _ in fresh], [grad for _, grad in fresh])
+        if loss is not None and self._came_back:
+            self._window.see_loss(loss)
 
     def _reached(self, watched: WatchedPass) -> None:
-        self.progress += 1
-        if watched in self._window.passes:
+        self._came_back = True
+        if watched in self._window:
             return
         if self._abandoned():
             self._close_unused(skipped=True)
@@ -81,39 +91,42 @@ class Watcher:
         self._window.see_delta(layer, gradient)
 
     def _accumulated(self, number: int, param: Tensor) -> None:
-        self.progress += 1
-        if param.grad is not None:
-            self._window.see_gradient(number, param.grad)
+        self._came_back = self._made_since_step_began = True
+        if self._inside:
+            self._fresh[number] = None
+        elif param.grad is not None:
+            self._window.see_gradients([number], [param.grad])
 
     @torch.no_grad()
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         torch._foreach_copy_(self._before, self._values())
         self._weights = all_norms(self._params)
         self._clipped = self._current_norms()
-        self._progress_before = self.progress
+        self._made_since_step_began = False
 
     @torch.no_grad()
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if self.progress != self._progress_before:  # a closure made the gradients inside the step
+        if self._made_since_step_began:  # a closure made the gradients inside the step
             self._clipped = self._current_norms()
         refused = getattr(self._optimizer, "found_inf", None)  # a fused optimizer is told so by the scaler
         torch._foreach_sub_(self._before, self._values())
         changes = all_norms(self._before)
         self._recorder.add_step(
-            self._window, self._clipped, changes, self._weights, applied=refused is None or not float(refused)
+            self._window.read(), self._clipped, changes, self._weights, applied=refused is None or not float(refused)
         )
         self._renew()
 
     # ------------------------------------------------------------------ gradients that no step used
     def _abandoned(self) -> bool:
         """Whether the gradients noted were thrown away, by ``zero_grad()`` without a step."""
-        if not any(norm != 0 for norm in self._window.gradient_norms().values()):
+        if self._window.empty or not any(norm != 0 for norm in self._window.norms().values()):
             return False
         return all(norm == 0 for norm in self._current_norms().values())
 
     def _close_unused(self, skipped: bool) -> None:
-        if self._window.numbers and self._recorder.trouble(self._window) is not None:
-            self._recorder.add_unused(self._window, all_norms(self._params), skipped)
+        shown = self._window.read()
+        if shown.norms and self._recorder.trouble(shown) is not None:
+            self._recorder.add_unused(shown, all_norms(self._params), skipped)
         self._renew()
 
     def _values(self) -> list[Tensor]:
