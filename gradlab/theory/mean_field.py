@@ -1,0 +1,127 @@
+"""`MeanField`: the network of a `Config`, followed layer by layer in the wide limit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from gradlab.config import Config
+from gradlab.history import Array
+from gradlab.theory.coverage import batch_of, check_batch, check_covered, norm_eps
+from gradlab.theory.layers import RULES, Setting, Step, readout
+from gradlab.theory.limit import fixed_point
+from gradlab.theory.moments import Q_RANGE, Moments, Quadrature
+from gradlab.theory.phi import read_phi
+from gradlab.theory.profile import Profile, follow
+from gradlab.theory.signal import Signal
+from gradlab.theory.silence import SilenceError
+from gradlab.theory.weights import weight_variance
+
+_ACCURACY = 1e-7
+_REFINEMENTS = 4
+_NEAR_ZERO, _NEAR_INFINITY = 1e-24, 1e24  # where chi of a signal that dies out, or grows for ever, is read
+
+
+class MeanField:
+    """Mean-field theory of the network that `build_network` makes of a `Config`.
+
+    Parameters
+    ----------
+    config : Config
+        Its depth, width, activation, norm, residual, init, gain, bias_std and batch_size.
+    signal : Signal
+        What enters the network.
+
+    Raises
+    ------
+    SilenceError
+        If theory does not cover the config.
+    """
+
+    def __init__(self, config: Config, signal: Signal) -> None:
+        check_covered(config)
+        self.config, self.signal = config, signal
+        self.rule = RULES[config.norm, config.residual]
+        self.setting = Setting(
+            config.bias_std**2, norm_eps(config), batch_of(config, signal), config.init == "orthogonal"
+        )
+        self.quadrature = Quadrature(read_phi(config.activation))
+        self._accurate_in: set[int] = set()
+        self.s = self._strength(config.width, config.width)
+        if config.norm == "batch":
+            check_batch(config, signal, self._average(np.ones(1)))
+
+    def _strength(self, fan_in: int, fan_out: int) -> float:
+        """Return fan_in times the variance of a weight."""
+        return fan_in * weight_variance(self.config.init, self.config.gain, fan_in, fan_out)
+
+    def _average(self, q: Array) -> Moments:
+        """Return the moments at `q`; the quadrature is refined until it has seven digits in each octave met."""
+        octaves = {math.frexp(v)[1]: v for v in (float(q.min()), float(q.max()))}
+        new = [v for octave, v in octaves.items() if octave not in self._accurate_in]
+        while new and not self._accurate(np.array(new)):
+            if self.quadrature.refinement == _REFINEMENTS:
+                raise SilenceError("the activation varies too fast to be averaged by quadrature")
+            self.quadrature = Quadrature(self.quadrature.phi, self.quadrature.refinement + 1)
+        self._accurate_in |= set(octaves)
+        moments = self.quadrature.moments(q)
+        if not (moments.slope > 0).all():
+            raise SilenceError("the derivative of the activation is 0 nearly everywhere, so that no gradient passes")
+        return moments
+
+    def _accurate(self, q: Array) -> bool:
+        here = self.quadrature.moments(q)
+        finer = Quadrature(self.quadrature.phi, self.quadrature.refinement + 1).moments(q)
+        return all(
+            np.allclose(getattr(here, name), getattr(finer, name), rtol=_ACCURACY, atol=0)
+            for name in ("second", "slope")
+        )
+
+    def _step(self, q: Array, s: float) -> Step:
+        outside = (q < Q_RANGE[0]) | (q > Q_RANGE[1])
+        step = self.rule(self._average, np.clip(q, *Q_RANGE), s, self.setting)
+        if (outside & (np.abs(step.sensitivity) > 1e-6)).any() and self.config.norm == "none":
+            raise SilenceError("the forward signal leaves the range of floating-point numbers")
+        return step
+
+    # ------------------------------------------------------------------ very deep
+    def limit(self) -> tuple[float, float]:
+        """Return chi and q where a network of these hidden layers settles; q is 0 or inf where it does not."""
+        start = float(np.median(self._first()))
+        q = fixed_point(lambda q: float(self._step(np.array([q]), self.s).q[0]), max(start, _NEAR_ZERO))
+        read = min(max(q, _NEAR_ZERO), _NEAR_INFINITY)
+        here, beyond = (float(self._step(np.array([r]), self.s).log_chi[0]) for r in (read, read * 10))
+        if read != q and abs(here - beyond) > 1e-3:
+            raise SilenceError("the growth per layer changes without end as the forward signal dies out or explodes")
+        return math.exp(here), q
+
+    # ------------------------------------------------------------------ as deep as it is
+    def _first(self) -> Array:
+        """Return the variance at layer 1, for each group of samples."""
+        strength = self._strength(self.signal.inputs, self.config.width)
+        return strength * self.signal.squared / self.signal.inputs + self.setting.bias_variance
+
+    def profile(self) -> Profile:
+        """Return the expected profile of the backward signal."""
+        depth, width, q = self.config.depth, self.config.width, self._first()
+        steps: list[Step] = []
+        while len(steps) < depth - 1:
+            step = self._step(q, self.s)
+            settled = np.allclose(step.q, q, rtol=1e-12, atol=0)
+            steps += [step] * (depth - 1 - len(steps) if settled else 1)
+            q = step.q
+        out = self._strength(width, self.signal.outputs)
+        steps.append(readout(q, out, self.setting) if self.config.residual else self._step(q, out))
+        profile = follow([step.per_unit(width) for step in steps])
+        return _without_ends(profile) if self.config.norm == "batch" else profile
+
+
+def _without_ends(profile: Profile) -> Profile:
+    """Blank the first layer and the output: under batch norm they depend on how the samples lie to each other."""
+    if len(profile.layers) < 3:
+        return profile
+    ends = np.isin(profile.layers, (1.0, profile.layers[-1]))
+    blank = {name: np.where(ends, np.nan, getattr(profile, name)) for name in ("log_norm", "mean_log_norm", "std")}
+    return replace(profile, **blank)

@@ -1,0 +1,171 @@
+"""`predict`: what mean-field theory says of a `Config` before the first step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import nn
+
+from gradlab.config import Config
+from gradlab.theory.coverage import why_no_profile
+from gradlab.theory.mean_field import MeanField
+from gradlab.theory.profile import Profile
+from gradlab.theory.signal import read_signal
+from gradlab.theory.silence import SilenceError
+
+Regime = Literal["exploding", "vanishing", "critical"]
+
+_CRITICAL = 1e-3  # |log chi| below it: a depth scale beyond 1000 layers, the deepest network there is
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What theory expects of the backward signal at initialisation; fields are None where it is silent.
+
+    Attributes
+    ----------
+    chi : float or None
+        Factor of the *squared* norm |delta|^2 per layer toward the input, where the forward signal has
+        settled (Schoenholz et al. 2017).
+    q_star : float or None
+        Variance of a pre-activation (with `residual`, of the stream) where it settles: 0 if the signal dies
+        out, None if it grows for ever.
+    growth_per_layer : float or None
+        Factor of the *norm* |delta| per layer toward the input: the square root of chi.
+    regime : str or None
+        ``"exploding"`` (chi > 1), ``"vanishing"`` (chi < 1) or ``"critical"`` (within 0.1 % of 1; the signal may
+        then still grow like a power of the depth).
+    depth_scale : float or None
+        1 / |log chi|: layers over which |delta|^2 changes e-fold; inf at chi = 1.
+    reason : str
+        Empty, or "no prediction, because ..."; beside a chi it is the profile alone that is missing.
+    """
+
+    chi: float | None = None
+    q_star: float | None = None
+    growth_per_layer: float | None = None
+    regime: Regime | None = None
+    depth_scale: float | None = None
+    reason: str = ""
+    _profile: Callable[[int | None], Profile] | None = field(default=None, repr=False, compare=False)
+
+    def delta_profile(self, depth: int | None = None) -> Profile | None:
+        """Return the expected profile of `delta_norm` at step 0, or None where `reason` says why not.
+
+        Parameters
+        ----------
+        depth : int, optional
+            Hidden layers, at least 1. Default: the config's.
+        """
+        return None if self._profile is None else self._profile(depth)
+
+    @property
+    def sentence(self) -> str:
+        """The prediction in one sentence."""
+        if self.chi is None:
+            return f"{self.reason[:1].upper()}{self.reason[1:]}."
+        rate = "keeps its size from layer to layer"
+        if self.regime != "critical":
+            rate = f"{_fold(math.log(self.chi) / 2)} per layer toward the input"
+        return f"{str(self.regime).capitalize()}: deep in the network the backward signal {rate}{self._in_all()}."
+
+    def _in_all(self) -> str:
+        profile = self.delta_profile()
+        if profile is None or not math.isfinite(profile.log_norm[0]) or profile.anchor < 2:
+            return ""
+        return f"; over the {profile.anchor} hidden layers it {_fold(float(profile.log_norm[0]))}"
+
+
+def _fold(log: float) -> str:
+    """Say a factor e^log in words."""
+    if abs(log) < 0.005:
+        return "keeps its size"
+    verb, digits = ("grows" if log > 0 else "shrinks"), abs(log) / math.log(10)
+    return f"{verb} {math.exp(abs(log)):.3g}-fold" if digits < 4 else f"{verb} by {digits:.1f} decades"
+
+
+def predict(
+    config: Config,
+    inputs: int | None = None,
+    outputs: int | None = None,
+    input_norm: Any = None,
+    network: nn.Module | None = None,
+) -> Prediction:
+    """Predict the backward signal of a config's network at initialisation by mean-field theory.
+
+    Works for any activation, init, norm and residual setting that theory covers, also for an activation
+    registered in a notebook cell, which is averaged by quadrature over itself and its autograd derivative.
+
+    Parameters
+    ----------
+    config : Config
+        The network, its init, and the data set unless the following three are given.
+    inputs, outputs : int, optional
+        Columns of X and of the output, for data of your own.
+    input_norm : float or array (samples,), optional
+        2-norm of a sample, or of each sample, for data of your own.
+    network : torch.nn.Module, optional
+        A network of your own: theory is silent about it, whatever the config says.
+
+    Returns
+    -------
+    Prediction
+        With its `reason` where theory is silent.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not accepted, or only some of inputs, outputs and input_norm are given.
+
+    Notes
+    -----
+    Forward: Poole et al. (2016), "Exponential expressivity in deep neural networks through transient chaos".
+    Backward: Schoenholz et al. (2017), "Deep information propagation"; batch norm: Yang et al. (2019);
+    residual: Yang & Schoenholz (2017). Finite width: Hanin (2018); Hanin & Nica (2019).
+    """
+    if not isinstance(config, Config):
+        raise ValueError(f"config={config!r:.60}; expected a Config")
+    if network is not None:
+        return _silent("the network is your own: mean-field theory is about the networks that a Config describes")
+    try:
+        return _predict(config, inputs, outputs, input_norm)
+    except SilenceError as silence:
+        return _silent(str(silence))
+
+
+def _silent(why: str) -> Prediction:
+    return Prediction(reason=f"no prediction, because {why}")
+
+
+def _predict(config: Config, inputs: Any, outputs: Any, input_norm: Any) -> Prediction:
+    signal = read_signal(config, inputs, outputs, input_norm)
+    theory = MeanField(config, signal)
+    chi, q = theory.limit()
+    reason = why_no_profile(config, signal)
+    made = None if reason else theory.profile()
+
+    def profile(depth: int | None) -> Profile:
+        if depth is None or depth == config.depth:
+            assert made is not None
+            return made
+        deeper = config.replace(depth=depth)
+        return MeanField(deeper, signal).profile()
+
+    return Prediction(
+        chi=chi,
+        q_star=q if math.isfinite(q) else None,
+        growth_per_layer=math.sqrt(chi),
+        regime=_regime(chi),
+        depth_scale=1 / abs(math.log(chi)) if chi not in (0.0, 1.0) else (0.0 if chi == 0 else math.inf),
+        reason=reason,
+        _profile=None if reason else profile,
+    )
+
+
+def _regime(chi: float) -> Regime:
+    if chi > math.exp(_CRITICAL):
+        return "exploding"
+    return "vanishing" if chi < math.exp(-_CRITICAL) else "critical"
