@@ -17,8 +17,8 @@ class Band(NamedTuple):
     """A profile in the units of `delta_norm`, ready to be drawn; every array has shape ``(layers,)``."""
 
     layers: Array
-    expected: Array
     low: Array
+    expected: Array
     high: Array
 
 
@@ -98,7 +98,7 @@ class Profile:
             raise ValueError(f"value={value!r}; expected a finite number > 0, the delta_norm of layer {self.anchor}")
         start = np.log(value)
         with np.errstate(over="ignore", under="ignore"):
-            lines = [np.exp(start + log) for log in (self.log_norm, self.log_low, self.log_high)]
+            lines = [np.exp(start + log) for log in (self.log_low, self.log_norm, self.log_high)]
         return Band(self.layers, *lines)
 
 
