@@ -106,7 +106,7 @@ def _check(facts: Facts) -> Lines:
 def _keep_buffers(facts: Facts) -> Lines:
     if facts.config.nonfinite != "skip" or not facts.buffers:
         return []
-    return ["buffers = [b.clone() for b in network.buffers()]"]
+    return ["# what a skipped step goes back to", "buffers = [b.clone() for b in network.buffers()]", ""]
 
 
 def _put_buffers(facts: Facts) -> Lines:

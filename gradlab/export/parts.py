@@ -121,7 +121,7 @@ def first_weights(facts: Facts, sources: Sources) -> Lines:
     )
     made = definitions(sources)
     rounded = config.dtype != "float64"
-    zeros = "" if config.bias_std else "  # zeros; the draw keeps the weights' random numbers in step"
+    zeros = "" if config.bias_std else "  # zeros, yet drawn: weights follow"
     return [
         *([*made, "", ""] if made else []),
         f"network = Network().double(){'  # drawn in float64, then rounded' if rounded else ''}",

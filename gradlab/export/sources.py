@@ -141,7 +141,7 @@ def literal(value: Any, name: str) -> str:
         return str(value)
     if isinstance(value, float) and not abs(value) < float("inf"):
         return f'float("{value}")'
-    text = repr(value)
+    text = repr(value).replace("e+", "e") if isinstance(value, float) else repr(value)
     try:
         if ast.literal_eval(text) == value:
             return text
