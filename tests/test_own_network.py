@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrizations
 
 from gradlab import Config, CumulativeGradient, Trainer
 
@@ -263,6 +264,33 @@ def test_a_frozen_first_layer_has_no_backward_signal():
     assert np.isnan(record.delta_norm[0])
     assert record.delta_norm[1] > 0
     assert np.isfinite(record.activation_std).all()
+
+
+@pytest.mark.parametrize("wrap", [parametrizations.weight_norm, parametrizations.spectral_norm])
+def test_a_parametrized_weight_belongs_to_the_module_that_uses_it(wrap):
+    with torch.random.fork_rng():  # spectral norm draws its first vectors
+        network = fill(nn.Sequential(wrap(nn.Linear(2, 6)), nn.Tanh(), nn.Linear(6, 3)))
+    x, y = noise(20, 2), labels(20)
+    trainer = Trainer(CONFIG, network=network, data=(x, y))
+    assert trainer.layer_names == ("0", "2")
+    record, plain = trainer.step(), copy.deepcopy(network).double()
+    output = plain[:2](x[rows_of(20)])
+    assert record.activation_std[0] == pytest.approx(float(output.detach().std(correction=0)), rel=EXACT)
+
+
+@pytest.mark.parametrize(
+    "activation", [nn.Softmax(1), nn.GLU(), nn.LogSoftmax(1), nn.RReLU(), nn.Threshold(0.1, 0.0)]
+)
+def test_an_activation_that_mixes_entries_or_draws_is_never_saturated(activation):
+    width = 3 if isinstance(activation, nn.GLU) else 6
+    network = fill(nn.Sequential(nn.Linear(2, 6), activation, nn.Linear(width, 3)))
+    trainer, again = (Trainer(CONFIG, network=network, data=(noise(20, 2), labels(20))) for _ in range(2))
+    trainer.run(20)
+    again.run(20)
+    again.rewind(4)
+    again.run(16)
+    assert (trainer.history.column("saturated") == 0).all()
+    assert again.history.column("loss").tolist() == trainer.history.column("loss").tolist()
 
 
 class Line(nn.Module):

@@ -233,6 +233,27 @@ config = Config(dataset="line", n_samples=4, depth=1, width=1, activation="ident
 trainer = Trainer(config)
 record = trainer.step()
 print(record.loss, [p.item() for p in trainer.network.parameters() if p.dim() == 2])
+
+@NORMS.register("dropout", "Dropout")
+def dropout(width):
+    """Half of the units."""
+    return nn.Dropout(0.5)
+
+@ACTIVATIONS.register("softmax", "Softmax")
+def softmax():
+    """Units compete: no function of one entry."""
+    return nn.Softmax(-1)
+
+before = torch.get_rng_state()
+config = Config(depth=2, norm="dropout", activation="softmax", n_samples=64)
+first, again = Trainer(config), Trainer(config)
+first.run(20)
+again.run(20)
+again.rewind(5)
+again.run(15)
+masks = len(set(Trainer(config.replace(lr=0, batch_size=64, n_samples=64)).run(5).column("loss")))
+print(first.history.column("loss").tolist() == again.history.column("loss").tolist(), masks)
+print(torch.equal(before, torch.get_rng_state()), first.history[-1].saturated.tolist())
 '''
 
 
@@ -247,6 +268,9 @@ def test_what_a_user_registers_is_accepted_and_used_without_another_edit():
         check=True,
     )
     mean_square = (1 + 1 / 9 + 1 / 9 + 1) / 4
-    loss, weights = done.stdout.split(" ", 1)
+    one_step, repeated, untouched = done.stdout.strip().split("\n")
+    loss, weights = one_step.split(" ", 1)
     assert float(loss) == pytest.approx(6.25 * mean_square, rel=1e-12)  # float64, a handful of operations
-    assert weights.strip() == "[0.25, 0.25]"  # gradient < 0, its sign times .25, flipped, minus it: .5 - .25
+    assert weights == "[0.25, 0.25]"  # gradient < 0, its sign times .25, flipped, minus it: .5 - .25
+    assert repeated == "True 5"  # the same bits in two runs and after a rewind; another mask every step
+    assert untouched == "True [0.0, 0.0, 0.0]"

@@ -14,7 +14,7 @@ from torch.nn.parameter import is_lazy
 
 from gradlab.config import Config
 from gradlab.data import Data, Loss, as_data, make_dataset
-from gradlab.network import NORMS
+from gradlab.network import NORMS, Network
 
 
 def prepare_data(config: Config, data: Any, loss: Loss | None) -> Data:
@@ -49,6 +49,16 @@ def check_inputs(data: Data) -> None:
         raise ValueError(f"data X: shape {tuple(data.x.shape)}; expected (samples, features), at least 1 feature")
     if not data.classification and (data.y.dim() != 2 or data.y.shape[1] == 0):
         raise ValueError(f"data y: shape {tuple(data.y.shape)}; expected (samples,) or (samples, columns >= 1)")
+
+
+def draws(config: Config, network: Network) -> bool:
+    """Return whether a registered activation or norm draws from the global generator when it is applied."""
+    modules = [m for group in (network.norms, network.activations) for m in list(group)[-1:]]
+    with torch.random.fork_rng(devices=[]):
+        before = torch.get_rng_state()
+        for module in modules:
+            copy.deepcopy(module)(torch.zeros(2, config.width, dtype=config.torch_dtype))
+        return not torch.equal(before, torch.get_rng_state())
 
 
 def adopt_network(network: Any, dtype: torch.dtype) -> nn.Module:

@@ -15,6 +15,8 @@ from gradlab.network.activations import asymptotes
 
 Range = tuple[float, float] | None
 
+BOUNDED = (nn.Tanh, nn.Sigmoid, nn.Hardtanh, nn.Hardsigmoid, nn.Softsign)  # torch's, applied entry by entry
+
 
 class Layer(NamedTuple):
     """A module that owns a weight: its name, its weights, and the range of a bounded activation after it."""
@@ -46,17 +48,26 @@ def find_layers(network: nn.Module) -> list[Layer]:
     """List the layers of a network, in the order of its modules.
 
     A layer is a module that itself owns a parameter of two or more dimensions; in a network without such a
-    module, one that owns any parameter.
+    module, one that owns any parameter. A module owns what its weight is parametrized by (weight norm).
     """
-    owners = [(name, m, list(m.parameters(recurse=False))) for name, m in network.named_modules()]
+    owners = [(name, m, _own_parameters(m)) for name, m in network.named_modules() if not _is_part(name)]
     matrices = [(name, m, [p for p in own if p.dim() >= 2]) for name, m, own in owners]
     found = [o for o in matrices if o[2]] or [o for o in owners if o[2]]
     return [Layer(name or type(m).__name__, m, own) for name, m, own in found]
 
 
+def _own_parameters(module: nn.Module) -> list[nn.Parameter]:
+    parts = [part for name, part in module.named_children() if _is_part(name)]
+    return [*module.parameters(recurse=False), *(p for part in parts for p in part.parameters())]
+
+
+def _is_part(name: str) -> bool:
+    return "parametrizations" in name.split(".")
+
+
 def layer_of(layers: list[Layer], params: list[nn.Parameter], number: int) -> int:
     """Return the layer that parameter `number` belongs to: its own, or the last one before it."""
-    module_of = {id(p): i for i, layer in enumerate(layers) for p in layer.module.parameters(False)}
+    module_of = {id(p): i for i, layer in enumerate(layers) for p in _own_parameters(layer.module)}
     owners = [module_of.get(id(p)) for p in params[: number + 1]]
     return next((o for o in reversed(owners) if o is not None), 0)
 
@@ -157,8 +168,7 @@ class HookProbe:
 
     def _range(self, module: nn.Module) -> Range:
         if module not in self._ranges:
-            known = type(module).__module__ == nn.Tanh.__module__  # torch's own activations
-            self._ranges[module] = asymptotes(module) if known and not list(module.parameters()) else None
+            self._ranges[module] = asymptotes(module) if isinstance(module, BOUNDED) else None
         return self._ranges[module]
 
 

@@ -59,8 +59,9 @@ class Trainer:
 
     Notes
     -----
-    The global random state is neither used nor changed, but for a network of your own that draws from it
-    (dropout): it is then seeded for the length of each forward pass and put back.
+    The global random state is neither used nor changed, but for a network of your own, or a registered
+    activation or norm, that draws from it (dropout): it is then seeded for the length of each forward pass and
+    put back.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class Trainer:
         inputs = data.x[0].numel()
         generator = torch.Generator().manual_seed(config.weight_seed)
         built = build_network(config, inputs, data.outputs, generator, config.torch_dtype)
-        return Machine(config, NetworkProbe(built), data, stochastic=False)
+        return Machine(config, NetworkProbe(built), data, stochastic=check.draws(config, built))
 
     # ------------------------------------------------------------------ running
     @property
