@@ -1,6 +1,7 @@
 """The house rules that a parser can hold: import order, the users of matplotlib and ipywidgets, global randomness."""
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,11 @@ OWN_SEED_SITES = {
 """Where the global torch generator is used at all: seeded, and put back at once."""
 
 
+@functools.cache
+def parse(path):
+    return ast.parse(path.read_text())
+
+
 def level(module):
     return next((i for i, names in enumerate(LEVELS) if module in names), None)
 
@@ -47,10 +53,15 @@ def module_of(path):
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+@functools.cache
 def imports(path):
-    """Yield (line, dotted name, runs at import) of every import in a file."""
+    """Return (line, dotted name, runs at import) of every import in a file."""
+    return list(find_imports(path))
+
+
+def find_imports(path):
     package = ("gradlab", *path.relative_to(PACKAGE).parts[:-1])
-    tree = ast.parse(path.read_text())
+    tree = parse(path)
     later = {
         id(inner)
         for outer in ast.walk(tree)
@@ -113,11 +124,11 @@ def test_no_global_figure_no_output_widget():
         assert "ipywidgets.Output" not in names, path
 
 
+@functools.cache
 def calls(path):
-    """Yield (line, callee as written, node) of every call."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Call):
-            yield node.lineno, ast.unparse(node.func), node
+    """Return (line, callee as written, node) of every call."""
+    found = [node for node in ast.walk(parse(path)) if isinstance(node, ast.Call)]
+    return [(node.lineno, ast.unparse(node.func), node) for node in found]
 
 
 GLOBAL_SEEDS = {
@@ -145,7 +156,7 @@ def seeds(tree):
 def test_the_global_torch_generator_is_seeded_only_where_documented_and_is_put_back():
     sites = set()
     for path in FILES:
-        inside, outside = seeds(ast.parse(path.read_text()))
+        inside, outside = seeds(parse(path))
         assert not outside, f"{path}:{outside} sets the global generator for good"
         if inside:
             sites.add(str(path.relative_to(PACKAGE)))
@@ -179,7 +190,7 @@ def test_a_file_fits_a_sitting_and_nothing_prints_or_swallows(path):
     assert len(text.splitlines()) <= 250, "past 250 lines a file becomes a package"
     if module_of(path) != "cli":
         assert "print" not in {name for _, name, _ in calls(path)}
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(parse(path)):
         if isinstance(node, ast.ExceptHandler):
             anything = node.type is None or ast.unparse(node.type) in ("Exception", "BaseException")
             silent = all(isinstance(s, ast.Pass | ast.Continue) for s in node.body)
