@@ -46,7 +46,7 @@ class Measure:
 
     def ticks(self) -> tuple[list[float], list[str]]:
         """Return positions and plain-text labels of the ticks."""
-        decades = [-40, -20, *range(int(self.low), int(self.high) + 1, 2), 20, 38]
+        decades = [-40, *range(int(self.low), int(self.high) + 1, 2), 38]
         return list(self.position(10.0 ** np.array(decades, dtype=float))), [f"1e{d}" for d in decades]
 
 

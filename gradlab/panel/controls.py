@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,8 +14,8 @@ from gradlab.presets import PRESETS
 from gradlab.registry import Registry
 from gradlab.strings import Text
 
-_STYLE = {"description_width": "104px"}
-_WIDE, _NARROW = "310px", "220px"
+_STYLE = {"description_width": "94px"}
+_WIDE, _NARROW = "244px", "216px"
 OWN = ""  # the preset dropdown's value for settings that are no preset
 
 
@@ -38,12 +37,7 @@ def _number(knob: Knob, default: Any) -> Any:
         "continuous_update": True,
     }
     if scale == "log":
-        base = 2 if whole else 10
-        ends = math.log(low, base), math.log(high, base)
-        step, form = (0.25, ".0f") if whole else (0.05, ".3g")
-        slider = widgets.FloatLogSlider(
-            default, base=base, min=ends[0], max=ends[1], step=step, readout_format=form, **common
-        )
+        slider = widgets.SelectionSlider(options=_notches(low, high, whole), value=default, **common)
     elif whole:
         slider = widgets.IntSlider(default, min=int(low), max=int(high), **common)
     else:
@@ -51,6 +45,21 @@ def _number(knob: Knob, default: Any) -> Any:
             default, min=low, max=high, step=(high - low) / 100, readout_format=".3g", **common
         )
     return _tip(knob.help, slider)
+
+
+def _notches(low: float, high: float, whole: bool) -> list[tuple[str, float]]:
+    """Return round numbers, evenly spread on a logarithmic scale: a slider that stops at 0.05, not at 0.0501."""
+    if whole:
+        powers = [2**k for k in range(24)]
+        numbers: list[float] = sorted({*powers, *(3 * p // 2 for p in powers[1:])})
+    else:
+        factors = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
+        numbers = [float(f"{f}e{k}") for k in range(-9, 6) for f in factors]
+    return [(_name(n), n) for n in numbers if low <= n <= high]
+
+
+def _name(number: float) -> str:
+    return f"{number:g}"
 
 
 def _choice(knob: Knob, default: str, leave_out: tuple[str, ...] = (), label: str | None = None) -> widgets.Dropdown:
@@ -134,7 +143,7 @@ class Controls:
     def _listen(self) -> None:
         for name, widget in self.by_name.items():
             whole = isinstance(getattr(Config(), name), int) and not isinstance(getattr(Config(), name), bool)
-            convert = (lambda v: max(1, round(v))) if whole else (lambda v: v)
+            convert = int if whole else (lambda v: v)
             widget.observe(lambda change, n=name, c=convert: self._tell({n: c(change["new"])}), "value")
         for name in ("accumulation", "clip"):
             for widget in (self.toggles[name], self.rules[name]):
@@ -193,10 +202,20 @@ def seeds(seed: int) -> dict[str, int]:
 
 
 def _assign(widget: Any, value: Any) -> None:
-    if isinstance(widget, widgets.FloatLogSlider):
-        low, high = widget.base**widget.min, widget.base**widget.max
-        value = min(max(float(value), low), high)
-    elif isinstance(widget, widgets.IntSlider | widgets.FloatSlider):
+    if isinstance(widget, widgets.SelectionSlider):
+        _assign_notch(widget, value)
+        return
+    if isinstance(widget, widgets.IntSlider | widgets.FloatSlider):
         value = min(max(value, widget.min), widget.max)
     if widget.value != value:
         widget.value = value
+
+
+def _assign_notch(slider: widgets.SelectionSlider, value: float) -> None:
+    """Show a value on a slider of notches: one within its range gets a notch of its own, else the nearest end."""
+    options = [number for _, number in slider.options]
+    value = min(max(value, options[0]), options[-1])
+    if value not in options:
+        slider.options = [(_name(n), n) for n in sorted([*options, value])]
+    if slider.value != value:
+        slider.value = value

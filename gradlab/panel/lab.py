@@ -125,9 +125,24 @@ class GradLab(widgets.VBox):
         return self._run.playing
 
     @property
+    def closed(self) -> bool:
+        """Whether the panel was closed."""
+        return self._run.closed
+
+    @property
+    def frames(self) -> tuple[int, int]:
+        """Frames sent to the browser so far, and acknowledged by it."""
+        return self._picture.frames, self._picture.acknowledged
+
+    @property
+    def alert(self) -> str:
+        """What the panel says went wrong; empty if nothing did."""
+        return self._run.display.alert
+
+    @property
     def status(self) -> str:
         """What the status line says."""
-        return self._run.status
+        return self._run.display.status
 
     def set(self, **knobs: Any) -> None:
         """Change knobs: live ones at the next step, others by a new start from the same seeds.

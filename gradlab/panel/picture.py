@@ -10,6 +10,7 @@ from gradlab.history import History
 from gradlab.plots import LiveFigure, View
 
 _IN_FLIGHT = 2  # frames sent and not yet acknowledged
+_QUICK = 0.2  # seconds to an acknowledgement up to which a second frame may be on its way
 _NO_ANSWER = 1.0  # seconds after which a front end is taken not to answer
 
 
@@ -32,23 +33,37 @@ class Picture:
         self._sent, self._seen = widgets.IntText(0), widgets.IntText(0)
         self._link = widgets.jsdlink((self._sent, "value"), (self._seen, "value"))
         self._last = 0.0
-        self._answer = (0, time.monotonic())
+        self._answered = 0
+        self._answered_at = time.monotonic()
+        self._delay = 0.0
         self.frames = 0
 
     def due(self) -> bool:
         """Whether it is time for a frame, and the browser has taken those before."""
+        self._listen()
         waited = time.monotonic() - self._last
         if waited < self.interval:
             return False
-        return self._sent.value - self._seen.value < _IN_FLIGHT or waited > _NO_ANSWER
+        most = _IN_FLIGHT if self._delay < _QUICK else 1
+        return self.frames - self._answered < most or waited > max(_NO_ANSWER, 2 * self._delay)
+
+    def _listen(self) -> None:
+        seen = self._seen.value
+        if seen != self._answered:
+            self._answered, self._answered_at = seen, time.monotonic()
+            if seen == self.frames:
+                self._delay = self._answered_at - self._last
+
+    @property
+    def acknowledged(self) -> int:
+        """Frames that the browser has taken."""
+        return self._seen.value or 0
 
     @property
     def unanswered(self) -> float:
         """Seconds that a front end which did answer before has left frames unacknowledged."""
-        seen = self._seen.value
-        if seen != self._answer[0]:
-            self._answer = (seen, time.monotonic())
-        return time.monotonic() - self._answer[1] if 0 < seen < self.frames - _IN_FLIGHT else 0.0
+        self._listen()
+        return time.monotonic() - self._answered_at if 0 < self._answered < self.frames - _IN_FLIGHT else 0.0
 
     def show(self, history: History, view: View) -> None:
         """Draw and send a frame."""

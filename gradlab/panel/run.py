@@ -11,19 +11,17 @@ from concurrent.futures import Future
 from typing import Any
 
 from gradlab.config import Config
-from gradlab.history import History
 from gradlab.panel.controls import OWN, Controls
+from gradlab.panel.display import Display
 from gradlab.panel.picture import Picture
 from gradlab.panel.view import Face
-from gradlab.panel.words import counts, describe
 from gradlab.panel.worker import Worker
-from gradlab.plots import View
 from gradlab.strings import Text
 from gradlab.trainer import Trainer
 from gradlab.trainer.check import check_count
 
 _UNTOUCHED_MINUTES = 30
-_WORDS_EVERY = 2.0  # seconds between two tellings of the picture while it moves
+_UNSEEN_SECONDS = 10  # a closed tab does not say goodbye: it only stops acknowledging frames
 
 
 class Run:
@@ -44,17 +42,14 @@ class Run:
     ) -> None:
         self.trainer = trainer
         self.playing = self.closed = False
-        self.status = self._alert = ""
+        self.display = Display(text, face, picture, controls)
         self._own, self._text = own, text
         self._face, self._picture, self._controls = face, picture, controls
-        self._ghost: History | None = None
         self._worker = Worker(self._tick, lambda: self.playing, self._failed)
         self._waiting: dict[str, Any] = {}
         self._waiting_preset = OWN
         self._waiting_lock = threading.Lock()
-        self._touched = self._told = time.monotonic()
-        self._timed: tuple[float, int] | None = None
-        self._speed: float | None = None
+        self._touched = time.monotonic()
 
     # ------------------------------------------------------------------ ways in
     def post(self, work: Callable[[], None]) -> None:
@@ -108,7 +103,6 @@ class Run:
         self._check_open()
         if not self.playing and not self.trainer.stopped:
             self.playing = True
-            self._timed = None
         self.post(self._show_buttons if self.playing else self.refresh)
 
     def pause(self) -> None:
@@ -126,21 +120,22 @@ class Run:
     def take(self, n: int) -> None:
         """Take steps and show the last."""
         self.playing = False
-        for _ in range(n):
-            if self.trainer.stopped:
-                break
-            self._alert = ""
-            self._step()
-            if self._picture.due():
-                self._draw()
-        self.refresh()
+        try:
+            for _ in range(n):
+                if self.trainer.stopped:
+                    break
+                self.display.alert = ""
+                self._step()
+                if self._picture.due():
+                    self.display.draw(self.trainer, self.playing)
+        finally:  # an interrupted cell leaves a picture of the last whole step
+            self.refresh()
 
     def run_now(self, n: int) -> None:
         """Pause, then take `n` steps in the calling thread."""
         check_count("n", n)
         self._check_open()
         self.pause()
-        self._timed = None
         with self._worker.lock:
             self.take(n)
 
@@ -150,11 +145,11 @@ class Run:
             self.playing = False
             self.refresh()
         elif self._picture.due():
-            self._draw()
+            self.display.draw(self.trainer, self.playing)
             self._auto_pause()
 
     def _auto_pause(self) -> None:
-        if self._picture.unanswered > 60:
+        if self._picture.unanswered > _UNSEEN_SECONDS:
             self.playing = False
             self.refresh(self._text("status.no_view"))
         elif time.monotonic() - self._touched > 60 * _UNTOUCHED_MINUTES:
@@ -162,15 +157,13 @@ class Run:
             self.refresh(self._text("status.idle", minutes=_UNTOUCHED_MINUTES))
 
     def _step(self) -> None:
-        record = self.trainer.step()
-        diverged = self.trainer.history.diverged
-        if self.trainer.stopped and diverged is not None:
-            self._alert = self._text("status.diverged", sentence=diverged.sentence)
-        elif not record.applied and self.trainer.history.marks[-1:]:
-            mark = self.trainer.history.marks[-1]
-            self._alert = mark.text if (mark.kind, mark.step) == ("skipped", record.step) else self._alert
-        elif diverged is not None and diverged.step == record.step:
-            self._alert = self._text("status.continued", sentence=diverged.sentence)
+        record, history = self.trainer.step(), self.trainer.history
+        diverged, last = history.diverged, history.marks[-1:]
+        if diverged is not None and diverged.step == record.step:
+            key = "status.diverged" if self.trainer.stopped else "status.continued"
+            self.display.alert = self._text(key, sentence=diverged.sentence)
+        elif last and (last[0].kind, last[0].step) == ("skipped", record.step):
+            self.display.alert = last[0].text
 
     # ------------------------------------------------------------------ changing course
     def _apply_waiting(self) -> None:
@@ -185,11 +178,11 @@ class Run:
             self._move(knobs)
         except Exception as error:
             self.refresh(self._text("status.rejected", error=error))
-            self._show_controls(OWN)
+            self._controls.show(self.trainer.config, OWN)
             if from_code or not isinstance(error, ValueError):
                 raise
             return
-        self._show_controls(preset)
+        self._controls.show(self.trainer.config, preset)
         self.refresh("")
 
     def _move(self, knobs: Mapping[str, Any]) -> None:
@@ -199,78 +192,56 @@ class Run:
         fixed = [name for name in moved if not Config.knobs()[name].live]
         if fixed:
             self.trainer = Trainer(new, **self._own)
-            self._timed = None
         elif moved or self.trainer.stopped:
             self.trainer.reconfigure(**{name: there for name, (_, there) in moved.items()})
 
     def restart(self) -> None:
         """Start again from the seeds."""
         self.trainer = Trainer(self.trainer.config, **self._own)
-        self._timed = self._speed = None
         self.refresh("")
 
     def rewind(self, step: int) -> None:
         """Go back to the state after `step` steps."""
         self.trainer.rewind(step)
-        self._show_controls(OWN)
+        self._controls.show(self.trainer.config, OWN)
         self.refresh(self._text("status.rewound", step=step))
 
     def back(self) -> None:
-        """Go back to the last finite state."""
-        if self.trainer.history.diverged is not None:
-            self.rewind(self.trainer.history.diverged.step)
+        """Go back to the last finite step, so that it can be taken again with other knobs."""
+        step = self._last_finite_step()
+        if step is not None:
+            self.rewind(step)
+
+    def _last_finite_step(self) -> int | None:
+        """Return the step before the divergence; its own update is what ruined the weights."""
+        diverged = self.trainer.history.diverged
+        return max(0, diverged.step - 1) if self.trainer.stopped and diverged is not None else None
 
     def pin(self) -> None:
         """Keep the current run as a ghost, or drop the ghost if there is no step."""
-        self._ghost = copy.deepcopy(self.trainer.history) if len(self.trainer.history) else None
+        self.display.ghost = copy.deepcopy(self.trainer.history) if len(self.trainer.history) else None
         self.refresh()
 
     # ------------------------------------------------------------------ showing
     def refresh(self, alert: str | None = None) -> None:
         """Show everything as it is now; a given alert replaces the standing one."""
         if alert is not None:
-            self._alert = alert
+            self.display.alert = alert
         if self.closed:
             return
-        self._told = 0.0
-        self._draw()
-        self._show_buttons()
-
-    def _draw(self) -> None:
-        history, measure = self.trainer.history, self._controls.shown_measure
-        self._measure_speed()
-        view = View(measure=measure, clip=self.trainer.config.clip != "none", ghost=self._ghost, text=self._text)
-        self._picture.show(history, view)
-        self.status = counts(history, self._text, self._speed)
-        self._face.show_status(self.status)
-        self._face.show_alert(self._alert)
-        if time.monotonic() - self._told > _WORDS_EVERY:
-            self._told = time.monotonic()
-            self._face.show_words(describe(history, measure, self._text))
+        self._show_buttons()  # before the picture, which a slow connection takes its time over
+        self.display.draw(self.trainer, self.playing, say=True)
 
     def _show_buttons(self) -> None:
         self._face.show_playing(self.playing)
-        stopped = self.trainer.history.diverged if self.trainer.stopped else None
-        self._face.offer_back(stopped.step if stopped else None)
-
-    def _show_controls(self, preset: str) -> None:
-        self._controls.show(self.trainer.config, preset)
-
-    def _measure_speed(self) -> None:
-        """Measure steps per second over about a second of training."""
-        now, steps = time.monotonic(), self.trainer.step_count
-        if not self.playing or self._timed is None or steps < self._timed[1]:
-            self._timed = (now, steps)
-        elif now - self._timed[0] > 1.0:
-            self._speed = (steps - self._timed[1]) / (now - self._timed[0])
-            self._timed = (now, steps)
+        self._face.offer_back(self._last_finite_step())
 
     def _failed(self, error: BaseException) -> None:
         """Tell of an exception in the worker: training pauses, the panel says why."""
         self.playing = False
-        self._alert = self._text("status.failed", error=f"{type(error).__name__}: {error}")
+        self.display.alert = self._text("status.failed", error=f"{type(error).__name__}: {error}")
         self._face.show_playing(False)
-        self._face.show_alert(self._alert, "".join(traceback.format_exception(error)))
+        self._face.show_alert(self.display.alert, "".join(traceback.format_exception(error)))
 
     def close(self) -> None:
         """Stop training and end the thread."""

@@ -2,10 +2,12 @@
 
 CSS = """<style>
 .gradlab {max-width: 1200px; padding: 2px 4px;}
-.gradlab .gradlab-picture {width: 100%; max-width: 1200px; height: auto; object-fit: contain;}
+.gradlab .gradlab-picture {width: 100%; max-width: 1200px; height: auto; aspect-ratio: 1000 / 430;
+  object-fit: contain;}
 .gradlab .gradlab-row {flex-flow: row wrap; align-items: center; overflow: visible;}
 .gradlab .gradlab-group {overflow: visible;}
 .gradlab .widget-label {font-size: 13px;}
+.gradlab .widget-readout {min-width: 40px; width: 44px; margin-left: 2px; text-align: right;}
 .gradlab .gradlab-status {font-size: 14px; font-variant-numeric: tabular-nums; line-height: 1.45;
   min-height: 1.45em; color: var(--jp-ui-font-color1, #222);}
 .gradlab .gradlab-alert {border-left: 4px solid #d55e00; padding: 4px 8px; font-size: 15px;

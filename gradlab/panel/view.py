@@ -54,7 +54,6 @@ class Face:
         self._alert = widgets.HTML()
         self._words = widgets.HTML()
         self._style = widgets.HTML(CSS)
-        self._picture = picture
         self.children = self._lay_out(controls, picture)
 
     def _button(self, key: str, **values: Any) -> widgets.Button:
@@ -122,9 +121,12 @@ class Face:
         self._alert.value = f'<div class="gradlab-alert" role="alert">{html.escape(sentence)}{more}</div>'
 
     def show_words(self, words: str) -> None:
-        """Say the picture in words: as the image's text alternative and in a polite live region."""
-        self._picture.image.tooltip = words
-        self._words.value = f'<div class="gradlab-hidden" aria-live="polite">{html.escape(words)}</div>'
+        """Say the picture in words, in a polite live region beside it; an Image widget has no alt text of its own."""
+        said = html.escape(words, quote=True)
+        self._words.value = (
+            f'<div class="gradlab-hidden" role="img" aria-label="{said}"></div>'
+            f'<div class="gradlab-hidden" aria-live="polite">{said}</div>'
+        )
 
     def offer_back(self, step: int | None) -> None:
         """Offer the way back to a step, or take the offer away."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from PIL import Image
 
 from gradlab.history import History
+from gradlab.plots.png import encode
 from gradlab.plots.profile import MARKERS
 from gradlab.plots.view import PLOTS, Theme, Update, View
 
@@ -69,7 +68,7 @@ class LiveFigure:
     """
 
     def __init__(
-        self, plots: Sequence[str] = DEFAULT, size: tuple[float, float] = (1000, 400), scale: float = 2.0
+        self, plots: Sequence[str] = DEFAULT, size: tuple[float, float] = (1000, 430), scale: float = 2.0
     ) -> None:
         for name in plots:
             PLOTS[name]
@@ -84,10 +83,7 @@ class LiveFigure:
     def render(self, history: History, view: View) -> bytes:
         """Draw a history and return the picture as PNG bytes."""
         self.update(history, view)
-        pixels = np.asarray(self.canvas.buffer_rgba())
-        out = io.BytesIO()
-        Image.fromarray(pixels[..., :3]).save(out, "PNG", compress_level=1)
-        return out.getvalue()
+        return encode(np.asarray(self.canvas.buffer_rgba()), view.theme)
 
     def update(self, history: History, view: View) -> None:
         """Bring the canvas up to date."""

@@ -35,7 +35,10 @@ def profile(ax: Axes, history: History) -> Update:
     (after,) = ax.plot([], [], lw=1.4, marker="s", ms=4.5, mfc="none", **style)
     (now,) = ax.plot([], [], lw=1.8, marker="o", ms=5, **style)
     odd = {kind: ax.plot([], [], ls="none", marker=m, ms=8, mew=2, **style)[0] for kind, m in MARKERS.items()}
-    note = ax.text(0.98, 0.845, "", transform=ax.transAxes, ha="right", va="top", fontsize=9, animated=True)
+    notes = [
+        ax.text(0.98, height, "", transform=ax.transAxes, ha="right", va="top", fontsize=9, animated=True)
+        for height in (0.845, 0.785)
+    ]
     shown: list[object] = [None]
 
     def update(history: History, view: View) -> Sequence[Artist]:
@@ -50,7 +53,8 @@ def profile(ax: Axes, history: History) -> Update:
         _show(first, measure, history, measure.name, 0)
         _show(ghost, measure, view.ghost, measure.name, -1)
         _show(after, measure, history if view.clip and measure.after else None, measure.after or "", row)
-        note.set_text(growth_note(history, measure, row, view))
+        for note, line in zip(notes, growth_notes(history, measure, row, view), strict=True):
+            note.set_text(line)
         theme = view.theme
         for artist, colour in (
             (now, theme.now),
@@ -59,12 +63,13 @@ def profile(ax: Axes, history: History) -> Update:
             (ghost, theme.first),
             (theory, theme.theory),
             (band, theme.theory),
-            (note, theme.ink),
+            (notes[0], theme.now),
+            (notes[1], theme.ink),
             *((artist, theme.alarm) for artist in odd.values()),
         ):
             artist.set_color(colour)
         after.set_markeredgecolor(theme.after)
-        return [band, theory, ghost, first, after, now, *odd.values(), note]
+        return [band, theory, ghost, first, after, now, *odd.values(), *notes]
 
     return update
 
@@ -93,17 +98,19 @@ def _place(artist: Line2D, kind: str, kinds: Kinds | None, history: History, mea
     artist.set_data(where + 1, heights)
 
 
-def growth_note(history: History, measure: Measure, row: int, view: View) -> str:
-    """Say how the measure grows from the last hidden layer to the first, now and at step 0."""
+def growth_notes(history: History, measure: Measure, row: int, view: View) -> list[str]:
+    """Say how the measure grows from the last hidden layer to the first: now, and at step 0."""
     lines = []
     for key, index in (("growth.now", row), ("growth.first", 0)):
         values = history.column(measure.name)[index][:-1] if len(history) else np.zeros(0)
         growth = growth_of(values)
-        if growth is not None and not (key == "growth.first" and len(history) == 1):
-            total, per_layer = growth
-            size = f"{10**total:.3g}" if abs(total) < 4 else f"1e{total:+.0f}"
-            lines.append(view.text(key, layers=len(values), total=size, per_layer=f"{10**per_layer:.3g}"))
-    return "\n".join(lines)
+        if growth is None or (key == "growth.first" and len(history) == 1):
+            lines.append("")
+            continue
+        total, per_layer = growth
+        size = f"{10**total:.3g}" if abs(total) < 4 else f"1e{total:+.0f}"
+        lines.append(view.text(key, total=size, per_layer=f"{10**per_layer:.3g}"))
+    return lines
 
 
 def growth_of(values: Array) -> tuple[float, float] | None:

@@ -16,16 +16,15 @@ from gradlab.history import Divergence, History, Mark, StepRecord
 from gradlab.network import build_network
 from gradlab.trainer import check
 from gradlab.trainer.changes import Changes
+from gradlab.trainer.course import Course, exhaust
 from gradlab.trainer.gradient_check import GradientCheck, check_gradients
-from gradlab.trainer.machine import Machine, Moment
+from gradlab.trainer.machine import Machine
 from gradlab.trainer.probe import HookProbe, NetworkProbe
 from gradlab.trainer.snapshots import EVERY, Snapshots
 from gradlab.trainer.stages import Stage
 
-Finished = tuple[StepRecord, Divergence | None]
 
-
-class Trainer:
+class Trainer(Course):
     """One run: the only owner of its mutable state, without any display.
 
     Parameters
@@ -104,11 +103,6 @@ class Trainer:
         """Steps taken so far."""
         return self._machine.step
 
-    @property
-    def stopped(self) -> bool:
-        """Whether a divergence stopped the run; `rewind` or `reconfigure` gives it a new start."""
-        return self.history.diverged is not None and self.config.nonfinite == "stop"
-
     def step(self) -> StepRecord:
         """Take one optimizer step, all its micro-batches, and return what was measured.
 
@@ -118,7 +112,7 @@ class Trainer:
         if self.stopped:
             return self.history[-1]
         self._machine.resumed = time.perf_counter()
-        return self._finish(*_exhaust(self._machine.run_step(self.config)))
+        return self._finish(*exhaust(self._machine.run_step(self.config)))
 
     def run(self, n: int, callback: Callable[[StepRecord], object] | None = None) -> History:
         """Take `n` steps, fewer if the run diverges, and return the history.
@@ -160,15 +154,10 @@ class Trainer:
                 if stage.name in ("update", "nonfinite"):
                     break
                 yield stage
-            record = self._finish(*_exhaust(moments))
+            record = self._finish(*exhaust(moments))
             yield dataclasses.replace(stage, record=record)
         finally:
             moments.close()
-
-    def _abandon_pending(self) -> None:
-        if self._pending is not None:
-            self._pending.close()
-            self._pending = None
 
     def _finish(self, record: StepRecord, trouble: Divergence | None) -> StepRecord:
         """Apply the `nonfinite` rule to a finished step and write the history."""
@@ -184,78 +173,6 @@ class Trainer:
             if self._machine.step % EVERY == 0:
                 self._snapshots.add(self._machine.snapshot(self.config))
         return record
-
-    # ------------------------------------------------------------------ changing course
-    def reconfigure(self, **knobs: Any) -> None:
-        """Change live knobs: weights are kept, the next step uses them, the history is marked.
-
-        Raises
-        ------
-        ValueError
-            If a knob is unknown, its value is not accepted, or it needs a new trainer.
-        """
-        new = self.config.replace(**knobs)
-        moved = self.config.differences(new)
-        fixed = [name for name in moved if not Config.knobs()[name].live]
-        if fixed:
-            name = fixed[0]
-            live = ", ".join(name for name, knob in Config.knobs().items() if knob.live)
-            raise ValueError(
-                f"{name}={moved[name][1]!r} needs a new Trainer (it is {moved[name][0]!r} here); expected one of the "
-                f"live knobs {live}"
-            )
-        if isinstance(self._machine.probe, NetworkProbe):
-            check.check_micro_batches(new, self.data.n)
-            check.check_micro_batches(new, self._machine.stream.remaining)
-        self._abandon_pending()
-        if self.stopped:
-            self.history.truncate(self._machine.step)
-        if moved:
-            text = ", ".join(f"{name} {old} -> {new_value}" for name, (old, new_value) in moved.items())
-            self.history.mark(Mark(self._machine.step, "knob", text))
-            self._apply(new)
-            self._changes.add(self._machine.step, new)
-
-    def _apply(self, config: Config) -> None:
-        self._machine.configure(self.config, config)
-        self.config = config
-
-    def rewind(self, step: int) -> None:
-        """Go back to the state after `step` steps, bit for bit; the history ends there.
-
-        Works by replaying from the last snapshot before it, so it can take as long as the steps between did.
-
-        Raises
-        ------
-        ValueError
-            If `step` lies ahead, or so far back that the knobs moved since are forgotten (thousands of moves).
-        """
-        check.check_count("step", step)
-        if step > self._machine.step:
-            raise ValueError(f"step={step}; expected at most {self._machine.step}, the steps taken so far")
-        start = self._snapshots.before(step)
-        if start.step < step and start.step < self._changes.forgotten_until:
-            known = [s for s in self._snapshots.steps if s <= self._machine.step]
-            raise ValueError(f"step={step}: the knobs moved before it are forgotten; expected one of {known}")
-        self._abandon_pending()
-        self._changes.truncate(step)
-        self._snapshots.truncate(step)
-        self.history.truncate(step)
-        if step == self._machine.step:
-            return
-        self._machine.restore(start)
-        self.config = start.config
-        self._replay(step)
-
-    def _replay(self, step: int) -> None:
-        moves = self._changes.between(self._machine.step, step)
-        while True:
-            for config in moves.get(self._machine.step, []):
-                self._apply(config)
-            if self._machine.step == step:
-                return
-            record, _ = _exhaust(self._machine.run_step(self.config))
-            self._machine.commit(record)
 
     # ------------------------------------------------------------------ looking
     @torch.no_grad()
@@ -285,11 +202,3 @@ class Trainer:
 
     def __repr__(self) -> str:
         return f"Trainer({self._machine.step} steps of {self.config!r})"
-
-
-def _exhaust(moments: Generator[Moment, None, Finished]) -> Finished:
-    while True:
-        try:
-            next(moments)
-        except StopIteration as done:
-            return done.value

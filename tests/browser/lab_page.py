@@ -148,7 +148,7 @@ class LabPage:
         """Return the widget whose description is exactly `label`: its label with what stands beside it."""
         exactly = re.compile(rf"^\s*{re.escape(label)}\s*$")
         described = self.page.locator(".widget-label", has_text=exactly)
-        return self.notebook.locator(".jupyter-widgets.widget-inline-hbox", has=described)
+        return self.notebook.locator(".widget-inline-hbox", has=described)
 
     def slider(self, label: str) -> Locator:
         """Return a slider's handle."""

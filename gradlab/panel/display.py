@@ -1,0 +1,60 @@
+"""What the panel shows of its run: picture, counters, alert and words, each as often as it should."""
+
+from __future__ import annotations
+
+import time
+
+from gradlab.history import History
+from gradlab.panel.controls import Controls
+from gradlab.panel.picture import Picture
+from gradlab.panel.view import Face
+from gradlab.panel.words import counts, describe
+from gradlab.plots import View
+from gradlab.strings import Text
+from gradlab.trainer import Trainer
+
+_WORDS_EVERY = 2.0  # seconds between two tellings of the picture while it moves
+
+
+class Display:
+    """Shows a trainer on the panel's face.
+
+    Attributes
+    ----------
+    alert : str
+        What went wrong, in words; empty if nothing did.
+    status : str
+        The status line shown last.
+    ghost : History or None
+        A pinned run, drawn behind.
+    """
+
+    def __init__(self, text: Text, face: Face, picture: Picture, controls: Controls) -> None:
+        self.alert = self.status = ""
+        self.ghost: History | None = None
+        self._text, self._face, self._picture, self._controls = text, face, picture, controls
+        self._told = 0.0
+        self._timed: tuple[float, int, Trainer] | None = None
+        self._speed: float | None = None
+
+    def draw(self, trainer: Trainer, playing: bool, say: bool = False) -> None:
+        """Show everything; the words for those who do not see it only now and then, unless `say`."""
+        history, measure = trainer.history, self._controls.shown_measure
+        self._measure_speed(trainer, playing)
+        self.status = counts(history, self._text, self._speed)
+        self._face.show_status(self.status)
+        self._face.show_alert(self.alert)
+        view = View(measure=measure, clip=trainer.config.clip != "none", ghost=self.ghost, text=self._text)
+        self._picture.show(history, view)
+        if say or time.monotonic() - self._told > _WORDS_EVERY:
+            self._told = time.monotonic()
+            self._face.show_words(describe(history, measure, self._text))
+
+    def _measure_speed(self, trainer: Trainer, playing: bool) -> None:
+        """Measure steps per second over about a second of playing."""
+        now, steps = time.monotonic(), trainer.step_count
+        if not playing or self._timed is None or self._timed[2] is not trainer or steps < self._timed[1]:
+            self._timed = (now, steps, trainer)
+        elif now - self._timed[0] > 1.0:
+            self._speed = (steps - self._timed[1]) / (now - self._timed[0])
+            self._timed = (now, steps, trainer)
