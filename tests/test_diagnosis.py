@@ -1,0 +1,339 @@
+"""`diagnose` on runs whose truth is known from signal propagation, stability limits, or by construction."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import string
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from gradlab import PRESETS, Config, History, Trainer
+from gradlab.diagnosis import KINDS, diagnose
+from gradlab.diagnosis.sentences import CAUSES, SENTENCES, WHERE
+from gradlab.watch import watch
+
+
+def config(**knobs):
+    return Config(**knobs)
+
+
+# name: (config, steps, kind, why that is the truth)
+RUNS = {
+    # healthy: chi = 1 at init and a usual learning rate
+    "relu, Kaiming": (config(), 40, "healthy"),
+    "relu, Kaiming, 20 layers": (config(depth=20, width=64, lr=0.02), 40, "healthy"),
+    "relu, Kaiming, 30 layers": (config(depth=30, width=64, lr=0.02), 40, "healthy"),
+    "tanh, sw = 1": (config(activation="tanh", init="normal", lr=0.1), 40, "healthy"),
+    "selu, sw = 1": (config(activation="selu", init="normal", lr=0.02), 40, "healthy"),
+    "Adam": (config(optimizer="adam", lr=0.003), 40, "healthy"),
+    "pre-LN residual, 20 blocks": (config(depth=20, norm="layer", residual=True), 40, "healthy"),
+    "clipped now and then": (config(clip="global_norm", clip_threshold=3.0), 40, "healthy"),
+    # exploding: chi > 1 over enough layers
+    "tanh, sw = 2: chi = 1.36": (PRESETS["exploding_tanh"], 12, "exploding"),
+    "tanh, sw = 2, after it got through": (PRESETS["exploding_tanh"], 40, "exploding"),
+    "relu, sw^2 = 8: chi = 4, tiny steps": (
+        config(depth=10, width=64, init="normal", gain=8**0.5, lr=1e-6),
+        20,
+        "exploding",
+    ),
+    "linear, sw = 1.5: chi = 2.25": (
+        config(depth=20, activation="linear", init="normal", gain=1.5, lr=1e-5),
+        20,
+        "exploding",
+    ),
+    "residual relu, 20 blocks: 2^20": (config(depth=20, width=64, residual=True, lr=1e-4), 20, "exploding"),
+    "std 1 whatever the fan, first step": (config(init="fixed"), 1, "exploding"),
+    "relu, sw^2 = 4, kept alive by clipping": (
+        config(depth=30, width=64, init="normal", gain=2.0, lr=0.02, clip="global_norm"),
+        30,
+        "exploding",
+    ),
+    # vanishing: chi < 1 over enough layers
+    "sigmoid: chi = 0.056": (PRESETS["vanishing_sigmoid"], 20, "vanishing"),
+    "sigmoid, 5 layers": (config(depth=5, activation="sigmoid", init="normal"), 20, "vanishing"),
+    "relu at PyTorch's default: chi = 1/6": (config(init="pytorch"), 30, "vanishing"),
+    "the same, 20 layers": (config(init="pytorch", depth=20), 30, "vanishing"),
+    "tanh, sw = 0.5: chi = 0.25": (config(depth=12, activation="tanh", init="normal", gain=0.5), 20, "vanishing"),
+    "std 0.01 whatever the fan": (config(init="fixed", gain=0.01), 20, "vanishing"),
+    # diverged
+    "std 1 whatever the fan": (config(init="fixed"), 20, "diverged"),
+    "relu, sw^2 = 4, 30 layers": (config(depth=30, width=64, init="normal", gain=2.0, lr=0.02), 20, "diverged"),
+    "a learning rate of 20": (config(lr=20.0), 20, "diverged"),
+    "a linear net past its stability limit": (
+        config(dataset="regression", depth=1, activation="linear", init="normal", lr=1.5),
+        30,
+        "diverged",
+    ),
+    "a learning rate of 20, bad steps skipped": (config(lr=20.0, nonfinite="skip"), 20, "diverged"),
+    # dead
+    "Adam at 0.5": (config(optimizer="adam", lr=0.5), 30, "dead"),
+    "every gradient replaced by its sum": (config(carry_over="scalar_sum"), 40, "dead"),
+    "the same in a net that explodes": (
+        config(depth=30, width=64, init="normal", gain=2.5**0.5, lr=0.02, carry_over="scalar_sum"),
+        40,
+        "dead",
+    ),
+    # saturated: |z| far beyond 2 for most units
+    "tanh, sw = 10": (config(depth=3, activation="tanh", init="normal", gain=10.0), 20, "saturated"),
+    "tanh, biases of 10": (config(depth=4, activation="tanh", init="normal", bias_std=10.0), 20, "saturated"),
+    "sigmoid, sw = 30": (config(depth=3, activation="sigmoid", init="normal", gain=30.0), 20, "saturated"),
+    # steps too large for a network that starts soundly and cannot overflow
+    "tanh at lr 5": (config(activation="tanh", init="xavier", lr=5.0), 40, "step_too_large"),
+    "tanh at lr 20": (config(depth=3, activation="tanh", init="xavier", lr=20.0), 40, "step_too_large"),
+    "tanh, Adam at 0.5": (config(optimizer="adam", lr=0.5, activation="tanh"), 40, "step_too_large"),
+    # clipped nearly always: thresholds far below the usual norm, which is about 1
+    "global norm 1e-4": (config(clip="global_norm", clip_threshold=1e-4), 30, "clipped_always"),
+    "norm per layer 1e-3": (config(clip="per_layer_norm", clip_threshold=1e-3), 30, "clipped_always"),
+    "value 1e-5": (config(clip="value", clip_threshold=1e-5), 30, "clipped_always"),
+    # stuck
+    "all weights 0": (config(init="zeros"), 20, "stuck"),
+    "all weights 0, sigmoid": (config(init="zeros", activation="sigmoid", depth=3), 20, "stuck"),
+    "lr 0": (config(lr=0.0), 20, "stuck"),
+    "lr 1e-9": (config(lr=1e-9), 20, "stuck"),
+    "xor without a nonlinearity": (
+        config(dataset="xor", activation="linear", init="normal", depth=2, n_samples=512, batch_size=512, lr=0.05),
+        100,
+        "stuck",
+    ),
+    # honest doubt
+    "two steps": (config(), 2, "unsure"),
+    "loss above guessing but falling": (config(depth=30, width=64, norm="layer"), 40, "unsure"),
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_verdict_on_a_run_of_known_truth(name):
+    knobs, steps, kind = RUNS[name]
+    diagnosis = diagnose(Trainer(knobs).run(steps), knobs)
+    assert diagnosis.kind == kind, diagnosis
+    knobs.replace(**diagnosis.suggestion)  # what is suggested is a valid config
+    assert "nan" not in diagnosis.sentence
+    assert diagnosis.sentence.endswith(".")
+    assert not re.search(r"[.;] [A-Z]", diagnosis.sentence)  # one sentence
+
+
+def test_every_verdict_is_tested_by_several_runs():
+    kinds = [kind for _, _, kind in RUNS.values()]
+    assert set(kinds) == set(KINDS)
+    assert len(kinds) >= 20
+    assert all(kinds.count(kind) >= 2 for kind in KINDS)
+
+
+# ---------------------------------------------------------------------- cures
+CURED = [
+    "std 1 whatever the fan",
+    "tanh, sw = 2: chi = 1.36",
+    "sigmoid: chi = 0.056",
+    "relu at PyTorch's default: chi = 1/6",
+    "std 0.01 whatever the fan",
+    "Adam at 0.5",
+    "every gradient replaced by its sum",
+    "tanh, sw = 10",
+    "tanh, biases of 10",
+    "tanh at lr 5",
+    "global norm 1e-4",
+    "all weights 0",
+    "lr 0",
+]
+
+
+@pytest.mark.parametrize("name", CURED)
+def test_the_suggested_experiment_cures_the_run(name):
+    knobs, steps, _ = RUNS[name]
+    suggestion = diagnose(Trainer(knobs).run(steps), knobs).suggestion
+    assert suggestion
+    cured = knobs.replace(**suggestion)
+    trainer = Trainer(cured)
+    assert diagnose(trainer.run(80), cured).kind == "healthy"
+    assert trainer.evaluate()["loss"] < 0.5  # guessing is ln 2 = 0.69
+
+
+def test_the_suggestion_names_the_knob_that_is_to_blame():
+    def suggestion(knobs, steps=40):
+        return dict(diagnose(Trainer(knobs).run(steps), knobs).suggestion)
+
+    assert suggestion(config(carry_over="scalar_sum")) == {"carry_over": "none"}
+    assert suggestion(config(lr=1.0, accumulation="sum", accumulation_steps=16)) == {"accumulation": "mean"}
+    assert suggestion(config(init="pytorch")) == {"init": "kaiming"}
+    assert suggestion(config(activation="tanh", init="xavier", lr=5.0)) == {"lr": 0.5}
+    assert suggestion(config(depth=20, width=64, residual=True, lr=1e-4)) == {"norm": "layer"}
+    assert suggestion(config()) == {}
+
+
+# ---------------------------------------------------------------------- what is easy to get wrong
+def test_a_flat_weight_gradient_does_not_pass_for_health():
+    knobs = config(depth=20, activation="linear", init="normal", gain=1.5, lr=1e-5)
+    history = Trainer(knobs).run(5)
+    weights = history.column("grad_norm")[0, :-1]
+    assert weights[0] / weights[-1] < 10  # nothing to see in dL/dW
+    diagnosis = diagnose(history, knobs)
+    assert diagnosis.kind == "exploding"
+    assert "dL/dW hides it" in diagnosis.sentence
+
+
+def test_the_evidence_is_what_theory_predicts():
+    knobs = config(depth=20, width=256, init="normal", gain=2.0, lr=0.0, n_samples=64, batch_size=64)
+    evidence = diagnose(Trainer(knobs).run(1), knobs).evidence
+    # chi = sw^2 / 2 = 2, so a norm grows by sqrt(2) per layer; at width 256 the log of the whole ratio spreads by
+    # sqrt(5 * 19 / 256) / 2 = 0.3, a few per cent per layer
+    assert evidence["rate"] == pytest.approx(math.sqrt(2), rel=0.06)
+    assert evidence["decades_start"] == pytest.approx(19 * math.log10(2) / 2, abs=0.5)
+    assert evidence["spread"] == pytest.approx(0.5 * math.sqrt(5 * 19 / 256) / math.log(10), rel=1e-12)
+    assert evidence["chance"] == pytest.approx(math.log(2), rel=1e-12)
+    assert abs(evidence["grad_decades_start"]) < 1
+
+
+def test_the_share_of_clipped_steps_is_counted():
+    knobs = config(clip="global_norm", clip_threshold=1.0)
+    history = Trainer(knobs).run(40)
+    clipped = sum(record.total_norm > 1.0 for record in history) / 40
+    assert 0 < clipped < 1
+    assert diagnose(history, knobs).evidence["clipped_share"] == pytest.approx(clipped, abs=1e-12)
+
+
+def test_a_finite_loss_at_ln_2_is_not_called_healthy():
+    knobs = config(carry_over="scalar_sum")
+    diagnosis = diagnose(Trainer(knobs).run(60), knobs)
+    assert diagnosis.evidence["loss_now"] == pytest.approx(math.log(2), abs=0.02)
+    assert diagnosis.kind == "dead"
+    assert "nothing is learned" in diagnosis.sentence
+
+
+def test_a_divergence_says_where_and_blames_the_init_or_the_step():
+    sound = config(lr=20.0)
+    history = Trainer(sound).run(20)
+    diagnosis = diagnose(history, sound)
+    assert diagnosis.sentence.startswith(f"Diverged at step {history.diverged.step}: the activation of layer ")
+    assert diagnosis.key == "diverged_step"
+    assert diagnosis.suggestion == {"lr": 2.0}
+    unsound = config(init="fixed")
+    diagnosis = diagnose(Trainer(unsound).run(20), unsound)
+    assert diagnosis.key == "diverged_exploding"
+    assert diagnosis.suggestion == {"init": "kaiming"}
+
+
+@pytest.mark.parametrize(("lr", "kind"), [(0.9, "healthy"), (1.02, "step_too_large")])
+def test_either_side_of_the_stability_limit_of_a_parabola(lr, kind):
+    # L = (w - 1)^2 has curvature 2: gradient descent is stable below lr = 2/2 = 1
+    network = nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        network.weight.fill_(3.0)
+    data = torch.ones(8, 1), torch.ones(8, 1)
+    knobs = config(lr=lr, batch_size=8)
+    assert diagnose(Trainer(knobs, network=network, data=data).run(40), knobs).kind == kind
+
+
+# ---------------------------------------------------------------------- any network
+def test_units_killed_by_their_biases_are_dead_from_the_start():
+    torch_linear = [nn.utils.skip_init(nn.Linear, a, b) for a, b in ((2, 16), (16, 16), (16, 16), (16, 2))]
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for linear in torch_linear:
+            linear.weight.normal_(0, 0.3, generator=generator)
+            linear.bias.zero_()
+        torch_linear[1].bias.fill_(-100.0)
+    layers = [m for linear in torch_linear[:-1] for m in (linear, nn.ReLU())]
+    network = nn.Sequential(*layers, torch_linear[-1])
+    diagnosis = diagnose(Trainer(config(), network=network).run(10), config())
+    assert diagnosis.kind == "dead"
+    assert diagnosis.evidence["dead_layer"] == 2
+    assert diagnosis.suggestion == {}  # the network is somebody's own: no knob of its layers is ours
+
+
+@pytest.mark.parametrize(("gain", "kind"), [(1.0, "healthy"), (3.0, "exploding"), (0.3, "vanishing")])
+def test_a_watched_network_is_diagnosed_without_a_config(gain, kind):
+    generator = torch.Generator().manual_seed(0)
+    sizes = [2, *[32] * 20, 2]
+    layers = []
+    for n_in, n_out in pairwise(sizes):
+        linear = nn.utils.skip_init(nn.Linear, n_in, n_out)
+        with torch.no_grad():
+            linear.weight.normal_(0, gain / math.sqrt(n_in), generator=generator)
+            linear.bias.zero_()
+        layers += [linear, nn.Tanh()]
+    network = nn.Sequential(*layers[:-1])
+    x = torch.randn(64, 2, generator=generator)
+    y = (x[:, 0] > 0).long()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05)
+    with watch(network, optimizer) as history:
+        for _ in range(40):
+            optimizer.zero_grad()
+            F.cross_entropy(network(x), y).backward()
+            optimizer.step()
+    diagnosis = diagnose(history)
+    assert diagnosis.kind == kind, diagnosis
+    assert diagnosis.suggestion == {}
+    assert "chance" not in diagnosis.evidence
+
+
+def test_a_knob_moved_during_the_run_counts_from_then_on():
+    trainer = Trainer(config(clip="global_norm", clip_threshold=1e-4))
+    trainer.run(20)
+    assert diagnose(trainer.history, trainer.config).kind == "clipped_always"
+    trainer.reconfigure(clip="none")
+    trainer.run(60)
+    assert diagnose(trainer.history, trainer.config).kind == "healthy"
+
+
+# ---------------------------------------------------------------------- the sentences
+def test_both_languages_say_everything_with_the_same_numbers():
+    for table in (SENTENCES, CAUSES, WHERE):
+        assert table["en"].keys() == table["zh"].keys()
+
+    def fields(text):
+        return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+
+    for key, text in SENTENCES["en"].items():
+        assert fields(SENTENCES["zh"][key]) == fields(text), key
+        assert re.search("[\u4e00-\u9fff]", SENTENCES["zh"][key])
+
+
+@pytest.mark.parametrize("name", ["relu, Kaiming", "sigmoid: chi = 0.056", "std 1 whatever the fan"])
+def test_a_diagnosis_in_chinese_is_the_same_diagnosis(name):
+    knobs, steps, _ = RUNS[name]
+    history = Trainer(knobs).run(steps)
+    english, chinese = diagnose(history, knobs), diagnose(history, knobs, lang="zh")
+    assert (english.kind, english.evidence, english.suggestion) == (
+        chinese.kind,
+        chinese.evidence,
+        chinese.suggestion,
+    )
+    assert re.search("[\u4e00-\u9fff]", chinese.sentence)
+    assert not re.search("[{}]", chinese.sentence)
+
+
+def test_a_diagnosis_is_frozen_and_its_numbers_are_plain():
+    knobs = config(depth=2)
+    diagnosis = diagnose(Trainer(knobs).run(5), knobs)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        diagnosis.kind = "healthy"
+    with pytest.raises(TypeError):
+        diagnosis.evidence["rate"] = 1.0
+    assert all(type(value) is float and not np.isnan(value) for value in diagnosis.evidence.values())
+
+
+def test_an_empty_history_is_too_short_to_say():
+    diagnosis = diagnose(History(["layer 1"]))
+    assert diagnosis.kind == "unsure"
+    assert diagnosis.sentence.startswith("Too short to say")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"history": [1, 2]}, "expected a History"),
+        ({"config": {"lr": 1}}, "expected a Config or None"),
+        ({"lang": "fr"}, "lang='fr'; expected one of en, zh"),
+    ],
+)
+def test_bad_arguments_are_refused_by_name(arguments, message):
+    given = {"history": History(["layer 1"])} | arguments
+    with pytest.raises(ValueError, match=message):
+        diagnose(**given)
