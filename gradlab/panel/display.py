@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from gradlab.config import Config
 from gradlab.history import History
 from gradlab.panel.controls import Controls
 from gradlab.panel.picture import Picture
@@ -36,12 +37,13 @@ class Display:
         self._told = 0.0
         self._timed: tuple[float, int, Trainer] | None = None
         self._speed: float | None = None
+        self._previewed: tuple[Trainer, Config, History] | None = None
 
     def draw(self, trainer: Trainer, playing: bool, say: bool = False) -> None:
         """Show everything; the words for those who do not see it only now and then, unless `say`."""
-        history, measure = trainer.history, self._controls.shown_measure
+        history, measure = self._history(trainer), self._controls.shown_measure
         self._measure_speed(trainer, playing)
-        self.status = counts(history, self._text, self._speed)
+        self.status = counts(trainer.history, self._text, self._speed)
         self._face.show_status(self.status)
         self._face.show_alert(self.alert)
         view = View(measure=measure, clip=trainer.config.clip != "none", ghost=self.ghost, text=self._text)
@@ -49,6 +51,16 @@ class Display:
         if say or time.monotonic() - self._told > _WORDS_EVERY:
             self._told = time.monotonic()
             self._face.show_words(describe(history, measure, self._text))
+
+    def _history(self, trainer: Trainer) -> History:
+        """Return the run's history; before the first step, what that step would show."""
+        if len(trainer.history):
+            return trainer.history
+        if self._previewed is None or self._previewed[0] is not trainer or self._previewed[1] != trainer.config:
+            preview = History(trainer.layer_names, trainer.history.tiny)
+            preview.append(trainer.preview())
+            self._previewed = (trainer, trainer.config, preview)
+        return self._previewed[2]
 
     def _measure_speed(self, trainer: Trainer, playing: bool) -> None:
         """Measure steps per second over about a second of playing."""

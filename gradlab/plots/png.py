@@ -30,7 +30,7 @@ def _palette(theme: Theme) -> tuple[np.ndarray, bytes]:
     ramps = [back + (np.array(to_rgb(ink)) - back) * shares for ink in inks]
     cube = np.stack(np.meshgrid(*[np.linspace(0, 1, 4)] * 3), -1).reshape(-1, 3)
     colours = np.concatenate([back[None], *ramps, colormaps["viridis"](np.linspace(0, 1, 112))[:, :3], cube])[:256]
-    levels = (np.arange(2**_BITS) + 0.5) / 2**_BITS
+    levels = np.arange(2**_BITS) / (2**_BITS - 1)  # so that white stays white
     cells = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(-1, 3)
     distance = (colours**2).sum(1) - 2 * cells @ colours.T  # less |cell|^2, the same for every colour
     return distance.argmin(1).astype(np.uint8), (255 * colours).round().astype(np.uint8).tobytes()

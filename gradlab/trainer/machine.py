@@ -125,6 +125,11 @@ class Machine(RunState):
         self.optimizer.step()
         return self.flat.change_norms()
 
+    def unapplied_record(self) -> StepRecord:
+        """Measure the window as accumulated so far, as a step that changed nothing."""
+        raw = self.flat.gradient_norms()
+        return self._record(raw, raw, 1.0, None)
+
     def _record(
         self, raw: list[float], clipped: list[float], cosine: float, changes: list[float] | None
     ) -> StepRecord:

@@ -159,6 +159,20 @@ class Trainer(Course):
         finally:
             moments.close()
 
+    def preview(self) -> StepRecord:
+        """Measure the next step without taking it: gradients before clipping, no update, nothing recorded."""
+        self._abandon_pending()
+        moments = self._machine.run_step(self.config)
+        self._machine.resumed = time.perf_counter()
+        seconds = self._machine.seconds
+        try:
+            while next(moments)[0] != "accumulate":
+                pass
+            return self._machine.unapplied_record()
+        finally:
+            moments.close()
+            self._machine.seconds = seconds
+
     def _finish(self, record: StepRecord, trouble: Divergence | None) -> StepRecord:
         """Apply the `nonfinite` rule to a finished step and write the history."""
         rule = self.config.nonfinite
