@@ -135,14 +135,16 @@ def _batch(
     assert isinstance(module, nn.BatchNorm1d)
     assert mean is not None
     assert variance is not None
-    weight, bias = affine
-    if not training:
-        return (z - mean[:, None]) * (torch.rsqrt(variance + module.eps) * weight)[:, None] + bias[:, None]
-    here, centre = torch.var_mean(z, 1, correction=0, keepdim=True)
-    share, n = module.momentum or 0.0, z.shape[1]
-    mean.lerp_(centre.detach()[:, 0], share)
-    variance.lerp_(here.detach()[:, 0] * (n / (n - 1)), share)
-    return (z - centre) * (torch.rsqrt(here + module.eps) * weight[:, None]) + bias[:, None]
+    networks, samples, width = z.shape
+    side_by_side = z.transpose(0, 1).reshape(samples, networks * width)  # each unit of each network a channel
+    statistics = [t.flatten().clone() for t in (mean, variance)]
+    found = F.batch_norm(
+        side_by_side, *statistics, *(t.reshape(-1) for t in affine), training, module.momentum or 0.0, module.eps
+    )
+    if training:
+        for target, new in zip((mean, variance), statistics, strict=True):
+            target.copy_(new.view(networks, width))
+    return found.view(samples, networks, width).transpose(0, 1)
 
 
 def _layer(

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 VERSION = 1
-_UNREADABLE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, ValueError)
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, ValueError, TypeError, AttributeError)
 
 
 class Stored(NamedTuple):
@@ -78,7 +78,7 @@ def read(path: str | os.PathLike[str]) -> Stored:
         If it is truncated, damaged, no sweep, or of a newer version; it is left as it is.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             about = json.loads(str(file["about"]))
             values, done = file["values"], file["done"]
             plan, notes, version = about["plan"], about["notes"], about["version"]

@@ -1,0 +1,154 @@
+"""Saved sweeps: whole or not at all, resumed where they stopped, and never written over something else."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from gradlab import Config
+from gradlab.sweep import MEASURES, Sweep, sweep
+
+SMALL = Config(n_samples=48, batch_size=16, depth=3, width=6)
+OVER = {"depth": [1, 2, 3], "clip": ["none", "value"]}
+
+
+def half_run(**options):
+    found = Sweep(SMALL, OVER, steps=3, seeds=2, **options)
+    return found.run(progress=False, callback=lambda s: s.stop() if s.done.sum() >= 6 else None)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "sweep.npz"
+
+
+def test_a_saved_sweep_comes_back_with_everything_it_knew(path):
+    found = sweep(SMALL.replace(clip_threshold=0.1), OVER | {"dataset": ["moons", "article_literal"]}, 3, 2, progress=False)
+    found.save(path)
+    again = Sweep.load(path)
+    assert again.grid == found.grid
+    assert (again.steps, again.learned_below, again.max_bytes) == (3, 0.3, 256 * 2**20)
+    assert again.errors == found.errors != {}
+    assert again.how == found.how
+    assert (again.done == found.done).all()
+    for name in MEASURES:
+        assert np.array_equal(again.column(name), found.column(name), equal_nan=True)
+
+
+def test_an_interrupted_sweep_resumes_from_its_file_and_ends_as_if_never_interrupted(path):
+    half_run().save(path)
+    assert not Sweep.load(path).finished
+    resumed = Sweep.resume(path, progress=False)
+    whole = sweep(SMALL, OVER, 3, 2, progress=False)
+    assert resumed.finished
+    assert Sweep.load(path).finished
+    for name in MEASURES:
+        assert np.array_equal(resumed.column(name), whole.column(name), equal_nan=True)
+
+
+def test_what_is_finished_does_not_run_again(path):
+    before = half_run()
+    before.save(path)
+    again = Sweep.load(path)
+    ran = [n for event in again.iterate() if event.task for n in event.task.numbers]
+    assert not before.done.ravel()[ran].any()
+
+
+def test_sweep_with_a_path_saves_there_and_goes_on_from_there(path):
+    stop = {"callback": lambda s: s.stop()}
+    first = sweep(SMALL, OVER, 3, 2, progress=False, path=path, **stop)
+    kept = Sweep.load(path)
+    assert 0 < kept.done.sum() == first.done.sum() < kept.grid.size
+    assert sweep(SMALL, OVER, 3, 2, progress=False, path=path).finished
+    assert Sweep.load(path).finished
+
+
+def test_networks_that_failed_run_again_only_when_asked(path):
+    failing = sweep(SMALL, {"dataset": ["moons", "article_literal"]}, 2, 2, progress=False, path=path)
+    assert failing.errors
+    again = Sweep.load(path)
+    assert [event for event in again.iterate() if event.task] == []
+    assert [event.task.numbers for event in again.iterate(retry=True) if event.task] == [(2, 3)]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
+def test_a_truncated_file_is_refused_and_never_overwritten(path, share):
+    half_run().save(path)
+    whole = path.read_bytes()
+    part = whole[: int(share * len(whole))]
+    path.write_bytes(part)
+    for attempt in (
+        lambda: Sweep.load(path),
+        lambda: Sweep.resume(path, progress=False),
+        lambda: half_run().save(path),
+        lambda: sweep(SMALL, OVER, 3, 2, progress=False, path=path),
+    ):
+        with pytest.raises(ValueError, match="no complete sweep file"):
+            attempt()
+        assert path.read_bytes() == part
+
+
+def test_a_flipped_bit_is_noticed(path):
+    half_run().save(path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x10
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="no complete sweep file"):
+        Sweep.load(path)
+
+
+def test_a_file_that_is_no_sweep_is_left_alone(path):
+    np.savez(path, weights=np.ones(3))
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="no complete sweep file"):
+        half_run().save(path)
+    assert path.read_bytes() == before
+
+
+def test_another_sweeps_file_is_left_alone(path):
+    half_run().save(path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="another sweep, its steps"):
+        sweep(SMALL, OVER, 4, 2, progress=False, path=path)
+    with pytest.raises(ValueError, match="another sweep, its config"):
+        Sweep(SMALL.replace(lr=0.3), OVER, steps=3, seeds=2).save(path)
+    assert path.read_bytes() == before
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_litter(path, monkeypatch):
+    found = half_run()
+    found.save(path)
+    before = path.read_bytes()
+
+    def full_disk(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "replace", full_disk)
+    with pytest.raises(OSError, match="no space left"):
+        found.run(progress=False).save(path)
+    assert path.read_bytes() == before
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_a_missing_file_and_a_newer_version_are_named(path):
+    with pytest.raises(FileNotFoundError):
+        Sweep.load(path)
+    half_run().save(path)
+    with np.load(path) as file:
+        parts = dict(file)
+    about = json.loads(str(parts["about"])) | {"version": 99}
+    np.savez(path, **{**parts, "about": np.array(json.dumps(about))})
+    with pytest.raises(ValueError, match="version 99; expected at most 1"):
+        Sweep.load(path)
+
+
+def test_own_data_are_not_in_the_file_but_must_be_the_same(path):
+    generator = torch.Generator().manual_seed(0)
+    data = torch.randn(40, 3, generator=generator), torch.arange(40) % 2
+    found = sweep(SMALL, {"gain": [0.5, 1.0]}, 3, 2, progress=False, data=data, path=path)
+    assert Sweep.load(path, data=data).column("eval_loss").tolist() == found.column("eval_loss").tolist()
+    for other in (None, (data[0] + 1e-6, data[1])):
+        with pytest.raises(ValueError, match="its data is not the one given"):
+            Sweep.load(path, data=other)
