@@ -40,6 +40,84 @@ def vanishing_sigmoid() -> Config:
     return Config(depth=12, activation="sigmoid", init="normal")
 
 
+@PRESETS.register("relu_pytorch_default", "Vanishing: ReLU, PyTorch's default")
+def relu_pytorch_default() -> Config:
+    """Twenty ReLU layers at PyTorch's default init: each passes on 0.41 of the gradient, the first nothing."""
+    return Config(depth=20, init="pytorch")
+
+
+@PRESETS.register("kaiming", "Cured: Kaiming init")
+def kaiming() -> Config:
+    """The same twenty ReLU layers at Kaiming init: the gradient stays level, and the network learns."""
+    return relu_pytorch_default().replace(init="kaiming")
+
+
+@PRESETS.register("tiny_init", "Vanishing: weights N(0, 0.01²)")
+def tiny_init() -> Config:
+    """Ten tanh layers with weights N(0, 0.01²): signal and gradient shrink twelvefold with every layer."""
+    return Config(depth=10, width=64, activation="tanh", init="fixed", gain=0.01)
+
+
+@PRESETS.register("dead_relus", "Dead ReLUs")
+def dead_relus() -> Config:
+    """Adam at a learning rate of 0.3 kills a whole layer of ReLUs; no gradient passes it, and none revives it."""
+    return Config(optimizer="adam", lr=0.3)
+
+
+@PRESETS.register("lr_past_sharpness", "Learning rate past 2/sharpness")
+def lr_past_sharpness() -> Config:
+    """The gradient is level, but the step is past 2/sharpness: full-batch descent climbs, and diverges."""
+    return Config(dataset="regression", depth=3, batch_size=512, lr=0.3)
+
+
+@PRESETS.register("clipping_rescues", "Cured: clipping rescues an explosion")
+def clipping_rescues() -> Config:
+    """Thirty ReLU layers, weights 12 % too large: dead in a few steps without clipping, learning with it."""
+    return Config(depth=30, width=64, gain=1.118, clip="global_norm", clip_threshold=0.5)
+
+
+@PRESETS.register("clipping_cannot_cure_vanishing", "Not cured: clipping a vanishing gradient")
+def clipping_cannot_cure_vanishing() -> Config:
+    """Clipping only shortens a gradient: the deep sigmoid's falls off as before, and nothing is learned."""
+    return vanishing_sigmoid().replace(clip="global_norm", clip_threshold=0.1)
+
+
+@PRESETS.register("micro_batch_mean", "Not cured: the mean of micro-batches")
+def micro_batch_mean() -> Config:
+    """The mean of four micro-batches of 16 is the gradient of one batch of 64, and explodes like it."""
+    return exploding_tanh().replace(batch_size=16, accumulation="mean", accumulation_steps=4)
+
+
+@PRESETS.register("forgotten_division", "Exploding: the forgotten division")
+def forgotten_division() -> Config:
+    """Sixteen micro-batches added and not divided: a step sixteen times as long, which the network cannot take."""
+    return Config(lr=0.1, accumulation="sum", accumulation_steps=16)
+
+
+@PRESETS.register("clip_every_micro_batch", "Wrong: clipping every micro-batch")
+def clip_every_micro_batch() -> Config:
+    """Clipped after each micro-batch instead of once, the sum turns toward the last micro-batches."""
+    return Config(
+        accumulation="mean",
+        accumulation_steps=8,
+        clip="global_norm",
+        clip_threshold=0.1,
+        clip_order="each_micro_batch",
+    )
+
+
+@PRESETS.register("batch_norm_explodes", "Exploding: batch norm")
+def batch_norm_explodes() -> Config:
+    """Batch norm keeps every signal at 1, yet over thirty layers the gradient grows a thousandfold, at any gain."""
+    return Config(depth=30, width=64, norm="batch", batch_size=128)
+
+
+@PRESETS.register("residual", "Cured: residual blocks with layer norm")
+def residual() -> Config:
+    """Thirty residual blocks, layer norm inside: the gradient grows like the root of the depth, and it learns."""
+    return Config(depth=30, width=64, residual=True, norm="layer", lr=0.01)
+
+
 @PRESETS.register("article", "The article")
 def article() -> Config:
     """The article's network, made well-posed: four logits, its running sum of gradients switched on."""
