@@ -1,10 +1,14 @@
 """gradlab: a laboratory for exploding and vanishing gradients in a notebook."""
 
+from gradlab import theory
 from gradlab.accumulation import ACCUMULATIONS
 from gradlab.carry_over import CARRY_OVERS, CumulativeGradient
 from gradlab.clipping import CLIPS
+from gradlab.compare import compare
 from gradlab.config import Config, Knob
 from gradlab.data import DATASETS
+from gradlab.diagnosis import Diagnosis, diagnose
+from gradlab.export import config_to_code, history_to_csv, replay_html, to_call
 from gradlab.history import Divergence, History, Mark, StepRecord
 from gradlab.measures import MEASURES
 from gradlab.network import ACTIVATIONS, INITS, NORMS, build_network
@@ -13,7 +17,10 @@ from gradlab.panel import GradLab
 from gradlab.plots import PLOTS, draw
 from gradlab.presets import PRESETS
 from gradlab.registry import Registry
+from gradlab.sweep import Sweep, sweep
+from gradlab.theory import Prediction
 from gradlab.trainer import Stage, Trainer
+from gradlab.watch import watch
 
 __version__ = "0.1.0"
 
@@ -31,15 +38,27 @@ __all__ = [
     "PRESETS",
     "Config",
     "CumulativeGradient",
+    "Diagnosis",
     "Divergence",
     "GradLab",
     "History",
     "Knob",
     "Mark",
+    "Prediction",
     "Registry",
     "Stage",
     "StepRecord",
+    "Sweep",
     "Trainer",
     "build_network",
+    "compare",
+    "config_to_code",
+    "diagnose",
     "draw",
+    "history_to_csv",
+    "replay_html",
+    "sweep",
+    "theory",
+    "to_call",
+    "watch",
 ]

@@ -9,13 +9,13 @@ import ipywidgets as widgets
 
 from gradlab.config import Config, Knob
 from gradlab.measures import MEASURES
-from gradlab.plots.figure import BOTH
+from gradlab.plots.view import BOTH
 from gradlab.presets import PRESETS
 from gradlab.registry import Registry
 from gradlab.strings import Text
 
-_STYLE = {"description_width": "94px"}
-_WIDE, _NARROW = "244px", "216px"
+_STYLE = {"description_width": "92px"}
+_WIDE, _NARROW = "234px", "216px"
 OWN = ""  # the preset dropdown's value for settings that are no preset
 
 
@@ -122,6 +122,8 @@ class Controls:
         self.preset = self._menu(presets, OWN, text("control.preset"), text("tip.preset"))
         measures = [(text("measure.both"), BOTH), *((text(m.key), name) for name, m in MEASURES.items())]
         self.measure = self._menu(measures, BOTH, text("control.measure"), text("tip.measure"))
+        theory = widgets.Checkbox(False, description=text("control.theory"), indent=False, layout={"width": "90px"})
+        self.theory = _tip(text("tip.theory"), theory)
         self._listen()
 
     @staticmethod
@@ -192,7 +194,7 @@ class Controls:
         """Close the widgets."""
         for widget in (*self.by_name.values(), *self.toggles.values(), *self.rules.values()):
             widget.close()
-        for widget in (self.seed, self.preset, self.measure):
+        for widget in (self.seed, self.preset, self.measure, self.theory):
             widget.close()
 
 

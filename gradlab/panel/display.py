@@ -7,6 +7,7 @@ import time
 from gradlab.config import Config
 from gradlab.history import History
 from gradlab.panel.controls import Controls
+from gradlab.panel.insight import Insight
 from gradlab.panel.picture import Picture
 from gradlab.panel.view import Face
 from gradlab.panel.words import counts, describe
@@ -26,11 +27,14 @@ class Display:
         What went wrong, in words; empty if nothing did.
     status : str
         The status line shown last.
+    insight : Insight
+        What theory and diagnosis say.
     ghost : History or None
         A pinned run, drawn behind.
     """
 
-    def __init__(self, text: Text, face: Face, picture: Picture, controls: Controls) -> None:
+    def __init__(self, text: Text, face: Face, picture: Picture, controls: Controls, insight: Insight) -> None:
+        self.insight = insight
         self.alert = self.status = ""
         self.ghost: History | None = None
         self._text, self._face, self._picture, self._controls = text, face, picture, controls
@@ -46,11 +50,16 @@ class Display:
         self.status = counts(trainer.history, self._text, self._speed)
         self._face.show_status(self.status)
         self._face.show_alert(self.alert)
-        view = View(measure=measure, clip=trainer.config.clip != "none", ghost=self.ghost, text=self._text)
+        band = self.insight.band(trainer, history) if self._controls.theory.value else None
+        clipped = trainer.config.clip != "none"
+        view = View(measure=measure, clip=clipped, ghost=self.ghost, theory=band, text=self._text)
         self._picture.show(history, view)
         if say or time.monotonic() - self._told > _WORDS_EVERY:
             self._told = time.monotonic()
             self._face.show_words(describe(history, measure, self._text))
+            self._face.show_info(self.insight.sentences(trainer, bool(self._controls.theory.value)))
+            knobs = self.insight.suggestion
+            self._face.offer_try(", ".join(f"{name}={value}" for name, value in knobs.items()))
 
     def _history(self, trainer: Trainer) -> History:
         """Return the run's history; before the first step, what that step would show."""

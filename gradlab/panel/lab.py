@@ -89,6 +89,9 @@ class GradLab(widgets.VBox):
         face.reset.on_click(lambda _: run.post(run.restart))
         face.new_seed.on_click(lambda _: run.post_knobs(seeds(run.trainer.config.weight_seed + 1)))
         face.back.on_click(lambda _: run.post(run.back))
+        face.check.on_click(lambda _: run.post(run.check_gradients))
+        face.try_it.on_click(lambda _: run.post(run.try_suggestion))
+        self._controls.theory.observe(lambda _: run.post(run.refresh), "value")
         self._controls.measure.observe(lambda _: run.post(run.refresh), "value")
         self._controls.preset.observe(lambda change: self._choose(change["new"]), "value")
 
@@ -143,6 +146,11 @@ class GradLab(widgets.VBox):
     def status(self) -> str:
         """What the status line says."""
         return self._run.display.status
+
+    @property
+    def insight(self) -> dict[str, str]:
+        """What theory, diagnosis and the gradient check say of the run, by heading; empty where silent."""
+        return self._run.display.insight.sentences(self._run.trainer, theory=True)
 
     def set(self, **knobs: Any) -> None:
         """Change knobs: live ones at the next step, others by a new start from the same seeds.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -13,8 +12,10 @@ from typing import Any
 from gradlab.config import Config
 from gradlab.panel.controls import OWN, Controls
 from gradlab.panel.display import Display
+from gradlab.panel.insight import Insight
 from gradlab.panel.picture import Picture
 from gradlab.panel.view import Face
+from gradlab.panel.waiting import Waiting
 from gradlab.panel.worker import Worker
 from gradlab.strings import Text
 from gradlab.trainer import Trainer
@@ -42,13 +43,11 @@ class Run:
     ) -> None:
         self.trainer = trainer
         self.playing = self.closed = False
-        self.display = Display(text, face, picture, controls)
+        self.display = Display(text, face, picture, controls, Insight(own, text))
         self._own, self._text = own, text
         self._face, self._picture, self._controls = face, picture, controls
         self._worker = Worker(self._tick, lambda: self.playing, self._failed)
-        self._waiting: dict[str, Any] = {}
-        self._waiting_preset = OWN
-        self._waiting_lock = threading.Lock()
+        self._waiting = Waiting()
         self._touched = time.monotonic()
 
     # ------------------------------------------------------------------ ways in
@@ -59,11 +58,7 @@ class Run:
 
     def post_knobs(self, knobs: Mapping[str, Any], preset: str = OWN) -> None:
         """Let the worker move knobs; moves that pile up while it works become one."""
-        with self._waiting_lock:
-            first = not self._waiting
-            self._waiting |= knobs
-            self._waiting_preset = preset
-        if first:
+        if self._waiting.add(knobs, preset):
             self.post(self._apply_waiting)
 
     def call(self, work: Callable[[], None]) -> None:
@@ -167,12 +162,9 @@ class Run:
 
     # ------------------------------------------------------------------ changing course
     def _apply_waiting(self) -> None:
-        with self._waiting_lock:
-            knobs, preset = self._waiting, self._waiting_preset
-            self._waiting = {}
-        self.apply(knobs, preset=preset)
+        self.apply(*self._waiting.take())
 
-    def apply(self, knobs: Mapping[str, Any], *, preset: str = OWN, from_code: bool = False) -> None:
+    def apply(self, knobs: Mapping[str, Any], preset: str = OWN, *, from_code: bool = False) -> None:
         """Move knobs; if they are not accepted nothing changes and the panel says why."""
         try:
             self._move(knobs)
@@ -217,6 +209,16 @@ class Run:
         diverged = self.trainer.history.diverged
         return max(0, diverged.step - 1) if self.trainer.stopped and diverged is not None else None
 
+    def try_suggestion(self) -> None:
+        """Apply the next experiment that the diagnosis suggests."""
+        if self.display.insight.suggestion:
+            self.apply(dict(self.display.insight.suggestion))
+
+    def check_gradients(self) -> None:
+        """Compare autograd with finite differences on the network at hand."""
+        self.display.insight.check_gradients(self.trainer)
+        self.refresh()
+
     def pin(self) -> None:
         """Keep the current run as a ghost, or drop the ghost if there is no step."""
         self.display.ghost = copy.deepcopy(self.trainer.history) if len(self.trainer.history) else None
@@ -233,14 +235,13 @@ class Run:
         self.display.draw(self.trainer, self.playing, say=True)
 
     def _show_buttons(self) -> None:
-        self._face.show_playing(self.playing)
-        self._face.offer_back(self._last_finite_step())
+        self._face.show_buttons(self.playing, self._last_finite_step())
 
     def _failed(self, error: BaseException) -> None:
         """Tell of an exception in the worker: training pauses, the panel says why."""
         self.playing = False
         self.display.alert = self._text("status.failed", error=f"{type(error).__name__}: {error}")
-        self._face.show_playing(False)
+        self._face.show_buttons(False, None)
         self._face.show_alert(self.display.alert, "".join(traceback.format_exception(error)))
 
     def close(self) -> None:

@@ -10,6 +10,8 @@ CSS = """<style>
 .gradlab .widget-readout {min-width: 40px; width: 44px; margin-left: 2px; text-align: right;}
 .gradlab .gradlab-status {font-size: 14px; font-variant-numeric: tabular-nums; line-height: 1.45;
   min-height: 1.45em; color: var(--jp-ui-font-color1, #222);}
+.gradlab .gradlab-info {font-size: 14px; line-height: 1.4; color: var(--jp-ui-font-color1, #222); max-width: 900px;
+  white-space: normal;}
 .gradlab .gradlab-alert {border-left: 4px solid #d55e00; padding: 4px 8px; font-size: 15px;
   color: var(--jp-ui-font-color1, #222); background: var(--jp-layout-color2, #f4f4f4);}
 .gradlab .gradlab-alert:empty {display: none;}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 from typing import Any
 
 import ipywidgets as widgets
@@ -47,10 +48,14 @@ class Face:
         self.step = self._button("step")
         self.reset = self._button("reset")
         self.new_seed = self._button("new_seed")
+        self.check = self._button("check")
+        self.try_it = self._button("try", knobs="")
+        self.try_it.layout.display = "none"
         self.back = self._button("back", step=0)
         self.back.button_style = "warning"
         self.back.layout.display = "none"
         self._status = widgets.HTML()
+        self._info = widgets.HTML()
         self._alert = widgets.HTML()
         self._words = widgets.HTML()
         self._style = widgets.HTML(CSS)
@@ -84,10 +89,11 @@ class Face:
             row(*(named[name] for name in _LESSON)),
             row(*accumulation),
             row(*clipping),
-            row(controls.measure),
+            row(controls.measure, controls.theory, self.check),
             folded,
+            row(self._info, self.try_it),
         ]
-        top, lesson, accumulate, clip, measure, folded_box = self._boxes
+        top, lesson, accumulate, clip, measure, folded_box, info = self._boxes
         return [
             self._style,
             top,
@@ -98,15 +104,19 @@ class Face:
             self._status,
             self._alert,
             picture.image,
+            info,
             self._words,
             folded_box,
         ]
 
     # ------------------------------------------------------------------ written by the owner of the run
-    def show_playing(self, playing: bool) -> None:
-        """Name the first button Pause while training runs, Play otherwise."""
+    def show_buttons(self, playing: bool, back: int | None) -> None:
+        """Name the first button Pause while training runs, Play otherwise; offer the way back to a step, if any."""
         key = "pause" if playing else "play"
         self.play.description, self.play.tooltip = self._text(f"button.{key}"), self._text(f"tip.{key}")
+        if back is not None:
+            self.back.description = self._text("button.back", step=back)
+        self.back.layout.display = "none" if back is None else ""
 
     def show_status(self, line: str) -> None:
         """Show the counters."""
@@ -120,6 +130,19 @@ class Face:
         more = f"<details><summary>...</summary><pre>{html.escape(details)}</pre></details>" if details else ""
         self._alert.value = f'<div class="gradlab-alert" role="alert">{html.escape(sentence)}{more}</div>'
 
+    def show_info(self, lines: Mapping[str, str]) -> None:
+        """Show sentences about the run, each under its heading; empty ones are left out."""
+        shown = [
+            f"<div><b>{html.escape(head)}:</b> {html.escape(line)}</div>" for head, line in lines.items() if line
+        ]
+        self._info.value = f'<div class="gradlab-info">{"".join(shown)}</div>'
+
+    def offer_try(self, knobs: str) -> None:
+        """Offer the next experiment, or take the offer away if it is empty."""
+        if knobs:
+            self.try_it.description = self._text("button.try", knobs=knobs)
+        self.try_it.layout.display = "" if knobs else "none"
+
     def show_words(self, words: str) -> None:
         """Say the picture in words, in a polite live region beside it; an Image widget has no alt text of its own."""
         said = html.escape(words, quote=True)
@@ -128,14 +151,8 @@ class Face:
             f'<div class="gradlab-hidden" aria-live="polite">{said}</div>'
         )
 
-    def offer_back(self, step: int | None) -> None:
-        """Offer the way back to a step, or take the offer away."""
-        if step is not None:
-            self.back.description = self._text("button.back", step=step)
-        self.back.layout.display = "none" if step is None else ""
-
     def close(self) -> None:
         """Close the widgets."""
-        buttons = (self.play, self.step, self.reset, self.new_seed, self.back)
-        for widget in (*buttons, self._status, self._alert, self._words, self._style, *self._boxes):
+        buttons = (self.play, self.step, self.reset, self.new_seed, self.back, self.check, self.try_it)
+        for widget in (*buttons, self._status, self._info, self._alert, self._words, self._style, *self._boxes):
             widget.close()

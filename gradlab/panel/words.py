@@ -8,7 +8,7 @@ import numpy as np
 
 from gradlab.history import History
 from gradlab.measures import MEASURES, kinds_of
-from gradlab.plots.figure import BOTH
+from gradlab.plots.view import measures_of
 from gradlab.strings import Text
 
 
@@ -39,7 +39,7 @@ def describe(history: History, measure: str, text: Text) -> str:
     if not len(history):
         return text("alt.empty")
     sentences = [text("alt.loss", steps=history[-1].step + 1, loss=f"{history[-1].loss:.4g}")]
-    for name in ("delta_norm", "grad_norm") if measure == BOTH else (measure,):
+    for name in measures_of(measure):
         sentences += _profile(history, name, text)
     if history.diverged:
         sentences.append(history.diverged.sentence)

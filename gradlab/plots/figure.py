@@ -16,10 +16,10 @@ from matplotlib.lines import Line2D
 from gradlab.history import History
 from gradlab.plots.png import encode
 from gradlab.plots.profile import MARKERS
-from gradlab.plots.view import PLOTS, Theme, Update, View
+from gradlab.plots.view import BOTH, PLOTS, Theme, Update, View, measures_of
+from gradlab.theory import Band, Prediction
 
 DEFAULT = ("loss", "heatmap", "profile")
-BOTH = "both"
 
 
 @dataclasses.dataclass
@@ -87,8 +87,8 @@ class LiveFigure:
 
     def update(self, history: History, view: View) -> None:
         """Bring the canvas up to date."""
-        measures = ("delta_norm", "grad_norm") if view.measure == BOTH else (view.measure,)
-        if self._built != (measures, view.theme, view.text.lang, view.clip):
+        measures = measures_of(view.measure)
+        if self._built != (measures, view.theme, view.text.lang, view.clip, view.theory is not None):
             self._build(history, measures, view)
         artists: list[tuple[Axes, Sequence[Artist]]] = []
         for panel in self._panels:
@@ -117,13 +117,22 @@ class LiveFigure:
         self.figure.clear()
         self.figure.set_facecolor(view.theme.back)
         self._background = None
-        self._built = (measures, view.theme, view.text.lang, view.clip)
+        self._built = (measures, view.theme, view.text.lang, view.clip, view.theory is not None)
         self._panels = []
         for name, ax, measure in _layout(self.figure, self.plots, measures):
             _colour(ax, view.theme)
             self._panels.append(_Panel(name, ax, PLOTS[name](ax, history), measure))
         if "profile" in self.plots:
             _legend(self.figure, view)
+
+
+def anchored(prediction: Prediction | None, history: History) -> Band | None:
+    """Return the predicted profile in measured units: through the last hidden layer's value at step 0."""
+    profile = prediction.delta_profile() if prediction is not None else None
+    if profile is None or not len(history) or profile.anchor < 1:
+        return None
+    value = float(history.column("delta_norm")[0][profile.anchor - 1])
+    return profile.anchored(value) if np.isfinite(value) and value > 0 else None
 
 
 def _colour(ax: Axes, theme: Theme) -> None:
@@ -145,6 +154,8 @@ def _legend(figure: Figure, view: View) -> None:
         ("plain", {"color": theme.now, "marker": "o", "ms": 5}),
         ("first", {"color": theme.first}),
     ]
+    if view.theory is not None:
+        styles.append(("theory", {"color": theme.theory, "ls": "--", "lw": 2}))
     if view.clip:
         styles.append(("after", {"color": theme.after, "marker": "s", "mfc": "none", "ms": 5}))
     styles += [(kind, {"color": theme.alarm, "ls": "none", "marker": m, "ms": 7}) for kind, m in MARKERS.items()]
@@ -167,7 +178,7 @@ def draw(
     history: History,
     plots: Sequence[str] | None = None,
     ghost: History | None = None,
-    theory: Any = None,
+    theory: Prediction | None = None,
     *,
     measure: str = BOTH,
     clip: bool | None = None,
@@ -182,6 +193,8 @@ def draw(
         Names from `PLOTS`. Default: loss, heat map and profile.
     ghost : History, optional
         Another run, drawn faintly behind.
+    theory : Prediction, optional
+        From `theory.predict`: its profile is drawn over the backward signal, anchored at step 0.
     measure : str
         A key of `MEASURES`, or ``"both"`` for backward signal and gradient norm side by side.
     clip : bool, optional
@@ -195,7 +208,7 @@ def draw(
     live = LiveFigure(tuple(plots) if plots is not None else DEFAULT)
     if clip is None:
         clip = len(history) > 0 and bool(np.any(history.column("clip_coef") < 1))
-    live.update(history, View(measure=measure, clip=clip, ghost=ghost, theory=theory))
+    live.update(history, View(measure=measure, clip=clip, ghost=ghost, theory=anchored(theory, history)))
     for ax in live.figure.axes:
         for artist in ax.get_children():
             artist.set_animated(False)

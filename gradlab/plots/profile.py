@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.patches import Polygon
 
 from gradlab.history import Array, History
 from gradlab.measures import MEASURES, SQUEEZED, Kinds, Measure, kinds_of
@@ -28,7 +29,8 @@ def profile(ax: Axes, history: History) -> Update:
     for low, high in ((0.0, SQUEEZED), (1.0 - SQUEEZED, 1.0)):
         ax.axhspan(low, high, color="#808080", alpha=0.14, lw=0, zorder=0)
     style: dict[str, Any] = {"animated": True, "clip_on": False}
-    band = ax.fill_between([0, 1], [0, 0], [0, 0], alpha=0.2, lw=0, animated=True)
+    band = Polygon(np.zeros((3, 2)), closed=True, alpha=0.22, lw=0, animated=True)
+    ax.add_patch(band)
     (theory,) = ax.plot([], [], lw=2.0, ls="--", **style)
     (ghost,) = ax.plot([], [], lw=1.4, ls="-.", **style)
     (first,) = ax.plot([], [], lw=1.6, **style)
@@ -53,6 +55,7 @@ def profile(ax: Axes, history: History) -> Update:
         _show(first, measure, history, measure.name, 0)
         _show(ghost, measure, view.ghost, measure.name, -1)
         _show(after, measure, history if view.clip and measure.after else None, measure.after or "", row)
+        _show_theory(theory, band, measure, view)
         for note, line in zip(notes, growth_notes(history, measure, row, view), strict=True):
             note.set_text(line)
         theme = view.theme
@@ -84,6 +87,20 @@ def _show(artist: Line2D, measure: Measure, history: History | None, name: str, 
     numbers = np.arange(1, len(values) + 1)
     artist.set_data(numbers, np.where(kinds.plain | kinds.underflow, measure.position(values), np.nan))
     return kinds
+
+
+def _show_theory(line: Line2D, band: Polygon, measure: Measure, view: View) -> None:
+    """Put the predicted backward signal on a line and its finite-width band."""
+    if view.theory is None or measure.name != "delta_norm":
+        line.set_data([], [])
+        band.set_xy(np.zeros((3, 2)))
+        return
+    layers, low, expected, high = view.theory
+    line.set_data(layers, measure.position(expected))
+    known = np.isfinite(low) & np.isfinite(high)
+    below = np.stack([layers[known], measure.position(low[known])], 1)
+    above = np.stack([layers[known], measure.position(high[known])], 1)
+    band.set_xy(np.concatenate([below, above[::-1]]) if known.any() else np.zeros((3, 2)))
 
 
 def _place(artist: Line2D, kind: str, kinds: Kinds | None, history: History, measure: Measure, row: int) -> None:

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from matplotlib.artist import Artist
 
 from gradlab.history import History
+from gradlab.measures import MEASURES
 from gradlab.registry import Registry
 from gradlab.strings import Text
+from gradlab.theory import Band
 
 PLOTS = Registry("plot")
 """Each entry is ``(ax, history) -> update``: it makes persistent artists once and returns
@@ -49,8 +51,8 @@ class View:
         Whether to show the measure after clipping beside the one before.
     ghost : History or None
         Another run, drawn faintly behind.
-    theory : sequence of (layer, low, middle, high) arrays or None
-        A predicted profile with its band.
+    theory : Band or None
+        The predicted profile of the backward signal at step 0, with its finite-width band.
     theme : Theme
         Colours.
     text : Text
@@ -61,9 +63,22 @@ class View:
     at: int | None = None
     clip: bool = False
     ghost: History | None = None
-    theory: Sequence[object] | None = None
+    theory: Band | None = None
     theme: Theme = LIGHT
     text: Text = field(default_factory=Text)
+
+
+BOTH = "both"
+"""The measure that stands for backward signal and gradient norm side by side."""
+
+
+def measures_of(name: str) -> tuple[str, ...]:
+    """Return the columns that a choice of measure shows, or raise ValueError."""
+    if name == BOTH:
+        return ("delta_norm", "grad_norm")
+    if name not in MEASURES:
+        raise ValueError(f"measure={name!r}; expected one of {', '.join([BOTH, *MEASURES])}")
+    return (name,)
 
 
 Update = Callable[[History, View], Sequence[Artist]]

@@ -165,6 +165,20 @@ def test_a_value_that_is_not_accepted_is_explained_and_nothing_is_lost(lab):
     expect(lab.readout("Gain")).to_have_text("2")
 
 
+def test_theory_agrees_on_screen_and_the_suggestion_is_one_click(lab):
+    open_panel(lab, "from gradlab import GradLab\nlab = GradLab(preset='exploding_tanh')\nlab")
+    lab.notebook.get_by_role("checkbox", name="Theory").check()
+    expect(lab.notebook.locator(".gradlab-info")).to_contain_text("Theory: Exploding")
+    lab.screenshot("panel-theory")
+    lab.button("Step").click()
+    expect(lab.notebook.locator(".gradlab-info")).to_contain_text("Diagnosis: Exploding gradient")
+    lab.button("Check gradients").click()
+    expect(lab.notebook.locator(".gradlab-info")).to_contain_text("autograd and finite differences agree")
+    lab.notebook.get_by_role("button", name=re.compile(r"^Try gain=")).click()
+    expect(lab.readout("Gain")).not_to_have_text("2")
+    expect(lab.notebook.locator(".gradlab-status")).to_contain_text("Ready")
+
+
 def test_running_the_cell_again_closes_the_old_panel_and_its_thread(lab):
     open_panel(lab)
     lab.button("Play").click()
