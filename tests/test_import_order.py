@@ -17,7 +17,7 @@ LEVELS = [
     {"config"},
     {"presets", "history"},
     {"trainer", "measures"},
-    {"theory", "diagnosis", "export", "sweep", "watch", "compare"},
+    {"theory", "diagnosis", "export", "sweep", "watch", "compare", "closeup"},
     {"plots"},
     {"panel"},
     {"cli"},
@@ -28,6 +28,7 @@ DELAYED = {("config", "export"), ("sweep", "plots")}
 """Methods that stand where a user looks for them, `Config.to_code` and `Sweep.draw`, import upward when called."""
 
 OWN_SEED_SITES = {
+    "closeup/copied.py",  # the forward pass of a copy of somebody's own network with dropout
     "network/build.py",  # a registered activation or norm may draw when it is made
     "export/facts.py",  # the same, to see what such a module draws
     "sweep/blueprint.py",  # the same, for many networks at once

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Generator, Iterator
@@ -24,6 +25,7 @@ from gradlab.trainer.meter import Meter
 from gradlab.trainer.probe import gradients
 from gradlab.trainer.stages import Stage
 from gradlab.trainer.state import RunState
+from gradlab.trainer.stream import NextWindow, Window, pass_seed
 
 Moment = tuple[Literal["forward", "backward", "accumulate", "clip", "update", "nonfinite"], int]
 
@@ -70,12 +72,22 @@ class Machine(RunState):
             self._updating = False
 
     def _open_window(self, config: Config) -> tuple[list[Tensor], list[float]]:
-        entry = ACCUMULATIONS[config.accumulation]
-        count = 1 if entry.options.get("single") else config.accumulation_steps
-        self.window = self.stream.peek(config.batch_size, count)
+        self.window, weights = self._peek(config)
         self.meter = Meter(len(self.probe.layers))
         self.flat.start(separate=config.clip_order == "each_micro_batch" and config.clip != "none")
-        return self.window.micro_batches, entry([len(rows) for rows in self.window.micro_batches])
+        return self.window.micro_batches, weights
+
+    def _peek(self, config: Config) -> tuple[Window, list[float]]:
+        entry = ACCUMULATIONS[config.accumulation]
+        count = 1 if entry.options.get("single") else config.accumulation_steps
+        window = self.stream.peek(config.batch_size, count)
+        return window, entry([len(rows) for rows in window.micro_batches])
+
+    def next_window(self, config: Config) -> NextWindow:
+        """Return what the next step will see; nothing moves."""
+        window, weights = self._peek(config)
+        before = itertools.accumulate((len(rows) for rows in window.micro_batches[:-1]), initial=self.samples)
+        return NextWindow(window.micro_batches, weights, [pass_seed(config.batch_seed, seen) for seen in before])
 
     def _forward(self, rows: Tensor, config: Config) -> Tensor:
         with self._sealed_randomness(config):
@@ -225,5 +237,5 @@ class Machine(RunState):
             return
         with torch.random.fork_rng(devices=[]):
             seen = self.samples + self.meter.samples
-            torch.default_generator.manual_seed((config.batch_seed + 0x9E3779B97F4A7C15 * (seen + 1)) % 2**63)
+            torch.default_generator.manual_seed(pass_seed(config.batch_seed, seen))
             yield

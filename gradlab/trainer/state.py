@@ -98,6 +98,11 @@ class RunState:
         """Return the layer that a parameter belongs to: its own, or the last one before it."""
         return layer_of(self.probe.layers, self.flat.params, number)
 
+    def optimizer_state(self) -> dict[str, Any]:
+        """Copy what the optimizer knows of the flat weights: its settings, and what it remembers of them."""
+        settings = {name: value for name, value in self.optimizer.param_groups[0].items() if name != "params"}
+        return settings | {k: _copy(v) for k, v in self.optimizer.state.get(self.flat.weights, {}).items()}
+
     def snapshot(self, config: Config) -> Snapshot:
         """Copy the state."""
         counters = (self.samples, self.micro_batches, self.updates, self.seconds)

@@ -25,6 +25,29 @@ class Window(NamedTuple):
     epoch: int
 
 
+class NextWindow(NamedTuple):
+    """What the next step will see.
+
+    Attributes
+    ----------
+    micro_batches : list of Tensor
+        Row numbers of the data, one tensor per micro-batch.
+    weights : list of float
+        What each micro-batch's gradient is multiplied by.
+    seeds : list of int
+        Seed of torch's global generator for each forward pass of a network that draws.
+    """
+
+    micro_batches: list[Tensor]
+    weights: list[float]
+    seeds: list[int]
+
+
+def pass_seed(batch_seed: int, seen: int) -> int:
+    """Return the seed of a forward pass that draws, after `seen` samples."""
+    return (batch_seed + 0x9E3779B97F4A7C15 * (seen + 1)) % 2**63
+
+
 class Stream:
     """Shuffled passes over ``n`` samples; one `torch.randperm` of a seeded generator per epoch."""
 

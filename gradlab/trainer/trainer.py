@@ -22,6 +22,7 @@ from gradlab.trainer.machine import Machine
 from gradlab.trainer.probe import HookProbe, NetworkProbe
 from gradlab.trainer.snapshots import EVERY, Snapshots
 from gradlab.trainer.stages import Stage
+from gradlab.trainer.stream import NextWindow
 
 
 class Trainer(Course):
@@ -204,6 +205,17 @@ class Trainer(Course):
         if self.data.classification and isinstance(output, torch.Tensor) and output.dim() == 2:
             found["accuracy"] = float((output.argmax(1) == self.data.y).double().mean())
         return found
+
+    def next_window(self) -> NextWindow:
+        """Return the rows of the data that the next step will see, micro-batch by micro-batch; nothing moves."""
+        return self._machine.next_window(self.config)
+
+    def optimizer_state(self) -> dict[str, Any]:
+        """Return a copy of what torch's optimizer knows: ``betas``, ``exp_avg_sq`` and so on.
+
+        Tensors that hold a number per weight are flat: the trainable parameters one after the other.
+        """
+        return self._machine.optimizer_state()
 
     def check_gradients(self, samples: int = 8, entries_per_layer: int = 4) -> GradientCheck:
         """Compare autograd with finite differences on a float64 copy: the worst relative error of each layer.
