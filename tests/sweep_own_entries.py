@@ -1,4 +1,4 @@
-"""What a user may register in a notebook, swept here and by a worker process; run, it prints what came of it as JSON."""
+"""What a user may register in a notebook, swept here and by a worker process; run, it prints the results as JSON."""
 
 import json
 import multiprocessing

@@ -183,9 +183,7 @@ def test_an_own_loss_runs_alone_and_is_used():
 # ---------------------------------------------------------------------- memory
 def test_the_memory_bound_divides_a_stack_and_changes_no_result():
     over = {"gain": [0.5, 1.0, 1.5, 2.0]}
-    whole, parted, single = (
-        Sweep(SMALL, over, steps=3, seeds=4, max_bytes=size) for size in (2**28, 1_000_000, 100)
-    )
+    whole, parted, single = (Sweep(SMALL, over, steps=3, seeds=4, max_bytes=size) for size in (2**28, 1_000_000, 100))
     tasks = [
         [len(event.task.numbers) for event in found.iterate() if event.task] for found in (whole, parted, single)
     ]

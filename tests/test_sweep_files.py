@@ -25,7 +25,9 @@ def path(tmp_path):
 
 
 def test_a_saved_sweep_comes_back_with_everything_it_knew(path):
-    found = sweep(SMALL.replace(clip_threshold=0.1), OVER | {"dataset": ["moons", "article_literal"]}, 3, 2, progress=False)
+    found = sweep(
+        SMALL.replace(clip_threshold=0.1), OVER | {"dataset": ["moons", "article_literal"]}, 3, 2, progress=False
+    )
     found.save(path)
     again = Sweep.load(path)
     assert again.grid == found.grid

@@ -182,7 +182,9 @@ def test_a_skipped_step_leaves_optimizer_and_batch_statistics_as_they_were(optim
     x = torch.randn(60, 3, generator=generator, dtype=torch.float64)
     y = torch.randn(60, 1, generator=generator, dtype=torch.float64)
     y[7] = 1e200
-    config = BASE.replace(nonfinite="skip", optimizer=optimizer, momentum=0.5, norm=norm, carry_over="delayed", lr=0.01)
+    config = BASE.replace(
+        nonfinite="skip", optimizer=optimizer, momentum=0.5, norm=norm, carry_over="delayed", lr=0.01
+    )
     sweep = assert_equal_to_own_runs(config, {"gain": [0.8, 1.2]}, seeds=3, data=(x, y))
     assert len(set(sweep.column("diverged_at").ravel())) > 1  # each seed meets the sample at its own step
 

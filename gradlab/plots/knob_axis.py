@@ -13,6 +13,7 @@ from gradlab.history import Array
 from gradlab.sweep import Sweep
 
 _FEW_DECADES = 10.0  # a positive axis that spans more than this factor is logarithmic
+_MOST_DECADES = 100.0  # past it matplotlib's own margins overflow: the values stand side by side, as words do
 
 
 @dataclass(frozen=True)
@@ -24,17 +25,20 @@ class KnobAxis:
     name : str
         The knob.
     at : ndarray
-        Where each value stands: the value itself, or its number if it is a word.
+        Where each value stands: the value itself, or its number if it is shown as a word.
     labels : list of str or None
-        Names of the places where the values are words.
+        Names of the places where the values are shown as words.
     log : bool
         Whether the axis is logarithmic.
+    ranked : bool
+        Whether numbers are shown as words, in their order: theory's line has no place among them.
     """
 
     name: str
     at: Array
     labels: list[str] | None
     log: bool
+    ranked: bool = False
 
     def edges(self) -> Array:
         """Return the borders between cells in ascending order, half-way between neighbours on the axis."""
@@ -50,12 +54,16 @@ class KnobAxis:
         """Return where a value of the knob stands; a word that is not swept stands beside the last."""
         if self.labels is None:
             return float(value)
-        return float(self.labels.index(str(value)) if str(value) in self.labels else len(self.labels))
+        return float(self.at[self.labels.index(_text(value))] if _text(value) in self.labels else len(self.at))
 
     def nearest(self, position: float) -> int:
         """Return the number of the value whose cell holds a position on the axis."""
         place = int(np.searchsorted(self.edges()[1:-1], position))
         return int(np.argsort(self.at)[place])
+
+
+def _text(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def knob_axis(sweep: Sweep, name: str) -> KnobAxis:
@@ -70,9 +78,13 @@ def knob_axis(sweep: Sweep, name: str) -> KnobAxis:
         raise ValueError(f"axis {name!r}; expected one of the swept knobs {', '.join(sweep.grid.over)}")
     values = sweep.grid.over[name]
     if isinstance(values[0], str | bool):
-        return KnobAxis(name, np.arange(len(values), dtype=float), [str(v) for v in values], False)
+        return KnobAxis(name, np.arange(len(values), dtype=float), [_text(v) for v in values], False)
     at = np.array(values, dtype=float)
-    return KnobAxis(name, at, None, bool(at.min() > 0 and at.max() / at.min() >= _FEW_DECADES) or name == "gain")
+    size = np.abs(at[at != 0])
+    if len(size) and np.ptp(np.log10(size)) > _MOST_DECADES:
+        return KnobAxis(name, np.argsort(np.argsort(at)).astype(float), [_text(v) for v in values], False, True)
+    log = bool(at.min() > 0 and (name == "gain" or at.max() / at.min() >= _FEW_DECADES))
+    return KnobAxis(name, at, None, log)
 
 
 def choose_axes(sweep: Sweep, x: str | None, y: str | None) -> list[str]:

@@ -111,7 +111,7 @@ def draw_heatmap(
     _label_bar(bar, measure, theme)
     handles = _draw_kinds(ax, edges, kinds(sweep, measure, axes, at)[y][:, x])
     _set_axes(ax, across, up)
-    if theory is not False:
+    if theory is not False and not (across.ranked or up.ranked):
         handles += _draw_theory(ax, critical_lines(sweep, *axes, at) if theory is True else theory, theme)
     if mark is not None:
         handles += _draw_mark(ax, (across, up), mark, theme)
@@ -157,7 +157,7 @@ def _draw_mark(ax: Axes, axes: tuple[KnobAxis, KnobAxis], mark: Config, theme: T
 
 def _label_bar(bar: Any, measure: str, theme: Theme) -> None:
     if isinstance(bar.norm, LogNorm):  # plain numbers: mathtext shares state with whatever else is being drawn
-        ticks = GROWTH_TICKS if measure == "growth" else np.geomspace(bar.norm.vmin, bar.norm.vmax, 5).tolist()
+        ticks = GROWTH_TICKS if measure == "growth" else np.geomspace(bar.vmin, bar.vmax, 5).tolist()
         bar.set_ticks(ticks, labels=[f"{t:.3g}" for t in ticks])
         bar.ax.yaxis.set_minor_locator(NullLocator())
     bar.set_label(LABELS.get(measure, measure), color=theme.ink)
@@ -170,8 +170,9 @@ def _set_axes(ax: Axes, across: KnobAxis, up: KnobAxis | None) -> None:
         axis.set_label_text(knob.name)
         if knob.log:
             (ax.set_xscale if axis is ax.xaxis else ax.set_yscale)("log")
-        places = knob.at if len(knob.at) <= _MOST_TICKS else knob.at[:: -(-len(knob.at) // _MOST_TICKS)]
-        axis.set_ticks(places, labels=knob.labels or [f"{v:.3g}" for v in places])
+        every = -(-len(knob.at) // _MOST_TICKS)
+        labels = knob.labels or [f"{v:.3g}" for v in knob.at]
+        axis.set_ticks(knob.at[::every], labels=labels[::every])
         axis.set_minor_locator(NullLocator())
 
 
@@ -200,7 +201,7 @@ def draw_lines(
         ax.yaxis.set_minor_locator(NullLocator())
     if measure == "growth":
         ax.axhline(1.0, color=theme.faint, lw=1)
-    if theory and not across.labels:
+    if theory and not across.ranked:
         _draw_theory(ax, critical_lines(sweep, knob, None, at), theme)
     _note_not_finite(ax, across.at[order], plane(sweep, sweep.over_seeds(measure), [knob], at)[order])
     ax.set_ylabel(LABELS.get(measure, measure), color=theme.ink)

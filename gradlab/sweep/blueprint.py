@@ -137,13 +137,13 @@ def _batch(
     assert variance is not None
     networks, samples, width = z.shape
     side_by_side = z.transpose(0, 1).reshape(samples, networks * width)  # each unit of each network a channel
-    statistics = [t.flatten().clone() for t in (mean, variance)]
-    found = F.batch_norm(
-        side_by_side, *statistics, *(t.reshape(-1) for t in affine), training, module.momentum or 0.0, module.eps
-    )
+    running_mean, running_variance = mean.flatten().clone(), variance.flatten().clone()
+    weight, bias = (t.reshape(-1) for t in affine)
+    share = module.momentum or 0.0
+    found = F.batch_norm(side_by_side, running_mean, running_variance, weight, bias, training, share, module.eps)
     if training:
-        for target, new in zip((mean, variance), statistics, strict=True):
-            target.copy_(new.view(networks, width))
+        mean.copy_(running_mean.view(networks, width))
+        variance.copy_(running_variance.view(networks, width))
     return found.view(samples, networks, width).transpose(0, 1)
 
 
