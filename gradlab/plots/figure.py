@@ -110,7 +110,7 @@ class LiveFigure:
             return panel.update(history, view)
         panel.ax.clear()
         PLOTS[panel.name](panel.ax, history)
-        _colour(panel.ax, view.theme)
+        colour_axes(panel.ax, view.theme)
         return []
 
     def _build(self, history: History, measures: Sequence[str], view: View) -> None:
@@ -120,7 +120,7 @@ class LiveFigure:
         self._built = (measures, view.theme, view.text.lang, view.clip, view.theory is not None)
         self._panels = []
         for name, ax, measure in _layout(self.figure, self.plots, measures):
-            _colour(ax, view.theme)
+            colour_axes(ax, view.theme)
             self._panels.append(_Panel(name, ax, PLOTS[name](ax, history), measure))
         if "profile" in self.plots:
             _legend(self.figure, view)
@@ -135,7 +135,8 @@ def anchored(prediction: Prediction | None, history: History) -> Band | None:
     return profile.anchored(value) if np.isfinite(value) and value > 0 else None
 
 
-def _colour(ax: Axes, theme: Theme) -> None:
+def colour_axes(ax: Axes, theme: Theme) -> None:
+    """Give an axis the colours and sizes of a theme."""
     ax.set_facecolor(theme.back)
     ax.tick_params(colors=theme.ink, labelsize=9, length=2, pad=2)
     for spine in ax.spines.values():

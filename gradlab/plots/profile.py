@@ -138,14 +138,19 @@ def growth_of(values: Array) -> tuple[float, float] | None:
     return decades, decades / (len(values) - 1)
 
 
+def layer_ticks(layers: int) -> list[int]:
+    """Return the numbers of the layers named on an axis: the first, and about eight at regular distances."""
+    every = max(1, -(-layers // 8))
+    return sorted({1, *range(every, layers + 1, every)})
+
+
 def _axes(ax: Axes, measure: Measure, layers: int, view: View) -> None:
     ax.set_xlim(0.3, layers + 0.7)
     ax.set_ylim(*LIMITS)
     ticks, labels = measure.ticks()
     extra = [(ROWS[kind], view.text(f"row.{kind}")) for kind in ROWS]
     ax.set_yticks([*ticks, *(t for t, _ in extra)], [*labels, *(label for _, label in extra)])
-    every = max(1, -(-layers // 8))
-    numbers = sorted({1, *range(every, layers + 1, every)})
+    numbers = layer_ticks(layers)
     ax.set_xticks(numbers, [str(n) for n in numbers])
     ax.set_xlabel(view.text("axis.layer"))
     ax.set_title(view.text(measure.key))
