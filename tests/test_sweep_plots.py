@@ -24,18 +24,18 @@ def picture(figure):
 
 def test_the_heat_map_shows_each_cells_number_with_x_across_and_y_up():
     found = run({"gain": [2.0, 0.5, 1.0], "depth": [4, 8]})  # unsorted on purpose: the axis is sorted
-    figure = found.plot()
+    figure = found.plot(theory=False)
     assert isinstance(figure, Figure)
     assert figure.axes[0].get_xlabel() == "gain"
     assert figure.axes[0].get_ylabel() == "depth"
     assert np.allclose(picture(figure), found.over_seeds("growth")[[1, 2, 0]].T)
-    turned = found.plot(x="depth", y="gain")
+    turned = found.plot(x="depth", y="gain", theory=False)
     assert np.allclose(picture(turned), picture(figure).T)
 
 
 def test_colours_of_growth_are_fixed_so_that_pictures_can_be_compared():
     for gains in ([0.9, 1.1], [0.1, 10.0]):
-        image = run({"gain": gains, "depth": [4, 8]}).plot().axes[0].collections[0]
+        image = run({"gain": gains, "depth": [4, 8]}).plot(theory=False).axes[0].collections[0]
         assert (image.norm.vmin, image.norm.vmax) == (0.25, 4.0)
 
 
@@ -102,20 +102,20 @@ def test_a_line_marks_where_the_measure_is_not_finite():
 
 def test_words_on_an_axis_and_a_third_knob_held():
     found = run({"gain": [0.5, 1.0], "clip": ["none", "value"], "depth": [4, 8]})
-    figure = found.plot(x="clip", y="gain", at={"depth": 1})
+    figure = found.plot(x="clip", y="gain", at={"depth": 1}, theory=False)
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["none", "value"]
     assert np.allclose(picture(figure), found.over_seeds("growth")[:, :, 1])
 
 
 def test_the_network_at_hand_is_marked():
-    figure = run({"gain": [0.5, 2.0], "depth": [4, 8]}).plot(mark=SMALL.replace(gain=0.7))
+    figure = run({"gain": [0.5, 2.0], "depth": [4, 8]}).plot(mark=SMALL.replace(gain=0.7), theory=False)
     (star,) = [line for line in figure.axes[0].lines if line.get_label() == "this network"]
     assert star.get_xydata().tolist() == [[0.7, 6.0]]
 
 
 def test_a_click_finds_its_cell():
     found = run({"gain": [0.5, 1.0, 2.0], "depth": [4, 8]})
-    figure = found.plot()
+    figure = found.plot(theory=False)
     figure.canvas.draw()
     ax, height = figure.axes[0], figure.bbox.height
     for gain in (0.5, 1.0, 2.0):

@@ -73,8 +73,9 @@ class Grid:
 
     def config_at(self, index: Sequence[int], seed: int = 0) -> Config:
         """Return the config of the cell at `index` with `seed` added to its seeds."""
-        cell = self.config.replace(**self.point(index))
-        return cell.replace(**{name: getattr(cell, name) + seed for name in _SEEDED})
+        point = self.point(index)
+        seeded = {name: point.get(name, getattr(self.config, name)) + seed for name in _SEEDED}
+        return self.config.replace(**{**point, **seeded})
 
     def differs_only_in_values(self, other: Grid) -> bool:
         """Whether both sweep the same knobs around the same config."""
