@@ -248,7 +248,7 @@ def test_the_bar_counts_steps_of_networks(capsys):
 # ---------------------------------------------------------------------- the phase diagram
 def test_the_phase_diagram_comes_coarse_first_and_then_finer():
     sizes = []
-    for found in phase_diagram(Config(width=64, gain=1.0), levels=3):
+    for found in phase_diagram(Config(width=64, gain=1.0), budget_s=1000.0, levels=3):
         if found.grid.size not in sizes:
             sizes.append(found.grid.size)
         assert found.done.any()
