@@ -168,6 +168,32 @@ def test_the_suggestion_names_the_knob_that_is_to_blame():
 
 
 # ---------------------------------------------------------------------- what is easy to get wrong
+def test_an_old_run_that_exploded_and_now_vanishes_is_told_by_its_beginning():
+    """By step 200 this run's signal shrinks toward the input: the saturated ruin of weights that were too large."""
+    start = config(depth=30, activation="tanh", init="normal", gain=2.0)
+    history = Trainer(start).run(250)
+    lately = history.column("delta_norm")[-50:]
+    assert np.median(lately[:, 0] / lately[:, -2]) < 1 < history[0].delta_norm[0] / history[0].delta_norm[-2]
+    found = diagnose(history, start)
+    assert found.kind == "exploding"
+    assert found.suggestion["gain"] < 2.0
+
+
+def test_a_signal_that_training_itself_shrank_is_not_said_to_vanish_at_step_0():
+    sound = Trainer(config(depth=10, width=32, activation="tanh", init="normal")).run(250)
+    shrunk = History(sound.layer_names)
+    fall = 10.0 ** -np.linspace(4, 0, 11)  # four decades toward the input
+    for record in sound:
+        changed = {"delta_norm": fall, "loss": 0.7} if record.step > 10 else {"loss": 0.7}
+        shrunk.append(dataclasses.replace(record, **changed))
+    found = diagnose(shrunk, config(depth=10, width=32, activation="tanh", init="normal"))
+    assert (found.kind, found.key) == ("vanishing", "vanishing_by_now")
+    assert (
+        "loses 3.6 decades over the 10 hidden layers" in found.sentence
+    )  # nine tenths of four, between layers 10 and 1
+    assert found.suggestion["lr"] < 0.05
+
+
 def test_a_flat_weight_gradient_does_not_pass_for_health():
     knobs = config(depth=20, activation="linear", init="normal", gain=1.5, lr=1e-5)
     history = Trainer(knobs).run(5)

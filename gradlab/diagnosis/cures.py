@@ -102,6 +102,8 @@ CURES: dict[str, Callable[[Config, Findings], Change]] = {
     "vanishing_survived": sound_signal,
     "saturated_start": sound_signal,
     "stuck_zero_weights": sound_signal,
+    "exploding_by_now": smaller_step,
+    "vanishing_by_now": smaller_step,
     "diverged_step": smaller_step,
     "diverged_skipped": smaller_step,
     "step_too_large": smaller_step,

@@ -132,6 +132,7 @@ def _words(f: Findings) -> dict[str, str]:
         "rate": _number(f.rate),
         "factor": _number(10.0 ** min(decades, 300.0)),
         "decades": f"{abs(decades):.1f}",
+        "decades_now": f"{abs(f.decades_now):.1f}",
         "spread": _number(10.0 ** min(abs(decades), 300.0)),
         "loss_first": _number(f.loss_first),
         "loss_now": _number(f.loss_now),

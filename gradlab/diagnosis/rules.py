@@ -41,6 +41,8 @@ def explodes(f: Findings) -> str | None:
         return None
     if f.learned:
         return "exploding_survived"
+    if f.decades_start < _needed(f):
+        return "exploding_by_now"
     return "exploding_hidden" if abs(f.grad_decades_start) < _MOST * abs(f.decades_start) else "exploding"
 
 
@@ -53,7 +55,9 @@ def vanishes(f: Findings) -> str | None:
     """The backward signal shrinks toward the input."""
     if _level(f) >= 0:
         return None
-    return "vanishing_survived" if f.learned else "vanishing"
+    if f.learned:
+        return "vanishing_survived"
+    return "vanishing" if f.decades_start <= -_needed(f) else "vanishing_by_now"
 
 
 def overshoots(f: Findings) -> str | None:
@@ -120,11 +124,12 @@ def judge(f: Findings) -> str:
 def _level(f: Findings) -> int:
     """Return 1 if the backward signal explodes, -1 if it vanishes, else 0.
 
-    A profile counts if it spans many decades at step 0 of a young run, or lately in a network that does not
-    learn; or fewer decades, beyond finite-width luck, in a network that does not learn.
+    The profile at step 0 counts in a young run and in a network that does not learn, the profile by now in an
+    older network that does not learn; the earlier one goes first, as the likelier cause of the other.
     """
-    now = [] if f.learned else [f.decades_now]
-    for decades in [f.decades_start] * (f.steps <= YOUNG) + now * (f.steps > YOUNG):
+    seen = [f.decades_start] * (f.steps <= YOUNG or not f.learned)
+    seen += [f.decades_now] * (f.steps > YOUNG and not f.learned)
+    for decades in seen:
         if abs(decades) >= _needed(f):
             return 1 if decades > 0 else -1
     return 0

@@ -14,6 +14,12 @@ SENTENCES: Texts = {
         "exploding_survived": "The gradient explodes at step 0, {rate}-fold per layer and {factor}-fold over the "
         "{layers} hidden layers ({cause}); this run got through it, loss {loss_first} to {loss_now}, as not "
         "every seed will.",
+        "exploding_by_now": "Exploding gradient: sound at step 0, after {steps} steps the backward signal grows by "
+        "{decades_now} decades over the {layers} hidden layers toward the input: training itself has made the "
+        "weights too large, and the loss is {loss_now}.",
+        "vanishing_by_now": "Vanishing gradient: sound at step 0, after {steps} steps the backward signal loses "
+        "{decades_now} decades over the {layers} hidden layers toward the input: training itself has driven the "
+        "units to where they pass little on, and the loss is {loss_now}.",
         "vanishing": "Vanishing gradient: at step 0 the backward signal is multiplied by {rate} per layer toward "
         "the input and loses {decades} decades over the {layers} hidden layers ({cause}), so the first "
         "layers hardly learn; the loss is {loss_now}.",
@@ -65,6 +71,10 @@ SENTENCES: Texts = {
         "倍（{cause}）；dL/dW 看不出这一点，因为它还要乘上朝相反方向增长的前向信号。",
         "exploding_survived": "第 0 步时梯度爆炸：每层 {rate} 倍，{layers} 个隐藏层共 {factor} 倍（{cause}）；这"
         "次训练挺了过来，损失从 {loss_first} 降到 {loss_now}，但换一个随机种子未必如此。",
+        "exploding_by_now": "梯度爆炸：第 0 步时还正常，{steps} 步之后，反向信号经过 {layers} 个隐藏层朝输入方向"
+        "增大了 {decades_now} 个数量级：是训练本身把权重变得太大；损失为 {loss_now}。",
+        "vanishing_by_now": "梯度消失：第 0 步时还正常，{steps} 步之后，反向信号经过 {layers} 个隐藏层朝输入方向"
+        "损失了 {decades_now} 个数量级：是训练本身把单元推到了几乎不传递信号的位置；损失为 {loss_now}。",
         "vanishing": "梯度消失：第 0 步时，反向信号每向输入方向走一层就乘以 {rate}，经过 {layers} 个隐藏层共损失 "
         "{decades} 个数量级（{cause}），靠近输入的层几乎学不到东西；损失为 {loss_now}。",
         "vanishing_survived": "第 0 步时梯度消失：每层乘以 {rate}，共损失 {decades} 个数量级（{cause}）；训练已经"

@@ -138,7 +138,7 @@ class Controls:
             value=value,
             description=label,
             style={"description_width": "60px"},
-            layout={"width": _WIDE},
+            layout={"width": "330px"},
         )
         return _tip(tip, menu)
 

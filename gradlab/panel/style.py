@@ -7,7 +7,7 @@ CSS = """<style>
 .gradlab .gradlab-row {flex-flow: row wrap; align-items: center; overflow: visible;}
 .gradlab .gradlab-group {overflow: visible;}
 .gradlab .widget-label {font-size: 13px;}
-.gradlab .widget-readout {min-width: 40px; width: 44px; margin-left: 2px; text-align: right;}
+.gradlab .widget-readout {min-width: 40px; width: 44px; margin: 0 12px 0 2px; text-align: right;}
 .gradlab .gradlab-status {font-size: 14px; font-variant-numeric: tabular-nums; line-height: 1.45;
   min-height: 1.45em; color: var(--jp-ui-font-color1, #222);}
 .gradlab .gradlab-info {font-size: 14px; line-height: 1.4; color: var(--jp-ui-font-color1, #222); max-width: 900px;

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from lab_page import LabPage
 from lab_server import CHROMIUM_OPTIONS, end_sessions, require_chromium, serve
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
+
+expect.set_options(timeout=30_000)  # a shared machine can be ten times slower than a quiet one
 
 _FAILED = pytest.StashKey[bool]()
 
