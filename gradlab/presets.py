@@ -42,7 +42,7 @@ def vanishing_sigmoid() -> Config:
 
 @PRESETS.register("relu_pytorch_default", "Vanishing: ReLU, PyTorch's default")
 def relu_pytorch_default() -> Config:
-    """Twenty ReLU layers at PyTorch's default init: each passes on 0.41 of the gradient, the first nothing."""
+    """Twenty ReLU layers at PyTorch's default init: each passes on 0.41 of the gradient, and nothing is learned."""
     return Config(depth=20, init="pytorch")
 
 
@@ -60,20 +60,20 @@ def tiny_init() -> Config:
 
 @PRESETS.register("dead_relus", "Dead ReLUs")
 def dead_relus() -> Config:
-    """Adam at a learning rate of 0.3 kills a whole layer of ReLUs; no gradient passes it, and none revives it."""
+    """Adam at a learning rate of 0.3 kills a whole layer of ReLUs; no gradient passes it, so none revives it."""
     return Config(optimizer="adam", lr=0.3)
 
 
 @PRESETS.register("lr_past_sharpness", "Learning rate past 2/sharpness")
 def lr_past_sharpness() -> Config:
-    """The gradient is level, but the step is past 2/sharpness: full-batch descent climbs, and diverges."""
+    """The gradient is level, but the step is past 2/sharpness: the loss on all the data climbs and overflows."""
     return Config(dataset="regression", depth=3, batch_size=512, lr=0.3)
 
 
 @PRESETS.register("clipping_rescues", "Cured: clipping rescues an explosion")
 def clipping_rescues() -> Config:
-    """Thirty ReLU layers, weights 12 % too large: dead in a few steps without clipping, learning with it."""
-    return Config(depth=30, width=64, gain=1.118, clip="global_norm", clip_threshold=0.5)
+    """Twenty ReLU layers, weights a fifth too large: overflow in a few steps, but with clipping they learn."""
+    return Config(depth=20, width=64, gain=1.2, clip="global_norm")
 
 
 @PRESETS.register("clipping_cannot_cure_vanishing", "Not cured: clipping a vanishing gradient")
@@ -96,7 +96,7 @@ def forgotten_division() -> Config:
 
 @PRESETS.register("clip_every_micro_batch", "Wrong: clipping every micro-batch")
 def clip_every_micro_batch() -> Config:
-    """Clipped after each micro-batch instead of once, the sum turns toward the last micro-batches."""
+    """Clipped after each micro-batch instead of once, the sum forgets: the last of eight weighs three quarters."""
     return Config(
         accumulation="mean",
         accumulation_steps=8,
@@ -108,7 +108,7 @@ def clip_every_micro_batch() -> Config:
 
 @PRESETS.register("batch_norm_explodes", "Exploding: batch norm")
 def batch_norm_explodes() -> Config:
-    """Batch norm keeps every signal at 1, yet over thirty layers the gradient grows a thousandfold, at any gain."""
+    """Batch norm keeps every signal level, yet over thirty layers the gradient grows a thousandfold, at any gain."""
     return Config(depth=30, width=64, norm="batch", batch_size=128)
 
 
@@ -120,7 +120,7 @@ def residual() -> Config:
 
 @PRESETS.register("article", "The article")
 def article() -> Config:
-    """The article's network, made well-posed: four logits, its running sum of gradients switched on."""
+    """The article's network, made well-posed by four logits: its running sum of gradients drives the loss up."""
     return Config(
         dataset="article",
         depth=1,
