@@ -8,8 +8,10 @@ import torch
 
 import gradlab
 from gradlab import Config, GradLab, Trainer
+from gradlab.panel.closer import CloserLook
 from gradlab.panel.controls import Controls
 from gradlab.panel.worker import Worker
+from gradlab.plots import View
 from gradlab.strings import STRINGS, Text
 
 SMALL = {"depth": 3, "width": 8}
@@ -295,3 +297,19 @@ def test_every_language_has_every_string_with_the_same_fields():
     for strings in STRINGS.values():
         assert strings.keys() == english.keys()
         assert all(fields(strings[key]) == fields(english[key]) for key in english)
+
+
+def test_looking_deeper_is_off_by_default_and_says_why_it_cannot():
+    text = Text("en")
+    look, trainer = CloserLook(text), Trainer(Config(**SMALL))
+    look.update(trainer, View(), now=True)
+    assert look.page.children[-1].value == b""
+    for box in look.boxes.values():
+        box.value = True
+    trainer.run(2)
+    look.update(trainer, View(), now=True)
+    assert look.page.children[-1].value.startswith(b"\x89PNG")
+    ruined = Trainer(Config(**SMALL, init="fixed", gain=1e30))
+    look.update(ruined, View(), now=True)
+    assert look.page.children[1].value.startswith("No closer look: ")
+    look.close()

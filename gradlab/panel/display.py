@@ -34,6 +34,7 @@ class Display:
     """
 
     def __init__(self, text: Text, face: Face, picture: Picture, controls: Controls, insight: Insight) -> None:
+        self._closer = face.closer
         self.insight = insight
         self.alert = self.status = ""
         self.ghost: History | None = None
@@ -52,8 +53,10 @@ class Display:
         self._face.show_alert(self.alert)
         band = self.insight.band(trainer, history) if self._controls.theory.value else None
         clipped = trainer.config.clip != "none"
-        view = View(measure=measure, clip=clipped, ghost=self.ghost, theory=band, text=self._text)
+        units = self._closer.on("units")
+        view = View(measure=measure, clip=clipped, units=units, ghost=self.ghost, theory=band, text=self._text)
         self._picture.show(history, view)
+        self._closer.update(trainer, view, now=say)
         if say or time.monotonic() - self._told > _WORDS_EVERY:
             self._told = time.monotonic()
             self._face.show_words(describe(history, measure, self._text))

@@ -91,8 +91,8 @@ class GradLab(widgets.VBox):
         face.back.on_click(lambda _: run.post(run.back))
         face.check.on_click(lambda _: run.post(run.check_gradients))
         face.try_it.on_click(lambda _: run.post(run.try_suggestion))
-        self._controls.theory.observe(lambda _: run.post(run.refresh), "value")
-        self._controls.measure.observe(lambda _: run.post(run.refresh), "value")
+        for shown in (self._controls.theory, self._controls.measure, *face.closer.boxes.values()):
+            shown.observe(lambda _: run.post(run.refresh), "value")
         self._controls.preset.observe(lambda change: self._choose(change["new"]), "value")
 
     def _moved(self, knobs: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ CSS = """<style>
 .gradlab {max-width: 1200px; padding: 2px 4px;}
 .gradlab .gradlab-picture {width: 100%; max-width: 1200px; height: auto; aspect-ratio: 1000 / 430;
   object-fit: contain;}
+.gradlab .gradlab-closeup {width: 100%; height: auto;}
 .gradlab .gradlab-row {flex-flow: row wrap; align-items: center; overflow: visible;}
 .gradlab .gradlab-group {overflow: visible;}
 .gradlab .widget-label {font-size: 13px;}
@@ -21,5 +22,6 @@ CSS = """<style>
 .gradlab .noUi-handle:focus-visible, .gradlab [tabindex]:focus-visible {
   outline: 3px solid #0072b2; outline-offset: 1px;}
 .gradlab button.gradlab-play {font-weight: 600;}
-body[data-jp-theme-light="false"] .gradlab .gradlab-picture {filter: invert(1) hue-rotate(180deg);}
+body[data-jp-theme-light="false"] .gradlab :is(.gradlab-picture, .gradlab-closeup) {
+  filter: invert(1) hue-rotate(180deg);}
 </style>"""

@@ -8,6 +8,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from gradlab.panel.closer import CloserLook
 from gradlab.panel.controls import Controls
 from gradlab.panel.picture import Picture
 from gradlab.panel.style import CSS
@@ -59,6 +60,7 @@ class Face:
         self._alert = widgets.HTML()
         self._words = widgets.HTML()
         self._style = widgets.HTML(CSS)
+        self.closer = CloserLook(text)
         self.children = self._lay_out(controls, picture)
 
     def _button(self, key: str, **values: Any) -> widgets.Button:
@@ -80,8 +82,9 @@ class Face:
             [
                 row(*(named[name] for name in _NETWORK), controls.seed),
                 row(*(named[name] for name in _TRAINING)),
+                self.closer.page,
             ],
-            titles=(self._text("group.network"), self._text("group.training")),
+            titles=tuple(self._text(f"group.{name}") for name in ("network", "training", "closeup")),
             selected_index=None,
         )
         self._boxes = [
@@ -154,5 +157,6 @@ class Face:
     def close(self) -> None:
         """Close the widgets."""
         buttons = (self.play, self.step, self.reset, self.new_seed, self.back, self.check, self.try_it)
+        self.closer.close()
         for widget in (*buttons, self._status, self._info, self._alert, self._words, self._style, *self._boxes):
             widget.close()

@@ -1,7 +1,20 @@
 """Pictures of a history: `PLOTS`, `draw`, and the `LiveFigure` a panel shows."""
 
 from gradlab.plots import heatmap, loss, profile
+from gradlab.plots.closeup import draw_closeups
 from gradlab.plots.figure import LiveFigure, anchored, draw
+from gradlab.plots.png import figure_png
 from gradlab.plots.view import PLOTS, View
 
-__all__ = ["PLOTS", "LiveFigure", "View", "anchored", "draw", "heatmap", "loss", "profile"]
+__all__ = [
+    "PLOTS",
+    "LiveFigure",
+    "View",
+    "anchored",
+    "draw",
+    "draw_closeups",
+    "figure_png",
+    "heatmap",
+    "loss",
+    "profile",
+]

@@ -117,7 +117,7 @@ class LiveFigure:
         self.figure.clear()
         self.figure.set_facecolor(view.theme.back)
         self._background = None
-        self._built = (measures, view.theme, view.text.lang, view.clip, view.theory is not None)
+        self._built = (measures, view.theme, view.text.lang, view.clip, view.theory is not None, view.units)
         self._panels = []
         for name, ax, measure in _layout(self.figure, self.plots, measures):
             colour_axes(ax, view.theme)
@@ -159,6 +159,8 @@ def _legend(figure: Figure, view: View) -> None:
         styles.append(("theory", {"color": theme.theory, "ls": "--", "lw": 2}))
     if view.clip:
         styles.append(("after", {"color": theme.after, "marker": "s", "mfc": "none", "ms": 5}))
+    if view.units:
+        styles += [("dead", {"color": theme.ink, "lw": 3}), ("saturated", {"color": theme.after, "lw": 3})]
     styles += [(kind, {"color": theme.alarm, "ls": "none", "marker": m, "ms": 7}) for kind, m in MARKERS.items()]
     handles = [Line2D([], [], label=view.text(f"kind.{kind}"), **style) for kind, style in styles]
     figure.legend(

@@ -7,7 +7,9 @@ from functools import lru_cache
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from PIL import Image
 
 from gradlab.plots.view import Theme
@@ -46,3 +48,10 @@ def encode(pixels: np.ndarray, theme: Theme) -> bytes:
     out = io.BytesIO()
     image.save(out, "PNG", compress_level=_LEVEL)
     return out.getvalue()
+
+
+def figure_png(figure: Figure, theme: Theme) -> bytes:
+    """Return a whole figure as such a PNG."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return encode(np.asarray(canvas.buffer_rgba()), theme)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon
 
@@ -31,6 +32,9 @@ def profile(ax: Axes, history: History) -> Update:
     style: dict[str, Any] = {"animated": True, "clip_on": False}
     band = Polygon(np.zeros((3, 2)), closed=True, alpha=0.22, lw=0, animated=True)
     ax.add_patch(band)
+    shares = {name: LineCollection([], linewidths=3, animated=True) for name in ("dead", "saturated")}
+    for bars in shares.values():
+        ax.add_collection(bars, autolim=False)
     (theory,) = ax.plot([], [], lw=2.0, ls="--", **style)
     (ghost,) = ax.plot([], [], lw=1.4, ls="-.", **style)
     (first,) = ax.plot([], [], lw=1.6, **style)
@@ -55,6 +59,7 @@ def profile(ax: Axes, history: History) -> Update:
         _show(first, measure, history, measure.name, 0)
         _show(ghost, measure, view.ghost, measure.name, -1)
         _show(after, measure, history if view.clip and measure.after else None, measure.after or "", row)
+        _show_units(shares, history if view.units else None, row)
         _show_theory(theory, band, measure, view)
         for note, line in zip(notes, growth_notes(history, measure, row, view), strict=True):
             note.set_text(line)
@@ -66,13 +71,15 @@ def profile(ax: Axes, history: History) -> Update:
             (ghost, theme.first),
             (theory, theme.theory),
             (band, theme.theory),
+            (shares["dead"], theme.ink),
+            (shares["saturated"], theme.after),
             (notes[0], theme.now),
             (notes[1], theme.ink),
             *((artist, theme.alarm) for artist in odd.values()),
         ):
             artist.set_color(colour)
         after.set_markeredgecolor(theme.after)
-        return [band, theory, ghost, first, after, now, *odd.values(), *notes]
+        return [band, *shares.values(), theory, ghost, first, after, now, *odd.values(), *notes]
 
     return update
 
@@ -87,6 +94,15 @@ def _show(artist: Line2D, measure: Measure, history: History | None, name: str, 
     numbers = np.arange(1, len(values) + 1)
     artist.set_data(numbers, np.where(kinds.plain | kinds.underflow, measure.position(values), np.nan))
     return kinds
+
+
+def _show_units(bars: dict[str, LineCollection], history: History | None, row: int) -> None:
+    """Stand bars under the dots, dead units left and saturated ones right; a full one reaches the first decade."""
+    for side, (name, lines) in zip((-0.15, 0.15), bars.items(), strict=True):
+        values = history.column(name)[row] if history is not None and len(history) else np.zeros(0)
+        lines.set_segments(
+            [[(n + side, 0), (n + side, SQUEEZED * v)] for n, v in enumerate(values, start=1) if v > 0]
+        )
 
 
 def _show_theory(line: Line2D, band: Polygon, measure: Measure, view: View) -> None:

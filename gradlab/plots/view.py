@@ -49,6 +49,8 @@ class View:
         Index of the row shown by the profile; None for the last.
     clip : bool
         Whether to show the measure after clipping beside the one before.
+    units : bool
+        Whether to show dead and saturated units under each layer's dot.
     ghost : History or None
         Another run, drawn faintly behind.
     theory : Band or None
@@ -62,6 +64,7 @@ class View:
     measure: str = "delta_norm"
     at: int | None = None
     clip: bool = False
+    units: bool = False
     ghost: History | None = None
     theory: Band | None = None
     theme: Theme = LIGHT
