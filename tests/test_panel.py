@@ -308,7 +308,7 @@ def test_looking_deeper_is_off_by_default_and_says_why_it_cannot():
         box.value = True
     trainer.run(2)
     look.update(trainer, View(), now=True)
-    assert look.page.children[-1].value.startswith(b"\x89PNG")
+    assert bytes(look.page.children[-1].value).startswith(b"\x89PNG")
     ruined = Trainer(Config(**SMALL, init="fixed", gain=1e30))
     look.update(ruined, View(), now=True)
     assert look.page.children[1].value.startswith("No closer look: ")

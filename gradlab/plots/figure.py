@@ -88,8 +88,10 @@ class LiveFigure:
     def update(self, history: History, view: View) -> None:
         """Bring the canvas up to date."""
         measures = measures_of(view.measure)
-        if self._built != (measures, view.theme, view.text.lang, view.clip, view.theory is not None):
+        kind = (measures, view.theme, view.text.lang, view.clip, view.theory is not None, view.units)
+        if self._built != kind:
             self._build(history, measures, view)
+            self._built = kind
         artists: list[tuple[Axes, Sequence[Artist]]] = []
         for panel in self._panels:
             shown = dataclasses.replace(view, measure=panel.measure or measures[0])
@@ -117,7 +119,6 @@ class LiveFigure:
         self.figure.clear()
         self.figure.set_facecolor(view.theme.back)
         self._background = None
-        self._built = (measures, view.theme, view.text.lang, view.clip, view.theory is not None, view.units)
         self._panels = []
         for name, ax, measure in _layout(self.figure, self.plots, measures):
             colour_axes(ax, view.theme)
