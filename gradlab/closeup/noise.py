@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from gradlab.closeup.copied import Copied, check_count
 from gradlab.history import Array
@@ -39,6 +39,8 @@ class Noise:
     signal : array (layers,)
         Estimate of |grad L|^2 without bias: the square of `mean_norm` less the noise left in it. Negative where
         the noise drowns it.
+    has_gradient : array (layers,)
+        1 where the layer's weights received a gradient, else 0, as in a history.
     total_mean_norm, total_spread, total_signal : float
         The same of all parameters together.
 
@@ -56,6 +58,7 @@ class Noise:
     mean_norm: Array
     spread: Array
     signal: Array
+    has_gradient: Array
     total_mean_norm: float
     total_spread: float
     total_signal: float
@@ -122,10 +125,9 @@ def gradient_noise(trainer: Trainer, micro_batches: int = 8) -> Noise:
     check_count("micro_batches", micro_batches, 2)
     draws, left = _draw(trainer, micro_batches)
     copied = Copied(trainer)
-    spread = _Spread(len(copied.params))
+    spread = _Spread(copied.params)
     for number, rows in enumerate(draws):
-        found = copied.gradients(rows, seed=number)
-        spread.see([torch.zeros_like(p) if g is None else g for g, p in zip(found, copied.params, strict=True)])
+        spread.see(copied.gradients(rows, seed=number))
     mean_norms, spreads = spread.results()
     mean, around = (per_layer(values, copied.groups) for values in (mean_norms, spreads))
     total_mean, total_around = root_sum_square(mean_norms), root_sum_square(spreads)
@@ -137,6 +139,7 @@ def gradient_noise(trainer: Trainer, micro_batches: int = 8) -> Noise:
         mean_norm=mean,
         spread=around,
         signal=_signal(mean, around, left),
+        has_gradient=np.array([any(spread.received[i] for i in g) for g in copied.groups], dtype=float),
         total_mean_norm=total_mean,
         total_spread=total_around,
         total_signal=float(_signal(np.array(total_mean), np.array(total_around), left)),
@@ -159,14 +162,17 @@ def _draw(trainer: Trainer, most: int) -> tuple[list[Tensor], float]:
 class _Spread:
     """Mean and spread of lists of tensors, one at a time (Welford 1962), norms safe at both ends."""
 
-    def __init__(self, params: int) -> None:
-        self._count = 0
+    def __init__(self, params: list[nn.Parameter]) -> None:
+        self.received = [False] * len(params)
+        self._params, self._count = params, 0
         self._mean: list[Tensor] = []
-        self._deviation = [0.0] * params
+        self._deviation = [0.0] * len(params)
 
-    def see(self, gradients: list[Tensor]) -> None:
-        """Add a micro-batch's gradients."""
-        wide = [g.double() for g in gradients]
+    def see(self, gradients: list[Tensor | None]) -> None:
+        """Add a micro-batch's gradients; a missing one counts as zeros."""
+        self.received = [r or g is not None for r, g in zip(self.received, gradients, strict=True)]
+        filled = [torch.zeros_like(p) if g is None else g for g, p in zip(gradients, self._params, strict=True)]
+        wide = [g.detach().double() for g in filled]
         self._count += 1
         if self._count == 1:
             self._mean = [g.clone() for g in wide]

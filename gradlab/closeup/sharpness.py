@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -78,16 +79,17 @@ class Sharpness:
         return self.compared / self.limit
 
 
-def sharpness(trainer: Trainer, samples: int = 256, iterations: int = 60, tol: float = 1e-3) -> Sharpness:
+def sharpness(trainer: Trainer, samples: int = 512, iterations: int = 60, tol: float = 1e-3) -> Sharpness:
     """Measure the sharpness at the present weights, in float64, by Hessian-vector products (Pearlmutter 1994).
 
     Parameters
     ----------
     trainer : Trainer
         The run; it stays as it is.
-    samples : int, default 256
-        Training samples that the mean loss is over, all if there are fewer; always the same ones. Batch norm
-        sees them as one batch.
+    samples : int, default 512
+        Training samples that the mean loss is over, all if there are fewer; always the same ones. In a chaotic
+        network one sample can make most of the sharpness, so leave none out there. Batch norm sees them as one
+        batch.
     iterations : int, default 60
         Largest number of Hessian-vector products.
     tol : float, default 1e-3
@@ -158,6 +160,8 @@ def _hessian_product(copied: Copied, rows: Tensor) -> Product:
     params = copied.params
     loss = copied.loss(rows, seed=0)
     gradients = torch.autograd.grad(loss, params, create_graph=True, allow_unused=True, materialize_grads=True)
+    if _differentiable_once(gradients):
+        raise RuntimeError("a backward pass is differentiable once only")
     curved = [i for i, g in enumerate(gradients) if g.requires_grad]
     outputs, sizes = [gradients[i] for i in curved], [p.numel() for p in params]
 
@@ -172,6 +176,21 @@ def _hessian_product(copied: Copied, rows: Tensor) -> Product:
         return torch.cat([h.reshape(-1) for h in found])
 
     return product
+
+
+def _differentiable_once(gradients: Sequence[Tensor]) -> bool:
+    """Whether a `once_differentiable` took part: autograd steps around its error and leaves zeros behind."""
+    waiting: list[Any] = [g.grad_fn for g in gradients]
+    seen = {None}
+    while waiting:
+        node = waiting.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if node.name() == "torch::autograd::Error":
+            return True
+        waiting += [parent for parent, _ in node.next_functions]
+    return False
 
 
 def _preconditioned(product: Product, edge: Edge, scale: float) -> Product:
