@@ -189,6 +189,54 @@ def test_a_skipped_step_leaves_optimizer_and_batch_statistics_as_they_were(optim
     assert len(set(sweep.column("diverged_at").ravel())) > 1  # each seed meets the sample at its own step
 
 
+@pytest.mark.parametrize("carry_over", ["none", "delayed", "running_sum"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_an_update_that_overflows_is_undone_with_all_its_memory(optimizer, carry_over):
+    """All samples but one are zeros and give no gradient at all; that one's update overflows, and is taken back.
+
+    Momentum or a carry-over that kept its gradient would overflow again at every later step.
+    """
+    x, y = torch.zeros(60, 2, dtype=torch.float64), torch.zeros(60, 1, dtype=torch.float64)
+    x[7], y[7] = 1.0, 1e150
+    config = BASE.replace(nonfinite="skip", optimizer=optimizer, momentum=0.9, carry_over=carry_over, lr=1e170)
+    assert_equal_to_own_runs(config, {"gain": [0.8, 1.2]}, seeds=3, data=(x, y))
+
+
+def test_a_skipped_step_leaves_the_running_statistics_of_batch_norm_as_they_were():
+    """One sample overflows in the first matrix; tanh bounds it in evaluation, where the running statistics count."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(60, 12, generator=generator, dtype=torch.float64)
+    x[7] = 1.7e308
+    data = x, (x[:, 0] > 0).long()
+    config = BASE.replace(nonfinite="skip", norm="batch", init="xavier_uniform")
+    sweep = assert_equal_to_own_runs(config, {"gain": [0.8, 0.9]}, seeds=3, data=data)
+    assert np.isfinite(sweep.column("diverged_at")).any()
+    assert np.isfinite(sweep.column("eval_loss")).all()
+
+
+def test_an_infinite_output_is_seen_although_loss_and_gradient_are_finite():
+    """The wrong class's logit is -inf, the right one's finite: the loss is 0, and so is its gradient."""
+    config = BASE.replace(depth=0, n_samples=16)
+    network = build_network(config, 12, 2, torch.Generator().manual_seed(0), torch.float64)
+    wrong, right = network.linears[0].weight.detach()
+    direction = -(wrong - right * (wrong @ right) / (right @ right))
+    x = torch.zeros(16, 12, dtype=torch.float64)
+    x[3] = 1.7e308 * direction / direction.abs().max()
+    data = x, torch.ones(16, dtype=torch.long)
+    assert np.isneginf(float(x[3] @ wrong))
+    assert np.isfinite(float(x[3] @ right))
+    sweep = assert_equal_to_own_runs(config, {"lr": [0.1, 0.2]}, seeds=1, data=data)
+    assert sweep.column("diverged_at").tolist() == [[0.0], [0.0]]
+    assert np.isfinite(sweep.column("first_loss")).all()
+
+
+def test_finite_weights_whose_sum_overflows_are_no_divergence():
+    data = torch.zeros(16, 2), torch.arange(16) % 2
+    config = BASE.replace(dtype="float32", init="constant", gain=2e38, n_samples=16, lr=0.0)
+    sweep = assert_equal_to_own_runs(config, {"clip_threshold": [1.0, 2.0]}, seeds=1, data=data)
+    assert (sweep.column("survived") == 1.0).all()
+
+
 def test_float32_networks_diverge_at_the_steps_their_trainers_do():
     config = BASE.replace(dtype="float32", activation="relu", depth=12)
     sweep = Sweep(config, {"gain": [1.4, 3.0, 10.0, 1e4], "lr": [0.1, 1.0]}, steps=STEPS, seeds=3).run(progress=False)

@@ -182,7 +182,7 @@ class Stack:
         else:
             changed = torch.zeros_like(fine)
         self.tally.see_update(rows["number"], changed)
-        before = before | {name: rows[name].clone() for name in self._undone()}
+        before = {name: rows[name].clone() for name in self._undone()} | before  # statistics: from before the forward
         on_rows(None if bool(allowed.all()) else allowed, rows, self._apply)
         finite = finite_rows(rows["weights"])
         bad = ~(finite & allowed)
