@@ -4,6 +4,7 @@ from gradlab import theory
 from gradlab.accumulation import ACCUMULATIONS
 from gradlab.carry_over import CARRY_OVERS, CumulativeGradient
 from gradlab.clipping import CLIPS
+from gradlab.closeup import gradient_histogram, gradient_noise, sharpness
 from gradlab.compare import compare
 from gradlab.config import Config, Knob
 from gradlab.data import DATASETS
@@ -55,8 +56,11 @@ __all__ = [
     "config_to_code",
     "diagnose",
     "draw",
+    "gradient_histogram",
+    "gradient_noise",
     "history_to_csv",
     "replay_html",
+    "sharpness",
     "sweep",
     "theory",
     "to_call",

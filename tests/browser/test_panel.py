@@ -179,6 +179,21 @@ def test_theory_agrees_on_screen_and_the_suggestion_is_one_click(lab):
     expect(lab.notebook.locator(".gradlab-status")).to_contain_text("Ready")
 
 
+def test_looking_deeper_adds_a_second_picture_when_it_is_asked_for(lab):
+    open_panel(lab)
+    lab.notebook.get_by_text("Look deeper", exact=True).click()
+    closeup = lab.notebook.locator("img.gradlab-closeup")
+    expect(closeup).not_to_be_visible()
+    for name in ("Dead and saturated units", "Gradient histogram", "Gradient noise", "Sharpness"):
+        lab.notebook.get_by_role("checkbox", name=name).check()
+    for _ in range(5):
+        lab.button("Step").click()
+    wait_for_step(lab, 5)
+    expect(closeup).to_be_visible()
+    closeup.scroll_into_view_if_needed()
+    lab.screenshot("panel-closeup")
+
+
 def test_running_the_cell_again_closes_the_old_panel_and_its_thread(lab):
     open_panel(lab)
     lab.button("Play").click()
