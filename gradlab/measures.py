@@ -53,10 +53,10 @@ class Measure:
 MEASURES: dict[str, Measure] = {
     m.name: m
     for m in (
-        Measure("delta_norm", "measure.delta_norm", -5, 3),
-        Measure("grad_norm", "measure.grad_norm", -5, 3, after="clipped_norm"),
-        Measure("update_ratio", "measure.update_ratio", -7, 1),
-        Measure("activation_std", "measure.activation_std", -5, 3),
+        Measure("delta_norm", "measure.delta_norm", -9, 3),
+        Measure("grad_norm", "measure.grad_norm", -9, 3, after="clipped_norm"),
+        Measure("update_ratio", "measure.update_ratio", -9, 1),
+        Measure("activation_std", "measure.activation_std", -7, 3),
     )
 }
 
