@@ -17,7 +17,7 @@ LEVELS = [
     {"config"},
     {"presets", "history"},
     {"trainer", "measures"},
-    {"theory", "diagnosis", "export", "sweep", "watch", "compare", "closeup"},
+    {"theory", "diagnosis", "export", "sweep", "watch", "compare", "closeup", "exercise"},
     {"plots"},
     {"panel"},
     {"cli"},
