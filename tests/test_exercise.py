@@ -85,9 +85,9 @@ def test_a_known_solution_passes_on_every_seed(name):
 
 
 def test_other_solutions_pass_too():
-    assert exercise("rescue-30").check(gain=1.0, clip="global_norm", lr=0.05)
-    assert exercise("deep-sigmoid").check(residual=True)
-    assert exercise("forgotten-division").check(accumulation="naive_mean")
+    assert exercise("rescue-30").check(gain=1.0, clip="global_norm", lr=0.05, seeds=[0])
+    assert exercise("deep-sigmoid").check(residual=True, seeds=[0])
+    assert exercise("forgotten-division").check(accumulation="naive_mean", seeds=[0])
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_other_solutions_pass_too():
         (
             "learning-rate",
             {"lr": 0.001},
-            "still above 0.35 (seeds 0, 1, 2). The backward signal is sound at step 0; in",
+            "still above 0.35 (seed 0). The backward signal is sound at step 0; in",
         ),
         ("learning-rate", {"lr": 1e-7}, "The steps are too short"),
         ("forgotten-division", {"clip": "global_norm"}, "not that of one large batch"),
@@ -111,9 +111,10 @@ def test_other_solutions_pass_too():
     ],
 )
 def test_a_half_solution_fails_and_says_what_is_still_wrong(name, knobs, said):
-    result = exercise(name).check(**knobs)
+    result = exercise(name).check(**knobs, seeds=[0])
     assert not result
     assert said in result.sentence
+    assert result.runs  # the rules were kept
 
 
 # ---------------------------------------------------------------------- tricks
@@ -133,8 +134,8 @@ TRICKS = {
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_must_stay_is_refused_by_name_even_on_top_of_a_solution(name):
-    for field, value in {**TRICKS, "seed": None}.items():
-        if field in exercise(name).setup.may or field == "seed":
+    for field, value in TRICKS.items():
+        if field in exercise(name).setup.may:
             continue
         result = exercise(name).check(**(SOLUTION[name] | {field: value}))
         assert not result
@@ -175,7 +176,7 @@ def test_only_the_values_that_the_rules_name_are_accepted():
 
 @pytest.mark.parametrize("name", ["learning-rate", "dead-relus"])
 def test_a_learning_rate_of_zero_fails(name):
-    result = exercise(name).check(lr=0.0)
+    result = exercise(name).check(lr=0.0, seeds=[0])
     assert not result
     assert "A learning rate of 0 trains nothing." in result.sentence
 
@@ -247,7 +248,7 @@ def test_a_config_that_lies_about_itself_is_read_by_its_fields():
 def test_a_config_that_cannot_be_trained_says_so():
     # a last micro-batch of one sample has no variance for batch norm to divide by
     result = exercise("two-changes").check(norm="batch", batch_size=511)
-    assert "This config cannot be trained: " in result.sentence
+    assert result.sentence.startswith("Not yet. This config cannot be trained: ")
     assert not result
 
 

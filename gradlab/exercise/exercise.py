@@ -139,7 +139,7 @@ class Exercise:
         try:
             runs = tuple(train(config, seed, self._setup.steps) for seed in seeds)
         except ValueError as error:
-            return self._result("refused", config, [self._say("refused.error", error=error)], (), seeds)
+            return self._result("failed", config, [self._say("failed.error", error=error)], (), seeds)
         problems = misses(self._setup, config, runs, self._say)
         if problems and trainer is not None and trainer.step_count > self._setup.steps:
             problems.append(self._say("note.steps", taken=trainer.step_count, steps=self._setup.steps))
