@@ -90,6 +90,19 @@ def test_an_activation_that_grows_out_of_float32_is_named_with_its_layer():
     assert np.isfinite(record.activation_std[: layer - 1]).all()
 
 
+def test_micro_batches_that_overflow_both_ways_are_measured_without_a_warning():
+    """The means of one layer's activations are -inf in one micro-batch and inf in the next: together NaN."""
+    x = torch.tensor([[-1e300, -1e300], [1e300, 1e300]], dtype=torch.float64)
+    linear = nn.Linear(2, 1, dtype=torch.float64)
+    nn.init.constant_(linear.weight, 1e100)
+    config = Config(batch_size=1, accumulation="mean", accumulation_steps=2, dtype="float64")
+    trainer = Trainer(config, network=linear, data=(x, torch.zeros(2)))
+    trainer.run(1)
+    found = trainer.history.diverged
+    assert (found.step, found.layer, found.tensor) == (0, 1, "activation")
+    assert math.isinf(found.value)
+
+
 def test_the_largest_finite_activations_are_no_divergence():
     """Entries near +-3e38 are finite, although their float32 sum and the spread about their mean are not."""
     x = torch.tensor([[3e38], [3e38], [3e38], [-3e38]])

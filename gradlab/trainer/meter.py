@@ -75,10 +75,10 @@ class Meter:
         """Merge the mean and the root of the summed squared deviations of `n` entries (Chan et al. 1979)."""
         if not (math.isfinite(mean) and math.isfinite(spread)) and self.first_bad_activation is None:
             self.first_bad_activation = (layer, mean if not math.isfinite(mean) else spread)
-        old = self._count[layer]
-        shift = mean - float(self._mean[layer]) if old else 0.0  # inf - inf warns in numpy, and is NaN in Python
+        old, before = int(self._count[layer]), float(self._mean[layer])
+        shift = mean - before if old else 0.0  # inf - inf warns in numpy, and is NaN in Python
         self._count[layer] = old + n
-        self._mean[layer] = self._mean[layer] + shift * n / (old + n) if old else mean
+        self._mean[layer] = before + shift * n / (old + n) if old else mean
         self._spread[layer] = math.hypot(self._spread[layer], spread, shift * math.sqrt(old * n / (old + n)))
 
     def absorb(self, other: Meter) -> None:
