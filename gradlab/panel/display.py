@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from gradlab.config import Config
 from gradlab.history import History
@@ -29,6 +30,8 @@ class Display:
         The status line shown last.
     insight : Insight
         What theory and diagnosis say.
+    watchers : list of callable
+        Each is told the config in force whenever it may have changed.
     ghost : History or None
         A pinned run, drawn behind.
     """
@@ -36,6 +39,7 @@ class Display:
     def __init__(self, text: Text, face: Face, picture: Picture, controls: Controls, insight: Insight) -> None:
         self._closer = face.closer
         self.insight = insight
+        self.watchers: list[Callable[[Config], None]] = []
         self.alert = self.status = ""
         self.ghost: History | None = None
         self._text, self._face, self._picture, self._controls = text, face, picture, controls
@@ -47,6 +51,8 @@ class Display:
     def draw(self, trainer: Trainer, playing: bool, say: bool = False) -> None:
         """Show everything; the words for those who do not see it only now and then, unless `say`."""
         history, measure = self._history(trainer), self._controls.shown_measure
+        for watch in self.watchers:
+            watch(trainer.config)
         self._measure_speed(trainer, playing)
         self.status = counts(trainer.history, self._text, self._speed)
         self._face.show_status(self.status)

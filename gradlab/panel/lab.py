@@ -14,6 +14,7 @@ from gradlab.data import Loss
 from gradlab.history import History
 from gradlab.panel.cells import OpenPanels
 from gradlab.panel.controls import OWN, Controls, seeds
+from gradlab.panel.phase import PhaseView
 from gradlab.panel.picture import Picture
 from gradlab.panel.run import Run
 from gradlab.panel.view import Face
@@ -74,7 +75,8 @@ class GradLab(widgets.VBox):
         self._picture = Picture(LiveFigure())
         self._face = Face(text, self._controls, self._picture)
         self._run = Run(trainer, own, text, self._face, self._picture, self._controls)
-        super().__init__(self._face.children)
+        self.phase = PhaseView(self._run, own, text)
+        super().__init__([*self._face.children, self.phase.box])
         self.add_class("gradlab")
         self._view_count = 0  # from now on the front end counts the views
         self.observe(self._views_changed, "_view_count")
@@ -201,7 +203,7 @@ class GradLab(widgets.VBox):
         if run is None or run.closed:
             return
         run.close()
-        for part in (self._face, self._picture, self._controls):
+        for part in (self.phase, self._face, self._picture, self._controls):
             part.close()
         super().close()
 

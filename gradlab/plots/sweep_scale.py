@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.colors import Colormap, LogNorm, Normalize
+from matplotlib.colors import Colormap, LogNorm, Normalize, to_hex
 from numpy.typing import NDArray
 
 from gradlab.history import Array
@@ -49,6 +49,12 @@ def scale_of(measure: str, values: Array) -> Scale:
     return Scale(colormaps["viridis"], LogNorm(low, max(high, low * 1.001)), "neither")
 
 
+def growth_colours(growth: Array) -> list[str]:
+    """Return the heat map's colours of positive growths per layer, each as ``"#rrggbb"``."""
+    scale = scale_of("growth", growth)
+    return [to_hex(colour) for colour in scale.colours(scale.norm(growth))]
+
+
 def kinds(sweep: Sweep, measure: str, axes: Sequence[str], at: Mapping[str, int] | None = None) -> NDArray[np.intp]:
     """Return what each cell without a drawable number is: an index into the legend's kinds, -1 where it has one."""
     values = plane(sweep, sweep.over_seeds(measure), axes, at)
@@ -58,6 +64,8 @@ def kinds(sweep: Sweep, measure: str, axes: Sequence[str], at: Mapping[str, int]
     some_done = plane(sweep, np.any(sweep.done, axis=-1), axes, at)
     found = np.full(values.shape, -1)
     found[~np.isfinite(values)] = 0
+    if measure == "growth":  # 0 / 0 where no signal comes back at all
+        found[np.isnan(values) & (plane(sweep, sweep.over_seeds("first_delta"), axes, at) == 0)] = 1
     found[(values == 0) & (measure not in (*_SHARES, "steps", "diverged_at"))] = 1
     found[all_failed] = 2
     found[~some_done] = 3
