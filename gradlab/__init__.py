@@ -9,6 +9,7 @@ from gradlab.compare import compare
 from gradlab.config import Config, Knob
 from gradlab.data import DATASETS
 from gradlab.diagnosis import Diagnosis, diagnose
+from gradlab.exercise import EXERCISES, exercise
 from gradlab.export import config_to_code, history_to_csv, replay_html, to_call
 from gradlab.history import Divergence, History, Mark, StepRecord
 from gradlab.measures import MEASURES
@@ -18,7 +19,7 @@ from gradlab.panel import GradLab
 from gradlab.plots import PLOTS, draw
 from gradlab.presets import PRESETS
 from gradlab.registry import Registry
-from gradlab.sweep import Sweep, sweep
+from gradlab.sweep import Sweep, phase_diagram, sweep
 from gradlab.theory import Prediction
 from gradlab.trainer import Stage, Trainer
 from gradlab.watch import watch
@@ -31,6 +32,7 @@ __all__ = [
     "CARRY_OVERS",
     "CLIPS",
     "DATASETS",
+    "EXERCISES",
     "INITS",
     "MEASURES",
     "NORMS",
@@ -56,9 +58,11 @@ __all__ = [
     "config_to_code",
     "diagnose",
     "draw",
+    "exercise",
     "gradient_histogram",
     "gradient_noise",
     "history_to_csv",
+    "phase_diagram",
     "replay_html",
     "sharpness",
     "sweep",
