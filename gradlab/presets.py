@@ -114,7 +114,7 @@ def batch_norm_explodes() -> Config:
 
 @PRESETS.register("residual", "Cured: residual blocks with layer norm")
 def residual() -> Config:
-    """Thirty residual blocks, layer norm inside: the gradient grows like the root of the depth, and it learns."""
+    """Thirty layers in residual blocks with layer norm: the gradient grows like the root of the depth, and it learns."""
     return Config(depth=30, width=64, residual=True, norm="layer", lr=0.01)
 
 

@@ -124,7 +124,7 @@ def no_clipping() -> Setup:
 
 @EXERCISES.register("two-changes", _title("two-changes"))
 def two_changes() -> Setup:
-    """Six knobs look odd, two are at fault; two changes."""
+    """Several settings look odd, two are at fault; two changes."""
     return Setup(
         config=Config(
             depth=12,
