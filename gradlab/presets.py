@@ -114,7 +114,7 @@ def batch_norm_explodes() -> Config:
 
 @PRESETS.register("residual", "Cured: residual blocks with layer norm")
 def residual() -> Config:
-    """Thirty layers in residual blocks with layer norm: the gradient grows like the root of the depth, and it learns."""
+    """Thirty residual layers with a layer norm: the gradient grows like the root of the depth, and it learns."""
     return Config(depth=30, width=64, residual=True, norm="layer", lr=0.01)
 
 
