@@ -250,7 +250,7 @@ def test_controls_show_a_config_and_the_nearest_end_beyond_a_slider():
 def test_an_entry_registered_in_a_cell_appears_in_its_dropdown():
     @gradlab.ACTIVATIONS.register("panel_test_softsign", "Softsign (test)")
     def softsign():
-        """phi(z) = z / (1 + |z|)."""
+        """A softer tanh: z over one plus its size."""
         return torch.nn.Softsign()
 
     controls = Controls(Text("en"), lambda knobs: None)

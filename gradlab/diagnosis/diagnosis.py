@@ -126,6 +126,7 @@ def _where(diverged: Divergence | None, lang: str) -> str:
 def _words(f: Findings) -> dict[str, str]:
     """Write the numbers as a person would say them."""
     decades = 0.0 if math.isnan(f.decades_start) else f.decades_start
+    lately = decades if math.isnan(f.decades_now) else f.decades_now
     return {
         "steps": str(f.steps),
         "layers": str(f.layers),
@@ -133,7 +134,7 @@ def _words(f: Findings) -> dict[str, str]:
         "factor": _number(10.0 ** min(decades, 300.0)),
         "decades": f"{abs(decades):.1f}",
         "decades_now": f"{abs(f.decades_now):.1f}",
-        "spread": _number(10.0 ** min(abs(decades), 300.0)),
+        "spread": _number(10.0 ** min(abs(lately), 300.0)),
         "loss_first": _number(f.loss_first),
         "loss_now": _number(f.loss_now),
         "loss_max": _number(f.loss_max),
