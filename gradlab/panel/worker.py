@@ -69,7 +69,8 @@ class Worker:
     def _loop(self) -> None:
         while not self._closed:
             try:
-                command = self._commands.get(timeout=0.0001 if self._playing() else _IDLE_SECONDS)
+                playing = self._playing()
+                command = self._commands.get_nowait() if playing else self._commands.get(timeout=_IDLE_SECONDS)
             except queue.Empty:
                 if self._playing():
                     self._guarded(self._tick)
