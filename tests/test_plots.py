@@ -218,6 +218,7 @@ def test_draw_returns_a_figure_of_its_own_with_theory_and_ghost():
     a, b = Trainer(config).run(2), Trainer(config.replace(gain=1.0)).run(2)
     figure = draw(a, ghost=b, theory=theory.predict(config), measure="delta_norm")
     assert isinstance(figure, Figure)
+    assert Image.open(io.BytesIO(figure._repr_png_())).size == (2000, 860)  # what a notebook asks for
     dashed = [line for line in lines(figure) if line.get_linestyle() == "--" and len(line.get_xdata())]
     assert len(dashed) == 1
     predicted = np.asarray(dashed[0].get_ydata())

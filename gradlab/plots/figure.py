@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,6 +51,18 @@ def _layout(figure: Figure, names: Sequence[str], measures: Sequence[str]) -> li
     return axes
 
 
+class NotebookFigure(Figure):
+    """A Figure that a notebook shows as a picture, whether or not pyplot's inline backend was switched on."""
+
+    def _repr_png_(self) -> bytes:
+        out = io.BytesIO()
+        FigureCanvasAgg(self).print_png(out)
+        return out.getvalue()
+
+    def __repr__(self) -> str:
+        return super().__repr__().replace(type(self).__name__, "Figure")
+
+
 class LiveFigure:
     """A figure that lives as long as a panel: only what changed is drawn again.
 
@@ -73,7 +86,7 @@ class LiveFigure:
         for name in plots:
             PLOTS[name]
         self.plots = tuple(plots)
-        self.figure = Figure(figsize=(size[0] / 100, size[1] / 100), dpi=100 * scale)
+        self.figure = NotebookFigure(figsize=(size[0] / 100, size[1] / 100), dpi=100 * scale)
         self.canvas = FigureCanvasAgg(self.figure)
         self._panels: list[_Panel] = []
         self._built: Any = None
