@@ -200,10 +200,12 @@ def test_cells_without_a_number_say_why(panel):
 
 
 def test_an_exception_stands_in_the_section_in_words_and_map_can_be_pressed_again(panel):
+    wet = [True]  # the table keeps the entry: later tests that go through it must find one that works
+
     @gradlab.INITS.register("phase_test_fails", "Fails on square matrices (test)")
     def fails(weight, gain, generator):
         """Refuse square matrices, of which a network of depth 1 has none."""
-        if weight.shape[0] == weight.shape[1]:
+        if wet and weight.shape[0] == weight.shape[1]:
             raise RuntimeError("the chalk is wet")
         weight.normal_(0.0, gain, generator=generator)
 
@@ -211,6 +213,7 @@ def test_an_exception_stands_in_the_section_in_words_and_map_can_be_pressed_agai
     lab.phase.button.click()
     wait_until(lambda: lab.phase.words == "No phase diagram: RuntimeError: the chalk is wet")
     assert lab.phase.button.description == "Map"
+    wet.clear()
     lab.set(init="normal")
     assert any(WORDS.match(words) for words in map_some(lab))
     assert lab.run(2)[-1].step == 1
