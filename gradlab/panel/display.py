@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from gradlab.config import Config
 from gradlab.history import History
@@ -17,6 +17,9 @@ from gradlab.strings import Text
 from gradlab.trainer import Trainer
 
 _WORDS_EVERY = 2.0  # seconds between two tellings of the picture while it moves
+
+Lens = Callable[[View, Trainer], View]
+Teller = Callable[[Trainer], Mapping[str, str]]
 
 
 class Display:
@@ -32,6 +35,10 @@ class Display:
         What theory and diagnosis say.
     watchers : list of callable
         Each is told the config in force whenever it may have changed.
+    lenses : list of callable
+        Each changes what the picture shows: ``lens(view, trainer) -> View``.
+    tellers : list of callable
+        Each has sentences to add below the picture, by heading: ``teller(trainer) -> mapping``.
     ghost : History or None
         A pinned run, drawn behind.
     """
@@ -40,6 +47,8 @@ class Display:
         self._closer = face.closer
         self.insight = insight
         self.watchers: list[Callable[[Config], None]] = []
+        self.lenses: list[Lens] = []
+        self.tellers: list[Teller] = []
         self.alert = self.status = ""
         self.ghost: History | None = None
         self._text, self._face, self._picture, self._controls = text, face, picture, controls
@@ -57,18 +66,30 @@ class Display:
         self.status = counts(trainer.history, self._text, self._speed)
         self._face.show_status(self.status)
         self._face.show_alert(self.alert)
+        view = self._view(trainer, history, measure)
+        self._picture.show(history, view)
+        self._closer.update(trainer, view, now=say)
+        if say or time.monotonic() - self._told > _WORDS_EVERY:
+            self._tell(trainer, history, measure)
+
+    def _view(self, trainer: Trainer, history: History, measure: str) -> View:
         band = self.insight.band(trainer, history) if self._controls.theory.value else None
         clipped = trainer.config.clip != "none"
         units = self._closer.on("units")
         view = View(measure=measure, clip=clipped, units=units, ghost=self.ghost, theory=band, text=self._text)
-        self._picture.show(history, view)
-        self._closer.update(trainer, view, now=say)
-        if say or time.monotonic() - self._told > _WORDS_EVERY:
-            self._told = time.monotonic()
-            self._face.show_words(describe(history, measure, self._text))
-            self._face.show_info(self.insight.sentences(trainer, bool(self._controls.theory.value)))
-            knobs = self.insight.suggestion
-            self._face.offer_try(", ".join(f"{name}={value}" for name, value in knobs.items()))
+        for lens in self.lenses:
+            view = lens(view, trainer)
+        return view
+
+    def _tell(self, trainer: Trainer, history: History, measure: str) -> None:
+        self._told = time.monotonic()
+        self._face.show_words(describe(history, measure, self._text))
+        said = dict(self.insight.sentences(trainer, bool(self._controls.theory.value)))
+        for teller in self.tellers:
+            said |= teller(trainer)
+        self._face.show_info(said)
+        knobs = self.insight.suggestion
+        self._face.offer_try(", ".join(f"{name}={value}" for name, value in knobs.items()))
 
     def _history(self, trainer: Trainer) -> History:
         """Return the run's history; before the first step, what that step would show."""

@@ -12,11 +12,13 @@ from torch import nn
 from gradlab.config import Config
 from gradlab.data import Loss
 from gradlab.history import History
+from gradlab.panel.bridge import Bridge, key
 from gradlab.panel.cells import OpenPanels
 from gradlab.panel.controls import OWN, Controls, seeds
 from gradlab.panel.phase import PhaseView
 from gradlab.panel.picture import Picture
 from gradlab.panel.run import Run
+from gradlab.panel.start import first_trainer, starting_config, without_effect
 from gradlab.panel.view import Face
 from gradlab.plots import LiveFigure
 from gradlab.presets import PRESETS
@@ -65,18 +67,19 @@ class GradLab(widgets.VBox):
         lang: str = "en",
         **knobs: Any,
     ) -> None:
-        start = _starting_config(config, preset, knobs)
+        start = starting_config(config, preset, knobs)
         text = Text(lang)
         own = {"network": network, "data": data, "loss": loss}
-        trainer, problem = _first_trainer(start, own, preset)
+        trainer, problem = first_trainer(start, own, preset)
         self._controls = Controls(text, self._moved)
         self._controls.show(trainer.config, preset if problem is None and not knobs else OWN)
-        self._controls.disable(_without_effect(network, data))
+        self._controls.disable(without_effect(network, data))
         self._picture = Picture(LiveFigure())
+        self.bridge = Bridge()
         self._face = Face(text, self._controls, self._picture)
         self._run = Run(trainer, own, text, self._face, self._picture, self._controls)
         self.phase = PhaseView(self._run, own, text)
-        super().__init__([*self._face.children, self.phase.box])
+        super().__init__([*self._face.children, self.phase.box, self.bridge])
         self.add_class("gradlab")
         self._view_count = 0  # from now on the front end counts the views
         self.observe(self._views_changed, "_view_count")
@@ -86,6 +89,8 @@ class GradLab(widgets.VBox):
 
     def _wire(self) -> None:
         face, run = self._face, self._run
+        for button, letter in ((face.play, "p"), (face.step, "s"), (face.reset, "r"), (face.back, "b")):
+            key(button, letter)
         face.play.on_click(lambda _: run.toggle())
         face.step.on_click(lambda _: run.post(lambda: run.take(1)))
         face.reset.on_click(lambda _: run.post(run.restart))
@@ -203,7 +208,7 @@ class GradLab(widgets.VBox):
         if run is None or run.closed:
             return
         run.close()
-        for part in (self.phase, self._face, self._picture, self._controls):
+        for part in (self.phase, self.bridge, self._face, self._picture, self._controls):
             part.close()
         super().close()
 
@@ -221,28 +226,3 @@ class GradLab(widgets.VBox):
         knobs = repr(run.trainer.config).removeprefix("Config(").removesuffix(")")
         steps = run.trainer.step_count
         return f"<GradLab({knobs}), {steps} step{'' if steps == 1 else 's'}>"
-
-
-def _starting_config(config: Config | None, preset: str | None, knobs: Mapping[str, Any]) -> Config:
-    if config is not None and preset is not None:
-        raise ValueError(f"preset={preset!r} together with config={config!r}; expected one of the two")
-    if config is not None and not isinstance(config, Config):
-        raise ValueError(f"config={config!r:.60}; expected a Config (or knobs by name, as in GradLab(depth=30))")
-    start = PRESETS[preset] if preset is not None else config or Config()
-    return start.replace(**knobs)
-
-
-def _first_trainer(config: Config, own: Mapping[str, Any], preset: str | None) -> tuple[Trainer, str | None]:
-    """Return the first trainer; a preset that cannot be trained says why over the default network."""
-    try:
-        return Trainer(config, **own), None
-    except ValueError as error:
-        if preset is None:
-            raise
-        return Trainer(Config()), str(error)
-
-
-def _without_effect(network: Any, data: Any) -> set[str]:
-    of_data = {"dataset", "n_samples", "noise"}
-    of_network = {"depth", "width", "activation", "norm", "residual", "init", "gain", "bias_std"}
-    return (of_network if network is not None else set()) | (of_data if data is not None else set())

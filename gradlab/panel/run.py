@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import time
 import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
-from gradlab.config import Config
 from gradlab.panel.controls import OWN, Controls
 from gradlab.panel.display import Display
 from gradlab.panel.insight import Insight
+from gradlab.panel.moves import Hooks, Moves
 from gradlab.panel.picture import Picture
 from gradlab.panel.view import Face
 from gradlab.panel.waiting import Waiting
@@ -25,7 +24,7 @@ _UNTOUCHED_MINUTES = 30
 _UNSEEN_SECONDS = 10  # a closed tab does not say goodbye: it only stops acknowledging frames
 
 
-class Run:
+class Run(Moves):
     """Owns the trainer of a panel and writes its picture, status and buttons.
 
     Everything that touches them runs under the worker's lock: in its thread for the mouse (`post`), in the
@@ -43,6 +42,7 @@ class Run:
     ) -> None:
         self.trainer = trainer
         self.playing = self.closed = False
+        self.hooks = Hooks()
         self.display = Display(text, face, picture, controls, Insight(own, text))
         self._own, self._text = own, text
         self._face, self._picture, self._controls = face, picture, controls
@@ -60,6 +60,9 @@ class Run:
         """Let the worker move knobs; moves that pile up while it works become one."""
         if self._waiting.add(knobs, preset):
             self.post(self._apply_waiting)
+
+    def _apply_waiting(self) -> None:
+        self.apply(*self._waiting.take())
 
     def call(self, work: Callable[[], None]) -> None:
         """Do something now and return when it is done; its exception reaches the caller."""
@@ -153,76 +156,14 @@ class Run:
 
     def _step(self) -> None:
         record, history = self.trainer.step(), self.trainer.history
+        for told in self.hooks.stepped:
+            told(record)
         diverged, last = history.diverged, history.marks[-1:]
         if diverged is not None and diverged.step == record.step:
             key = "status.diverged" if self.trainer.stopped else "status.continued"
             self.display.alert = self._text(key, sentence=diverged.sentence)
         elif last and (last[0].kind, last[0].step) == ("skipped", record.step):
             self.display.alert = last[0].text
-
-    # ------------------------------------------------------------------ changing course
-    def _apply_waiting(self) -> None:
-        self.apply(*self._waiting.take())
-
-    def apply(self, knobs: Mapping[str, Any], preset: str = OWN, *, from_code: bool = False) -> None:
-        """Move knobs; if they are not accepted nothing changes and the panel says why."""
-        try:
-            self._move(knobs)
-        except Exception as error:
-            self.refresh(self._text("status.rejected", error=error))
-            self._controls.show(self.trainer.config, OWN)
-            if from_code or not isinstance(error, ValueError):
-                raise
-            return
-        self._controls.show(self.trainer.config, preset)
-        self.refresh("")
-
-    def _move(self, knobs: Mapping[str, Any]) -> None:
-        old = self.trainer.config
-        new = old.replace(**knobs)
-        moved = old.differences(new)
-        fixed = [name for name in moved if not Config.knobs()[name].live]
-        if fixed:
-            self.trainer = Trainer(new, **self._own)
-        elif moved or self.trainer.stopped:
-            self.trainer.reconfigure(**{name: there for name, (_, there) in moved.items()})
-
-    def restart(self) -> None:
-        """Start again from the seeds."""
-        self.trainer = Trainer(self.trainer.config, **self._own)
-        self.refresh("")
-
-    def rewind(self, step: int) -> None:
-        """Go back to the state after `step` steps."""
-        self.trainer.rewind(step)
-        self._controls.show(self.trainer.config, OWN)
-        self.refresh(self._text("status.rewound", step=step))
-
-    def back(self) -> None:
-        """Go back to the last finite step, so that it can be taken again with other knobs."""
-        step = self._last_finite_step()
-        if step is not None:
-            self.rewind(step)
-
-    def _last_finite_step(self) -> int | None:
-        """Return the step before the divergence; its own update is what ruined the weights."""
-        diverged = self.trainer.history.diverged
-        return max(0, diverged.step - 1) if self.trainer.stopped and diverged is not None else None
-
-    def try_suggestion(self) -> None:
-        """Apply the next experiment that the diagnosis suggests."""
-        if self.display.insight.suggestion:
-            self.apply(dict(self.display.insight.suggestion))
-
-    def check_gradients(self) -> None:
-        """Compare autograd with finite differences on the network at hand."""
-        self.display.insight.check_gradients(self.trainer)
-        self.refresh()
-
-    def pin(self) -> None:
-        """Keep the current run as a ghost, or drop the ghost if there is no step."""
-        self.display.ghost = copy.deepcopy(self.trainer.history) if len(self.trainer.history) else None
-        self.refresh()
 
     # ------------------------------------------------------------------ showing
     def refresh(self, alert: str | None = None) -> None:

@@ -1,0 +1,96 @@
+// What only the browser can do: keys, the clipboard, downloads, and where the picture is touched.
+// The kernel writes no trait of this widget and the browser none either: both only send messages.
+
+function press(panel, letter) {
+  const button = panel.querySelector(`.gradlab-key-${letter}`);
+  if (!button || button.disabled || button.offsetParent === null) return false;
+  button.focus({ preventScroll: true });
+  button.click();
+  return true;
+}
+
+// Alt and a letter press the button that carries it. All other keys stay with the widget that has the focus:
+// JupyterLab must not delete a cell because somebody presses D on a button of the panel.
+function onKey(panel, event) {
+  if (!panel.contains(event.target)) return;
+  const command = event.ctrlKey || event.metaKey;
+  event.target.toggleAttribute("data-lm-suppress-shortcuts", !command); // only what has the focus is asked for it
+  const letter = /^Key([A-Z])$/.exec(event.code)?.[1].toLowerCase();
+  if (event.altKey && !command && !event.shiftKey && letter && press(panel, letter)) {
+    event.preventDefault();
+    event.stopPropagation();
+  }
+}
+
+function nameKeys(panel) {
+  for (const button of panel.querySelectorAll("[class*=gradlab-key-]")) {
+    const letter = /gradlab-key-([a-z])\b/.exec(button.className)[1].toUpperCase();
+    button.setAttribute("aria-keyshortcuts", `Alt+${letter}`);
+  }
+}
+
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return "";
+  } catch (refused) {
+    const area = Object.assign(document.createElement("textarea"), { value: text });
+    document.body.append(area);
+    area.select();
+    const done = document.execCommand("copy");
+    area.remove();
+    return done ? "" : String(refused);
+  }
+}
+
+function download(name, type, buffer) {
+  const url = URL.createObjectURL(new Blob([buffer], { type }));
+  const link = Object.assign(document.createElement("a"), { href: url, download: name });
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
+// Where in the picture, from 0 to 1 rightward and downward; object-fit leaves no margin at its natural ratio.
+function onPointer(model, event) {
+  const picture = event.target.closest?.(".gradlab-picture");
+  if (!picture || (event.type === "pointermove" && !event.buttons)) return;
+  const box = picture.getBoundingClientRect();
+  const x = (event.clientX - box.left) / box.width;
+  const y = (event.clientY - box.top) / box.height;
+  model.send({ kind: "pointer", what: event.type.replace("pointer", ""), x, y });
+}
+
+let last = ""; // a panel shown twice hears every message twice
+
+function render({ model, el }) {
+  el.style.display = "none";
+  const panel = () => el.closest(".gradlab");
+  const keys = (event) => panel() && onKey(panel(), event);
+  const pointer = (event) => onPointer(model, event);
+  const kinds = ["pointerdown", "pointermove", "pointerup"];
+  const started = setTimeout(() => {
+    const root = panel();
+    if (!root) return;
+    root.tabIndex = -1; // a click anywhere in the panel gives it the keys
+    nameKeys(root);
+    for (const kind of kinds) root.addEventListener(kind, pointer);
+    root.addEventListener("dragstart", (event) => event.target.closest(".gradlab-picture") && event.preventDefault());
+  });
+  const heard = async (message, buffers) => {
+    if (message.id === last) return;
+    last = message.id;
+    if (message.kind === "copy") model.send({ kind: "copied", error: await copy(message.text) });
+    if (message.kind === "download") download(message.name, message.type, buffers[0]);
+  };
+  window.addEventListener("keydown", keys, true);
+  model.on("msg:custom", heard);
+  return () => {
+    clearTimeout(started);
+    window.removeEventListener("keydown", keys, true);
+    model.off("msg:custom", heard);
+  };
+}
+
+export default { render };

@@ -1,0 +1,37 @@
+"""How a panel starts: the config that its arguments ask for, and the first trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gradlab.config import Config
+from gradlab.presets import PRESETS
+from gradlab.trainer import Trainer
+
+
+def starting_config(config: Config | None, preset: str | None, knobs: Mapping[str, Any]) -> Config:
+    """Return the config that a panel's arguments ask for, or raise ValueError."""
+    if config is not None and preset is not None:
+        raise ValueError(f"preset={preset!r} together with config={config!r}; expected one of the two")
+    if config is not None and not isinstance(config, Config):
+        raise ValueError(f"config={config!r:.60}; expected a Config (or knobs by name, as in GradLab(depth=30))")
+    start = PRESETS[preset] if preset is not None else config or Config()
+    return start.replace(**knobs)
+
+
+def first_trainer(config: Config, own: Mapping[str, Any], preset: str | None) -> tuple[Trainer, str | None]:
+    """Return the first trainer; a preset that cannot be trained says why over the default network."""
+    try:
+        return Trainer(config, **own), None
+    except ValueError as error:
+        if preset is None:
+            raise
+        return Trainer(Config()), str(error)
+
+
+def without_effect(network: Any, data: Any) -> set[str]:
+    """Return the knobs that an own network or own data leave without effect."""
+    of_data = {"dataset", "n_samples", "noise"}
+    of_network = {"depth", "width", "activation", "norm", "residual", "init", "gain", "bias_std"}
+    return (of_network if network is not None else set()) | (of_data if data is not None else set())
