@@ -5,7 +5,11 @@ from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
 
-OPEN = "from gradlab import GradLab\nlab = GradLab(depth=4, width=16)\nseen = []\nlab.bridge.on_pointer.append(seen.append)\nlab"
+OPEN = """from gradlab import GradLab
+lab = GradLab(depth=4, width=16)
+seen = []
+lab.bridge.on_pointer.append(seen.append)
+lab"""
 
 
 def test_alt_p_plays_and_pauses_and_no_other_key_reaches_the_notebook_around_the_panel(lab):
