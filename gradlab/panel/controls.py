@@ -179,6 +179,13 @@ class Controls:
         finally:
             self.silent = False
 
+    def of(self, name: str) -> tuple[widgets.DOMWidget, ...]:
+        """Return the controls of a knob: of a rule its switch, its menu and the number that goes with it."""
+        if name in self.toggles:
+            number = {"accumulation": "accumulation_steps", "clip": "clip_threshold"}[name]
+            return self.toggles[name], self.rules[name], self.by_name[number]
+        return (self.seed,) if name == "seed" else (self.by_name[name],)
+
     def disable(self, names: set[str]) -> None:
         """Grey out the controls of knobs that an own network or own data leave without effect."""
         for name, widget in self.by_name.items():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import ipywidgets as widgets
@@ -14,13 +15,15 @@ from gradlab.data import Loss
 from gradlab.history import History
 from gradlab.panel.bridge import Bridge, key
 from gradlab.panel.cells import OpenPanels
+from gradlab.panel.choose import chosen
 from gradlab.panel.controls import OWN, Controls, seeds
 from gradlab.panel.phase import PhaseView
 from gradlab.panel.picture import Picture
 from gradlab.panel.run import Run
 from gradlab.panel.start import first_trainer, starting_config, without_effect
 from gradlab.panel.view import Face
-from gradlab.plots import LiveFigure
+from gradlab.plots import LiveFigure, lecture_figure
+from gradlab.plots.view import CONTRAST
 from gradlab.presets import PRESETS
 from gradlab.strings import Text
 from gradlab.trainer import Trainer
@@ -37,6 +40,11 @@ class GradLab(widgets.VBox):
         Your own, as for `Trainer`.
     preset : str, optional
         A name from `PRESETS`, instead of `config`.
+    lecture : bool, default False
+        For a projector: large type, high contrast, few controls.
+    show : sequence of str, optional
+        The only controls and sections to show, in this order: names of knobs, and of parts of the panel such as
+        ``"preset"``, ``"measure"``, ``"theory"``, ``"phase"``. Default: all; a lecture's few with `lecture`.
     lang : str, default "en"
         Language of everything visible.
     **knobs
@@ -64,9 +72,12 @@ class GradLab(widgets.VBox):
         data: Any = None,
         loss: Loss | None = None,
         preset: str | None = None,
+        lecture: bool = False,
+        show: Sequence[str] | None = None,
         lang: str = "en",
         **knobs: Any,
     ) -> None:
+        names = chosen(show, lecture)
         start = starting_config(config, preset, knobs)
         text = Text(lang)
         own = {"network": network, "data": data, "loss": loss}
@@ -74,13 +85,19 @@ class GradLab(widgets.VBox):
         self._controls = Controls(text, self._moved)
         self._controls.show(trainer.config, preset if problem is None and not knobs else OWN)
         self._controls.disable(without_effect(network, data))
-        self._picture = Picture(LiveFigure())
+        self._picture = Picture(lecture_figure() if lecture else LiveFigure())
         self.bridge = Bridge()
-        self._face = Face(text, self._controls, self._picture)
+        self._face = Face(text, self._controls, self._picture, names, beside=lecture)
         self._run = Run(trainer, own, text, self._face, self._picture, self._controls)
         self.phase = PhaseView(self._run, own, text)
-        super().__init__([*self._face.children, self.phase.box, self.bridge])
+        sections = {"phase": self.phase.box}
+        shown = [box for name, box in sections.items() if names is None or name in names]
+        super().__init__([*self._face.children, *shown, self.bridge])
         self.add_class("gradlab")
+        if lecture:
+            self.add_class("gradlab-lecture")
+            self._controls.measure.value = "delta_norm"  # one large profile rather than two small ones
+            self._run.display.lenses.append(lambda view, _: replace(view, theme=CONTRAST))
         self._view_count = 0  # from now on the front end counts the views
         self.observe(self._views_changed, "_view_count")
         self._wire()

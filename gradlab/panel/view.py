@@ -29,6 +29,12 @@ _NETWORK = (
 _TRAINING = ("optimizer", "momentum", "weight_decay", "batch_size", "carry_over", "clip_order", "nonfinite")
 
 
+def _row(*children: widgets.Widget) -> widgets.HBox:
+    box = widgets.HBox(children)
+    box.add_class("gradlab-row")
+    return box
+
+
 class Face:
     """The widgets that the panel's owner writes: buttons, status, alert and the picture in words.
 
@@ -40,9 +46,25 @@ class Face:
         The controls to lay out.
     picture : Picture
         The picture to lay out.
+    show : tuple of str or None
+        Names of the controls to show, from `choose.choices`; None for all.
+    beside : bool, default False
+        Whether the controls stand beside the picture instead of above it, so that a projector shows both.
+
+    Attributes
+    ----------
+    under_picture : ipywidgets.VBox
+        What stands directly under the picture; empty at first.
     """
 
-    def __init__(self, text: Text, controls: Controls, picture: Picture) -> None:
+    def __init__(
+        self,
+        text: Text,
+        controls: Controls,
+        picture: Picture,
+        show: tuple[str, ...] | None = None,
+        beside: bool = False,
+    ) -> None:
         self._text = text
         self.play = self._button("play")
         self.play.add_class("gradlab-play")
@@ -61,7 +83,7 @@ class Face:
         self._words = widgets.HTML()
         self._style = widgets.HTML(CSS)
         self.closer = CloserLook(text)
-        self.children = self._lay_out(controls, picture)
+        self.children = self._lay_out(controls, picture, show, beside)
 
     def _button(self, key: str, **values: Any) -> widgets.Button:
         button = widgets.Button(description=self._text(f"button.{key}", **values), tooltip=self._text(f"tip.{key}"))
@@ -69,48 +91,63 @@ class Face:
         button.layout.min_width = "84px"
         return button
 
-    def _lay_out(self, controls: Controls, picture: Picture) -> list[widgets.Widget]:
-        def row(*children: widgets.Widget) -> widgets.HBox:
-            box = widgets.HBox(children)
-            box.add_class("gradlab-row")
-            return box
+    def _lay_out(
+        self, controls: Controls, picture: Picture, show: tuple[str, ...] | None, beside: bool
+    ) -> list[widgets.Widget]:
+        """Return the panel's rows from top to bottom; `show` names the controls wanted, None for all."""
 
-        named = controls.by_name
-        accumulation = (controls.toggles["accumulation"], controls.rules["accumulation"], named["accumulation_steps"])
-        clipping = (controls.toggles["clip"], controls.rules["clip"], named["clip_threshold"])
-        folded = widgets.Accordion(
-            [
-                row(*(named[name] for name in _NETWORK), controls.seed),
-                row(*(named[name] for name in _TRAINING)),
-                self.closer.page,
-            ],
-            titles=tuple(self._text(f"group.{name}") for name in ("network", "training", "closeup")),
-            selected_index=None,
+        def wanted(name: str, *parts: widgets.Widget) -> tuple[widgets.Widget, ...]:
+            return parts if show is None or name in show else ()
+
+        top = _row(
+            *wanted("preset", controls.preset),
+            *(self.play, self.step, self.reset),
+            *wanted("new_seed", self.new_seed),
+            self.back,
         )
-        self._boxes = [
-            row(controls.preset, self.play, self.step, self.reset, self.new_seed, self.back),
-            row(*(named[name] for name in _LESSON)),
-            row(*accumulation),
-            row(*clipping),
-            row(controls.measure, controls.theory, self.check),
-            folded,
-            row(self._info, self.try_it),
+        looks = (("measure", controls.measure), ("theory", controls.theory), ("check", self.check))
+        below = _row(*(part for name, widget in looks for part in wanted(name, widget)))
+        knobs, folded = self._all(controls) if show is None else self._few(controls, show)
+        info = _row(self._info, self.try_it)
+        rows = [top, *knobs, *([below] if below.children else [])]
+        self.under_picture = widgets.VBox()
+        pictures = [self._status, self._alert, picture.image, self.under_picture, info, self._words]
+        self._boxes = [*rows, info, *folded, self.under_picture]
+        if not beside:
+            return [self._style, *rows, *pictures, *folded]
+        column, main = widgets.VBox(rows[1:]), widgets.VBox(pictures)
+        column.add_class("gradlab-column")
+        main.add_class("gradlab-main")
+        hall = widgets.HBox([column, main])
+        hall.add_class("gradlab-hall")
+        self._boxes += [column, main, hall]
+        return [self._style, top, hall, *folded]
+
+    def _all(self, controls: Controls) -> tuple[list[widgets.Widget], list[widgets.Widget]]:
+        """Return the rows of the lesson's knobs, and the folded rest."""
+        named = controls.by_name
+        rows = [
+            _row(*(named[name] for name in _LESSON)),
+            _row(*controls.of("accumulation")),
+            _row(*controls.of("clip")),
         ]
-        top, lesson, accumulate, clip, measure, folded_box, info = self._boxes
-        return [
-            self._style,
-            top,
-            lesson,
-            accumulate,
-            clip,
-            measure,
-            self._status,
-            self._alert,
-            picture.image,
-            info,
-            self._words,
-            folded_box,
+        pages = [
+            _row(*(named[name] for name in _NETWORK), controls.seed),
+            _row(*(named[name] for name in _TRAINING)),
+            self.closer.page,
         ]
+        titles = tuple(self._text(f"group.{name}") for name in ("network", "training", "closeup"))
+        return list(rows), [widgets.Accordion(pages, titles=titles, selected_index=None)]
+
+    def _few(self, controls: Controls, show: tuple[str, ...]) -> tuple[list[widgets.Widget], list[widgets.Widget]]:
+        """Return one row of the knobs asked for, in that order, the switches of rules below it."""
+        plain = [controls.of(name)[0] for name in show if name in controls.by_name or name == "seed"]
+        rules = [_row(*controls.of(name)) for name in show if name in controls.toggles]
+        folded: list[widgets.Widget] = []
+        if "closeup" in show:
+            title = (self._text("group.closeup"),)
+            folded = [widgets.Accordion([self.closer.page], titles=title, selected_index=None)]
+        return [*([_row(*plain)] if plain else []), *rules], folded
 
     # ------------------------------------------------------------------ written by the owner of the run
     def show_buttons(self, playing: bool, back: int | None) -> None:

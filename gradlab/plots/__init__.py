@@ -2,7 +2,7 @@
 
 from gradlab.plots import heatmap, loss, profile
 from gradlab.plots.closeup import draw_closeups
-from gradlab.plots.figure import LiveFigure, anchored, draw
+from gradlab.plots.figure import LiveFigure, anchored, draw, lecture_figure
 from gradlab.plots.png import figure_png
 from gradlab.plots.view import PLOTS, View
 
@@ -15,6 +15,7 @@ __all__ = [
     "draw_closeups",
     "figure_png",
     "heatmap",
+    "lecture_figure",
     "loss",
     "profile",
 ]

@@ -21,6 +21,10 @@ from gradlab.plots.view import BOTH, PLOTS, Theme, Update, View, measures_of
 from gradlab.theory import Band, Prediction
 
 DEFAULT = ("loss", "heatmap", "profile")
+LECTURE = (620, 400)  # logical pixels of a lecture's figure
+_SPLIT = (0.985, 0.46, 0.42)  # of the width, left of the profiles, by their number
+_WIDE = 8.0  # hundreds of logical pixels that the legend needs in one row
+_LEGEND_ROW = 22
 
 
 @dataclasses.dataclass
@@ -34,21 +38,33 @@ class _Panel:
 
 
 def _layout(figure: Figure, names: Sequence[str], measures: Sequence[str]) -> list[tuple[str, Axes, str | None]]:
-    """Stack the plots over time at the left, set the profiles side by side at the right."""
+    """Stack the plots over time at the left, set the profiles side by side at the right.
+
+    The margins hold type, so they are counted in logical pixels, whatever the size of the figure.
+    """
+    wide, high = 100 * figure.get_figwidth(), 100 * figure.get_figheight()
     left = [name for name in names if name != "profile"]
     right = measures if "profile" in names else []
-    split = 0.42 if left and right else (0.985 if left else 0.0)
+    split = _SPLIT[len(right)] * wide if left and right else (wide - 15 if left else 0.0)
     axes: list[tuple[str, Axes, str | None]] = []
-    top, bottom, gap = 0.93, 0.135, 0.05
+
+    def add(name: str, measure: str | None, x: float, y: float, width: float, height: float) -> None:
+        box = (x / wide, y / high, width / wide, height / high)
+        axes.append((name, figure.add_axes(box), measure))
+
+    top, bottom, gap = high - 30, 58, 21
     height = (top - bottom - gap * (len(left) - 1)) / max(1, len(left))
     for i, name in enumerate(left):
-        low = top - (i + 1) * height - i * gap
-        axes.append((name, figure.add_axes((0.062, low, split - 0.072, height)), None))
-    width = (0.99 - split) / max(1, len(right))
+        add(name, None, 62, top - (i + 1) * height - i * gap, split - 72, height)
+    width = (wide - 10 - split) / max(1, len(right))
+    foot = 70 + _LEGEND_ROW * _legend_rows(figure)
     for i, measure in enumerate(right):
-        box = (split + i * width + 0.058, 0.215, width - 0.066, 0.705)
-        axes.append(("profile", figure.add_axes(box), measure))
+        add("profile", measure, split + i * width + 58, foot, width - 66, high - 34 - foot)
     return axes
+
+
+def _legend_rows(figure: Figure) -> int:
+    return 1 if figure.get_figwidth() >= _WIDE else 2
 
 
 class NotebookFigure(Figure):
@@ -140,6 +156,11 @@ class LiveFigure:
             _legend(self.figure, view)
 
 
+def lecture_figure(plots: Sequence[str] = DEFAULT) -> LiveFigure:
+    """Return a figure for a projector: few logical pixels on many real ones make type and lines large."""
+    return LiveFigure(plots, size=LECTURE, scale=2.6)
+
+
 def anchored(prediction: Prediction | None, history: History) -> Band | None:
     """Return the predicted profile in measured units: through the last hidden layer's value at step 0."""
     profile = prediction.delta_profile() if prediction is not None else None
@@ -180,7 +201,7 @@ def _legend(figure: Figure, view: View) -> None:
     figure.legend(
         handles=handles,
         loc="lower right",
-        ncols=len(handles),
+        ncols=-(-len(handles) // _legend_rows(figure)),
         fontsize=9,
         frameon=False,
         labelcolor=theme.ink,

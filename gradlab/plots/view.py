@@ -34,6 +34,7 @@ class Theme:
 
 
 LIGHT = Theme("#ffffff", "#1a1a1a", "#d9d9d9", "#0072b2", "#e69f00", "#009e73", "#d55e00", "#8c8c8c")
+CONTRAST = Theme("#ffffff", "#000000", "#bdbdbd", "#0060a0", "#c47700", "#00795a", "#c44500", "#6b6b6b")
 DARK = Theme("#111111", "#f2f2f2", "#3d3d3d", "#56b4e9", "#e69f00", "#2fd6a3", "#ff7f3f", "#a6a6a6")
 
 
