@@ -41,8 +41,16 @@ class Measure:
         """
         with np.errstate(divide="ignore", invalid="ignore"):
             logs = np.log10(values)
-        knots = [LOWEST, self.low, self.high, HIGHEST]
-        return np.interp(logs, knots, [0.0, SQUEEZED, 1.0 - SQUEEZED, 1.0])
+        return np.interp(logs, *self._knots)
+
+    def value(self, position: float) -> float:
+        """Return the value at a place on the axis: the inverse of `position`."""
+        decades, places = self._knots
+        return float(10.0 ** np.interp(position, places, decades))
+
+    @property
+    def _knots(self) -> tuple[list[float], list[float]]:
+        return [LOWEST, self.low, self.high, HIGHEST], [0.0, SQUEEZED, 1.0 - SQUEEZED, 1.0]
 
     def ticks(self) -> tuple[list[float], list[str]]:
         """Return positions and plain-text labels of the ticks."""

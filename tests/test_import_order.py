@@ -17,7 +17,7 @@ LEVELS = [
     {"config"},
     {"presets", "history"},
     {"trainer", "measures"},
-    {"theory", "diagnosis", "export", "sweep", "watch", "compare", "closeup", "exercise"},
+    {"theory", "diagnosis", "export", "sweep", "watch", "compare", "closeup", "exercise", "guess"},
     {"plots"},
     {"panel"},
     {"cli"},

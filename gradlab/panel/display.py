@@ -31,6 +31,10 @@ class Display:
         What went wrong, in words; empty if nothing did.
     status : str
         The status line shown last.
+    words : str
+        The picture in words, for those who do not see it.
+    said : Mapping of str to str
+        The sentences below the picture, by heading.
     insight : Insight
         What theory and diagnosis say.
     watchers : list of callable
@@ -49,7 +53,8 @@ class Display:
         self.watchers: list[Callable[[Config], None]] = []
         self.lenses: list[Lens] = []
         self.tellers: list[Teller] = []
-        self.alert = self.status = ""
+        self.alert = self.status = self.words = ""
+        self.said: Mapping[str, str] = {}
         self.ghost: History | None = None
         self._text, self._face, self._picture, self._controls = text, face, picture, controls
         self._told = 0.0
@@ -59,7 +64,7 @@ class Display:
 
     def draw(self, trainer: Trainer, playing: bool, say: bool = False) -> None:
         """Show everything; the words for those who do not see it only now and then, unless `say`."""
-        history, measure = self._history(trainer), self._controls.shown_measure
+        history, measure = self.shown_history(trainer), self._controls.shown_measure
         for watch in self.watchers:
             watch(trainer.config)
         self._measure_speed(trainer, playing)
@@ -68,9 +73,10 @@ class Display:
         self._face.show_alert(self.alert)
         view = self._view(trainer, history, measure)
         self._picture.show(history, view)
-        self._closer.update(trainer, view, now=say)
+        if not view.hidden:
+            self._closer.update(trainer, view, now=say)
         if say or time.monotonic() - self._told > _WORDS_EVERY:
-            self._tell(trainer, history, measure)
+            self._tell(trainer, history, view)
 
     def _view(self, trainer: Trainer, history: History, measure: str) -> View:
         band = self.insight.band(trainer, history) if self._controls.theory.value else None
@@ -81,17 +87,20 @@ class Display:
             view = lens(view, trainer)
         return view
 
-    def _tell(self, trainer: Trainer, history: History, measure: str) -> None:
+    def _tell(self, trainer: Trainer, history: History, view: View) -> None:
         self._told = time.monotonic()
-        self._face.show_words(describe(history, measure, self._text))
-        said = dict(self.insight.sentences(trainer, bool(self._controls.theory.value)))
+        measure = self._controls.shown_measure
+        self.words = self._text("alt.hidden") if view.hidden else describe(history, measure, self._text)
+        self._face.show_words(self.words)
+        said = {} if view.hidden else dict(self.insight.sentences(trainer, bool(self._controls.theory.value)))
         for teller in self.tellers:
             said |= teller(trainer)
-        self._face.show_info(said)
-        knobs = self.insight.suggestion
+        self.said = {head: sentence for head, sentence in said.items() if sentence}
+        self._face.show_info(self.said)
+        knobs = {} if view.hidden else self.insight.suggestion
         self._face.offer_try(", ".join(f"{name}={value}" for name, value in knobs.items()))
 
-    def _history(self, trainer: Trainer) -> History:
+    def shown_history(self, trainer: Trainer) -> History:
         """Return the run's history; before the first step, what that step would show."""
         if len(trainer.history):
             return trainer.history
@@ -100,6 +109,11 @@ class Display:
             preview.append(trainer.preview())
             self._previewed = (trainer, trainer.config, preview)
         return self._previewed[2]
+
+    @property
+    def measure(self) -> str:
+        """The measure chosen: a key of `MEASURES`, or both."""
+        return self._controls.shown_measure
 
     def _measure_speed(self, trainer: Trainer, playing: bool) -> None:
         """Measure steps per second over about a second of playing."""

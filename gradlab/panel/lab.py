@@ -12,13 +12,14 @@ from torch import nn
 
 from gradlab.config import Config
 from gradlab.data import Loss
-from gradlab.history import History
 from gradlab.panel.bridge import Bridge, key
 from gradlab.panel.cells import OpenPanels
 from gradlab.panel.choose import chosen
 from gradlab.panel.controls import OWN, Controls, seeds
 from gradlab.panel.phase import PhaseView
 from gradlab.panel.picture import Picture
+from gradlab.panel.predictor import Predictor
+from gradlab.panel.remote import Remote
 from gradlab.panel.run import Run
 from gradlab.panel.start import first_trainer, starting_config, without_effect
 from gradlab.panel.view import Face
@@ -26,10 +27,9 @@ from gradlab.plots import LiveFigure, lecture_figure
 from gradlab.plots.view import CONTRAST
 from gradlab.presets import PRESETS
 from gradlab.strings import Text
-from gradlab.trainer import Trainer
 
 
-class GradLab(widgets.VBox):
+class GradLab(Remote, widgets.VBox):
     """A laboratory for gradients: controls, pictures and a network that trains.
 
     Parameters
@@ -40,6 +40,9 @@ class GradLab(widgets.VBox):
         Your own, as for `Trainer`.
     preset : str, optional
         A name from `PRESETS`, instead of `config`.
+    predict : bool, default False
+        Whether the profile of a new network stays hidden until a prediction is made; then both are shown, and
+        scored.
     lecture : bool, default False
         For a projector: large type, high contrast, few controls.
     show : sequence of str, optional
@@ -72,6 +75,7 @@ class GradLab(widgets.VBox):
         data: Any = None,
         loss: Loss | None = None,
         preset: str | None = None,
+        predict: bool = False,
         lecture: bool = False,
         show: Sequence[str] | None = None,
         lang: str = "en",
@@ -100,6 +104,9 @@ class GradLab(widgets.VBox):
             self._run.display.lenses.append(lambda view, _: replace(view, theme=CONTRAST))
         self._view_count = 0  # from now on the front end counts the views
         self.observe(self._views_changed, "_view_count")
+        self.predictor = Predictor(self._run, self._picture, self.bridge, text) if predict else None
+        if self.predictor is not None:
+            self._face.above_picture.children = [self.predictor.box]
         self._wire()
         self._panels.enter(self, GradLab.close)
         self._run.refresh(problem or "")
@@ -130,101 +137,14 @@ class GradLab(widgets.VBox):
         if change["old"] and not change["new"]:
             self._run.no_view()
 
-    # ------------------------------------------------------------------ from code
-    @property
-    def config(self) -> Config:
-        """The config in force."""
-        return self._run.trainer.config
-
-    @property
-    def trainer(self) -> Trainer:
-        """The trainer; a restart knob replaces it."""
-        return self._run.trainer
-
-    @property
-    def history(self) -> History:
-        """What was measured since the last start."""
-        return self._run.trainer.history
-
-    @property
-    def playing(self) -> bool:
-        """Whether training runs in the background."""
-        return self._run.playing
-
-    @property
-    def closed(self) -> bool:
-        """Whether the panel was closed."""
-        return self._run.closed
-
-    @property
-    def frames(self) -> tuple[int, int]:
-        """Frames sent to the browser so far, and acknowledged by it."""
-        return self._picture.frames, self._picture.acknowledged
-
-    @property
-    def alert(self) -> str:
-        """What the panel says went wrong; empty if nothing did."""
-        return self._run.display.alert
-
-    @property
-    def status(self) -> str:
-        """What the status line says."""
-        return self._run.display.status
-
-    @property
-    def insight(self) -> dict[str, str]:
-        """What theory, diagnosis and the gradient check say of the run, by heading; empty where silent."""
-        return self._run.display.insight.sentences(self._run.trainer, theory=True)
-
-    def set(self, **knobs: Any) -> None:
-        """Change knobs: live ones at the next step, others by a new start from the same seeds.
-
-        Raises
-        ------
-        ValueError
-            If a value is not accepted; nothing is changed then.
-        """
-        self._run.call(lambda: self._run.apply(knobs, from_code=True))
-
-    def step(self, n: int = 1) -> None:
-        """Take `n` steps now, in the thread that calls, and show the last."""
-        self._run.run_now(n)
-
-    def run(self, n: int) -> History:
-        """Take `n` steps now, in the thread that calls, fewer if the run diverges; return the history.
-
-        Training in the background is paused first.
-        """
-        self._run.run_now(n)
-        return self.history
-
-    def play(self) -> None:
-        """Train in the background until `pause`; a second call changes nothing."""
-        self._run.play()
-
-    def pause(self) -> None:
-        """Stop training after the step that is running, and wait for it."""
-        self._run.pause()
-
-    def reset(self) -> None:
-        """Start again from the same seeds."""
-        self._run.call(self._run.restart)
-
-    def rewind(self, step: int) -> None:
-        """Go back to the state after `step` steps, bit for bit."""
-        self._run.pause()
-        self._run.call(lambda: self._run.rewind(step))
-
-    def pin(self) -> None:
-        """Keep the current run as a ghost behind the coming ones; with no step taken, take the ghost away."""
-        self._run.call(self._run.pin)
-
     def close(self) -> None:
         """Stop training, end the thread and close every widget; the panel stays closed."""
         run = getattr(self, "_run", None)
         if run is None or run.closed:
             return
         run.close()
+        if self.predictor is not None:
+            self.predictor.close()
         for part in (self.phase, self.bridge, self._face, self._picture, self._controls):
             part.close()
         super().close()

@@ -178,6 +178,11 @@ class Run(Moves):
     def _show_buttons(self) -> None:
         self._face.show_buttons(self.playing, self._last_finite_step())
 
+    def lock_training(self, why: str) -> None:
+        """Grey out Play and Step, and say why; with nothing to say, free them again."""
+        self._face.locked = why
+        self._show_buttons()
+
     def _failed(self, error: BaseException) -> None:
         """Tell of an exception in the worker: training pauses, the panel says why."""
         self.playing = False

@@ -31,6 +31,10 @@ CSS = """<style>
   min-height: 1.45em; color: var(--jp-ui-font-color1, #222);}
 .gradlab .gradlab-info {font-size: 14px; line-height: 1.4; color: var(--jp-ui-font-color1, #222); max-width: 900px;
   white-space: normal;}
+.gradlab .gradlab-predict {border-left: 4px solid #b0508a; padding: 2px 8px; overflow: visible;
+  border-top: 1px solid var(--jp-border-color2, #e0e0e0); border-bottom: 1px solid var(--jp-border-color2, #e0e0e0);}
+.gradlab .gradlab-predict .gradlab-info {max-width: none;}
+.gradlab .gradlab-picture {user-select: none; -webkit-user-drag: none;}
 .gradlab .gradlab-alert {border-left: 4px solid #d55e00; padding: 4px 8px; font-size: 15px;
   color: var(--jp-ui-font-color1, #222); background: var(--jp-layout-color2, #f4f4f4);}
 .gradlab .gradlab-alert:empty {display: none;}

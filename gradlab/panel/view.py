@@ -53,7 +53,11 @@ class Face:
 
     Attributes
     ----------
-    under_picture : ipywidgets.VBox
+    locked : str
+        Why Play and Step are grey; empty if they are not.
+    above_picture : ipywidgets.VBox
+        What stands directly above the picture; empty at first.
+    below_picture : ipywidgets.VBox
         What stands directly under the picture; empty at first.
     """
 
@@ -66,6 +70,7 @@ class Face:
         beside: bool = False,
     ) -> None:
         self._text = text
+        self.locked = ""
         self.play = self._button("play")
         self.play.add_class("gradlab-play")
         self.step = self._button("step")
@@ -110,9 +115,10 @@ class Face:
         knobs, folded = self._all(controls) if show is None else self._few(controls, show)
         info = _row(self._info, self.try_it)
         rows = [top, *knobs, *([below] if below.children else [])]
-        self.under_picture = widgets.VBox()
-        pictures = [self._status, self._alert, picture.image, self.under_picture, info, self._words]
-        self._boxes = [*rows, info, *folded, self.under_picture]
+        self.above_picture, self.below_picture = widgets.VBox(), widgets.VBox()
+        around = [self.above_picture, picture.image, self.below_picture]
+        pictures = [self._status, self._alert, *around, info, self._words]
+        self._boxes = [*rows, info, *folded, self.above_picture, self.below_picture]
         if not beside:
             return [self._style, *rows, *pictures, *folded]
         column, main = widgets.VBox(rows[1:]), widgets.VBox(pictures)
@@ -153,7 +159,10 @@ class Face:
     def show_buttons(self, playing: bool, back: int | None) -> None:
         """Name the first button Pause while training runs, Play otherwise; offer the way back to a step, if any."""
         key = "pause" if playing else "play"
-        self.play.description, self.play.tooltip = self._text(f"button.{key}"), self._text(f"tip.{key}")
+        self.play.description = self._text(f"button.{key}")
+        self.play.tooltip = self.locked or self._text(f"tip.{key}")
+        self.step.tooltip = self.locked or self._text("tip.step")
+        self.play.disabled = self.step.disabled = bool(self.locked)
         if back is not None:
             self.back.description = self._text("button.back", step=back)
         self.back.layout.display = "none" if back is None else ""

@@ -117,7 +117,8 @@ class LiveFigure:
     def update(self, history: History, view: View) -> None:
         """Bring the canvas up to date."""
         measures = measures_of(view.measure)
-        kind = (measures, view.theme, view.text.lang, view.clip, view.theory is not None, view.units)
+        drawn = (view.clip, view.units, view.theory is not None, view.guess is not None)
+        kind = (measures, view.theme, view.text.lang, *drawn)
         if self._built != kind:
             self._build(history, measures, view)
             self._built = kind
@@ -190,6 +191,8 @@ def _legend(figure: Figure, view: View) -> None:
         ("plain", {"color": theme.now, "marker": "o", "ms": 5}),
         ("first", {"color": theme.first}),
     ]
+    if view.guess is not None:
+        styles.append(("guess", {"color": theme.guess, "ls": "--", "lw": 2.4}))
     if view.theory is not None:
         styles.append(("theory", {"color": theme.theory, "ls": "--", "lw": 2}))
     if view.clip:

@@ -34,7 +34,7 @@ def heatmap(ax: Axes, history: History) -> Update:
             shown[0] = (limit, layers, view.text.lang)
             _axes(ax, limit, layers, view)
             image.set_extent((0, limit, 0.5, layers + 0.5))
-        image.set_data(colours(history, view.measure, limit))
+        image.set_data(colours(view.visible(history), view.measure, limit))
         at = steps[view.at] if view.at is not None and len(steps) else None
         cursor.set_data([] if at is None else [at, at], [] if at is None else [0.5, layers + 0.5])
         cursor.set_color(view.theme.ink)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from functools import lru_cache
 
@@ -15,7 +16,7 @@ from PIL import Image
 from gradlab.plots.view import Theme
 
 _BITS = 5  # of each channel that tell colours apart
-_RAMP = 11  # shades between the background and a colour: antialiased edges
+_RAMP = 10  # shades between the background and a colour: antialiased edges
 _LEVEL = 5  # of compression; 6 takes half as long again for a tenth less
 
 
@@ -27,11 +28,11 @@ def _palette(theme: Theme) -> tuple[np.ndarray, bytes]:
     cube for plots that other people register.
     """
     back = np.array(to_rgb(theme.back))
-    inks = (theme.ink, theme.faint, theme.now, theme.after, theme.theory, theme.alarm, theme.first)
+    inks = [colour for name, colour in dataclasses.asdict(theme).items() if name != "back"]
     shares = np.linspace(1, 0, _RAMP, endpoint=False)[:, None]
     ramps = [back + (np.array(to_rgb(ink)) - back) * shares for ink in inks]
     cube = np.stack(np.meshgrid(*[np.linspace(0, 1, 4)] * 3), -1).reshape(-1, 3)
-    colours = np.concatenate([back[None], *ramps, colormaps["viridis"](np.linspace(0, 1, 112))[:, :3], cube])[:256]
+    colours = np.concatenate([back[None], *ramps, colormaps["viridis"](np.linspace(0, 1, 96))[:, :3], cube])[:256]
     levels = np.arange(2**_BITS) / (2**_BITS - 1)  # so that white stays white
     cells = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(-1, 3)
     distance = (colours**2).sum(1) - 2 * cells @ colours.T  # less |cell|^2, the same for every colour

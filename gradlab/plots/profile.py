@@ -14,6 +14,7 @@ from matplotlib.patches import Polygon
 
 from gradlab.history import Array, History
 from gradlab.measures import MEASURES, SQUEEZED, Kinds, Measure, kinds_of
+from gradlab.plots.guess import GuessLine
 from gradlab.plots.view import PLOTS, Update, View
 
 ROWS = {"nonfinite": 1.05, "zero": -0.05, "missing": -0.11}  # outside the decades, labelled on the axis
@@ -45,9 +46,12 @@ def profile(ax: Axes, history: History) -> Update:
         ax.text(0.98, height, "", transform=ax.transAxes, ha="right", va="top", fontsize=9, animated=True)
         for height in (0.845, 0.785)
     ]
+    guess = GuessLine(ax)
     shown: list[object] = [None]
 
     def update(history: History, view: View) -> Sequence[Artist]:
+        guess.show(history, view)
+        history = view.visible(history)
         measure, layers = MEASURES[view.measure], len(history.layer_names)
         if shown[0] != (measure, layers, view.text.lang):
             shown[0] = (measure, layers, view.text.lang)
@@ -79,7 +83,7 @@ def profile(ax: Axes, history: History) -> Update:
         ):
             artist.set_color(colour)
         after.set_markeredgecolor(theme.after)
-        return [band, *shares.values(), theory, ghost, first, after, now, *odd.values(), *notes]
+        return [band, *shares.values(), theory, ghost, first, after, now, *odd.values(), *guess.artists, *notes]
 
     return update
 

@@ -31,11 +31,12 @@ class Theme:
     theory: str
     alarm: str
     first: str
+    guess: str
 
 
-LIGHT = Theme("#ffffff", "#1a1a1a", "#d9d9d9", "#0072b2", "#e69f00", "#009e73", "#d55e00", "#8c8c8c")
-CONTRAST = Theme("#ffffff", "#000000", "#bdbdbd", "#0060a0", "#c47700", "#00795a", "#c44500", "#6b6b6b")
-DARK = Theme("#111111", "#f2f2f2", "#3d3d3d", "#56b4e9", "#e69f00", "#2fd6a3", "#ff7f3f", "#a6a6a6")
+LIGHT = Theme("#ffffff", "#1a1a1a", "#d9d9d9", "#0072b2", "#e69f00", "#009e73", "#d55e00", "#8c8c8c", "#b0508a")
+CONTRAST = Theme("#ffffff", "#000000", "#bdbdbd", "#0060a0", "#c47700", "#00795a", "#c44500", "#6b6b6b", "#8e2f6b")
+DARK = Theme("#111111", "#f2f2f2", "#3d3d3d", "#56b4e9", "#e69f00", "#2fd6a3", "#ff7f3f", "#a6a6a6", "#e79bc7")
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,10 @@ class View:
         Another run, drawn faintly behind.
     theory : Band or None
         The predicted profile of the backward signal at step 0, with its finite-width band.
+    guess : float or None
+        A student's prediction: growth of the backward signal per layer toward the input.
+    hidden : bool
+        Whether what was measured of the layers is hidden, as the prediction is still to be made.
     theme : Theme
         Colours.
     text : Text
@@ -68,8 +73,14 @@ class View:
     units: bool = False
     ghost: History | None = None
     theory: Band | None = None
+    guess: float | None = None
+    hidden: bool = False
     theme: Theme = LIGHT
     text: Text = field(default_factory=Text)
+
+    def visible(self, history: History) -> History:
+        """Return what of a history may be shown layer by layer: nothing while a prediction is to be made."""
+        return History(history.layer_names, history.tiny) if self.hidden else history
 
 
 BOTH = "both"

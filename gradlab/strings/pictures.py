@@ -19,6 +19,7 @@ EN = {
     "kind.missing": "no gradient",
     "kind.ghost": "pinned",
     "kind.theory": "theory",
+    "kind.guess": "prediction",
     "kind.dead": "dead",
     "kind.saturated": "saturated",
     "row.zero": "0",

@@ -15,6 +15,7 @@ EN = {
     "status.rewound": "Back at step {step}.",
     "status.closed": "This panel is closed.",
     "status.failed": "Stopped by an error: {error}",
+    "alt.hidden": "The layers' signals are hidden until you have predicted them; the last hidden layer's is shown.",
     "alt.empty": "Three pictures, empty so far: no step was taken.",
     "alt.loss": "After {steps} steps the loss is {loss}.",
     "alt.profile": "{measure}: largest in layer {largest} at {largest_value}, "

@@ -1,0 +1,51 @@
+"""Predict, then reveal, with mouse and keyboard in real JupyterLab in a real Chromium."""
+
+import pytest
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.browser
+
+OPEN = "from gradlab import GradLab\nlab = GradLab(preset='vanishing_sigmoid', predict=True)\nlab"
+
+
+def open_panel(lab, code=OPEN):
+    lab.open(lab.write("predict.ipynb", code))
+    assert lab.run_all()
+    assert lab.errors() == []
+    picture = lab.notebook.locator("img.gradlab-picture")
+    expect(picture).to_be_visible()
+    return picture
+
+
+def test_a_line_drawn_in_the_picture_is_a_prediction_and_reveal_scores_it(lab):
+    picture = open_panel(lab)
+    expect(lab.button("Play")).to_be_disabled()
+    expect(lab.button("Reveal")).to_be_disabled()
+    picture.scroll_into_view_if_needed()
+    box = picture.bounding_box()
+    x, y, width, height = (box[side] for side in ("x", "y", "width", "height"))
+    lab.page.mouse.move(x + 0.66 * width, y + 0.3 * height)
+    lab.page.mouse.down()
+    lab.page.mouse.move(x + 0.5 * width, y + 0.5 * height, steps=5)
+    lab.page.mouse.up()
+    expect(lab.notebook.get_by_text("Your prediction: shrinking")).to_be_visible()
+    lab.screenshot("predict-drawn")
+    lab.button("Reveal").click()
+    expect(lab.notebook.get_by_text("of 100 points. You said shrinking")).to_be_visible()
+    expect(lab.button("Play")).to_be_enabled()
+    lab.screenshot("predict-revealed")
+    assert lab.console_errors == []
+
+
+def test_the_keyboard_alone_predicts_reveals_and_goes_on(lab):
+    open_panel(lab)
+    lab.button("Growing").focus()
+    lab.page.keyboard.press("Enter")
+    expect(lab.notebook.get_by_text("Your prediction: growing, x 2 per layer")).to_be_visible()
+    lab.press("Per layer", "ArrowLeft")
+    expect(lab.notebook.get_by_text("Your prediction: growing, x 1.8 per layer")).to_be_visible()
+    lab.page.keyboard.press("Alt+g")
+    expect(lab.notebook.get_by_text("You said growing")).to_be_visible()
+    lab.page.keyboard.press("Alt+s")
+    expect(lab.notebook.locator(".gradlab-status")).to_contain_text("step 1 |")
+    assert lab.console_errors == []
