@@ -9,12 +9,27 @@ function press(panel, letter) {
   return true;
 }
 
+// What had the focus may vanish or be greyed out, like the button that was just pressed: the browser then forgets
+// where the keys went.
+const lastFocused = new WeakMap();
+
+function lostFocus(panel) {
+  const last = lastFocused.get(panel);
+  return document.activeElement === document.body && last && (last.offsetParent === null || last.disabled);
+}
+
+function noteFocus(panel, event) {
+  if (panel.contains(event.target)) lastFocused.set(panel, event.target);
+  else lastFocused.delete(panel);
+}
+
 // Alt and a letter press the button that carries it. All other keys stay with the widget that has the focus:
 // JupyterLab must not delete a cell because somebody presses D on a button of the panel.
 function onKey(panel, event) {
-  if (!panel.contains(event.target)) return;
+  if (lostFocus(panel)) panel.focus({ preventScroll: true });
+  else if (!panel.contains(event.target)) return;
   const command = event.ctrlKey || event.metaKey;
-  event.target.toggleAttribute("data-lm-suppress-shortcuts", !command); // only what has the focus is asked for it
+  document.activeElement.toggleAttribute("data-lm-suppress-shortcuts", !command); // only what has the focus is asked for it
   const letter = /^Key([A-Z])$/.exec(event.code)?.[1].toLowerCase();
   if (event.altKey && !command && !event.shiftKey && letter && press(panel, letter)) {
     event.preventDefault();
@@ -68,6 +83,7 @@ function render({ model, el }) {
   el.style.display = "none";
   const panel = () => el.closest(".gradlab");
   const keys = (event) => panel() && onKey(panel(), event);
+  const focus = (event) => panel() && noteFocus(panel(), event);
   const pointer = (event) => onPointer(model, event);
   const kinds = ["pointerdown", "pointermove", "pointerup"];
   const started = setTimeout(() => {
@@ -85,10 +101,12 @@ function render({ model, el }) {
     if (message.kind === "download") download(message.name, message.type, buffers[0]);
   };
   window.addEventListener("keydown", keys, true);
+  window.addEventListener("focusin", focus, true);
   model.on("msg:custom", heard);
   return () => {
     clearTimeout(started);
     window.removeEventListener("keydown", keys, true);
+    window.removeEventListener("focusin", focus, true);
     model.off("msg:custom", heard);
   };
 }
