@@ -11,7 +11,7 @@ import pytest
 
 from gradlab import Config, History, Mark, StepRecord, Trainer
 from gradlab.export import history_to_csv, replay_html, to_call
-from gradlab.export.replay.words import WORDS
+from gradlab.strings.replay import WORDS
 from gradlab.history import PER_LAYER, SCALARS
 from gradlab.strings import STRINGS
 

@@ -13,6 +13,7 @@ from gradlab.panel.picture import Picture
 from gradlab.panel.view import Face
 from gradlab.panel.words import counts, describe
 from gradlab.plots import View
+from gradlab.plots.fonts import PACKAGE, can_draw
 from gradlab.strings import Text
 from gradlab.trainer import Trainer
 
@@ -85,6 +86,8 @@ class Display:
         self._told = time.monotonic()
         self._face.show_words(describe(history, measure, self._text))
         said = dict(self.insight.sentences(trainer, bool(self._controls.theory.value)))
+        if not can_draw(self._text.lang):
+            said[self._text("info.font")] = self._text("font.missing", package=PACKAGE)
         for teller in self.tellers:
             said |= teller(trainer)
         self._face.show_info(said)

@@ -102,7 +102,7 @@ class GradLab(widgets.VBox):
         self.observe(self._views_changed, "_view_count")
         self._wire()
         self._panels.enter(self, GradLab.close)
-        self._run.refresh(problem or "")
+        self._run.refresh("" if problem is None else str(text.say(problem)))
 
     def _wire(self) -> None:
         face, run = self._face, self._run
