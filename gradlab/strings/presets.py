@@ -8,7 +8,7 @@ ZH = {
     "label.preset.vanishing_sigmoid": "消失：深层 sigmoid",
     "summary.preset.vanishing_sigmoid": "十二个 sigmoid 层：梯度每向输入方向走一层约缩小到四分之一。",
     "label.preset.relu_pytorch_default": "消失：ReLU，PyTorch 默认",
-    "summary.preset.relu_pytorch_default": "二十个 ReLU 层，PyTorch 默认初始化：每层只传下 0.41 的梯度，什么也学不到。",
+    "summary.preset.relu_pytorch_default": "二十个 ReLU 层，PyTorch 默认初始化：梯度每层只剩 0.41，什么也学不到。",
     "label.preset.kaiming": "治好了：Kaiming 初始化",
     "summary.preset.kaiming": "同样的二十个 ReLU 层改用 Kaiming 初始化：梯度保持平稳，网络学得动。",
     "label.preset.tiny_init": "消失：权重 N(0, 0.01²)",
