@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -15,6 +15,7 @@ from gradlab.config import Config
 from gradlab.data import make_dataset
 from gradlab.history import Array, History, StepRecord
 from gradlab.registry import Registry
+from gradlab.strings import Text
 from gradlab.trainer import Trainer
 from gradlab.trainer.check import check_count
 
@@ -83,7 +84,7 @@ def differing(configs: Mapping[str, Config]) -> dict[str, dict[str, Any]]:
     return {name: by_label for name, by_label in values.items() if len(set(map(repr, by_label.values()))) > 1}
 
 
-def differences(configs: Mapping[str, Config]) -> str:
+def differences(configs: Mapping[str, Config], lang: str = "en") -> str:
     """Say in words which knobs differ, and whether the lanes share first weights and batches.
 
     Returns
@@ -91,48 +92,59 @@ def differences(configs: Mapping[str, Config]) -> str:
     str
         E.g. ``Learning rate: A 0.05, B 0.5. Same first weights, same batches.``
     """
-    found = differing(configs)
+    found, text = differing(configs), Text(lang)
     if not found:
-        return "All lanes are equal: every knob is the same."
+        return text("compare.equal")
     said = [
-        f"{Config.knobs()[name].label}: {', '.join(f'{label} {_word(name, v)}' for label, v in values.items())}."
+        text("compare.knob", label=_label(name, text), values=_listed(_values(name, values, text), text))
         for name, values in found.items()
     ]
-    weights, batches = _weights_differ(configs, found), _batches_differ(configs, found)
-    return (
-        f"{' '.join(said)} {f'First weights differ ({weights})' if weights else 'Same first weights'}, "
-        f"{f'batches differ ({batches})' if batches else 'same batches'}."
-    )
+    clauses = {}
+    for what, fields in (("weights", _weights_differ(configs, found)), ("batches", _batches_differ(configs, found))):
+        knobs = _listed([_label(name, text).lower() for name in fields], text)
+        clauses[what] = text(f"compare.{what}_{'differ' if knobs else 'same'}", knobs=knobs)
+    return text("compare.between").join([*said, text("compare.ends", **clauses)])
 
 
-def _word(name: str, value: Any) -> str:
+def _label(name: str, text: Text) -> str:
+    return text.name(f"knob.{name}.label", Config.knobs()[name].label)
+
+
+def _listed(words: Iterable[str], text: Text) -> str:
+    return text("compare.comma").join(words)
+
+
+def _values(name: str, values: Mapping[str, Any], text: Text) -> list[str]:
+    return [f"{label} {_word(name, value, text)}" for label, value in values.items()]
+
+
+def _word(name: str, value: Any, text: Text) -> str:
     choices = Config.knobs()[name].choices
     if isinstance(choices, Registry):
-        return choices[value].label
-    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
+        return text.name(f"label.{choices.kind}.{value}", choices[value].label)
+    if isinstance(value, bool):
+        return text("compare.on" if value else "compare.off")
+    return text.name(f"choice.{name}.{value}", str(value))
 
 
-def _weights_differ(configs: Mapping[str, Config], found: Mapping[str, Any]) -> str:
+def _weights_differ(configs: Mapping[str, Config], found: Mapping[str, Any]) -> list[str]:
     """Name the knobs for which the first matrices or biases differ; a data set counts by its widths."""
     sizes = set()
     if {"dataset", "n_samples", "data_seed"} & set(found):
         for config in configs.values():
             data = make_dataset(config.dataset, config.n_samples, config.noise, config.data_seed, config.torch_dtype)
             sizes.add((data.x[0].numel(), data.outputs))
-    return _named([*_WEIGHTS, *(["dataset", "n_samples", "data_seed"] if len(sizes) > 1 else [])], found)
+    fields = [*_WEIGHTS, *(["dataset", "n_samples", "data_seed"] if len(sizes) > 1 else [])]
+    return [name for name in fields if name in found]
 
 
-def _batches_differ(configs: Mapping[str, Config], found: Mapping[str, Any]) -> str:
+def _batches_differ(configs: Mapping[str, Config], found: Mapping[str, Any]) -> list[str]:
     """Name the knobs for which a step sees other samples, or the same ones cut in another way."""
     windows = {
         (c.batch_size, 1 if ACCUMULATIONS[c.accumulation].options.get("single") else c.accumulation_steps)
         for c in configs.values()
     }
-    return _named([*_DATA, *(_WINDOW if len(windows) > 1 else ())], found)
-
-
-def _named(fields: list[str], found: Mapping[str, Any]) -> str:
-    return ", ".join(Config.knobs()[name].label.lower() for name in fields if name in found)
+    return [name for name in (*_DATA, *(_WINDOW if len(windows) > 1 else ())) if name in found]
 
 
 @dataclass(frozen=True)
@@ -146,7 +158,7 @@ class _Lane:
         return float(self.losses.mean())
 
 
-def who_is_ahead(histories: Mapping[str, History]) -> str:
+def who_is_ahead(histories: Mapping[str, History], lang: str = "en") -> str:
     """Say in words whose loss is lowest, and whether that is more than noise.
 
     The losses of the last fifth of the steps that all running lanes have (10 to 50 of them) are averaged. The
@@ -165,24 +177,29 @@ def who_is_ahead(histories: Mapping[str, History]) -> str:
     for label, history in histories.items():
         if not isinstance(history, History):
             raise ValueError(f"histories[{label!r}]={history!r:.60}; expected a History")
-    lost = [f"{label} diverged at step {h.diverged.step}" for label, h in histories.items() if h.diverged]
-    running = {label: history for label, history in histories.items() if not history.diverged}
-    said = _ranking(running) if running else "Nobody is ahead: no lane is left."
-    return " ".join([said, *(f"{sentence}." for sentence in lost)])
+    text = Text(lang)
+    diverged = {label: history.diverged for label, history in histories.items() if history.diverged}
+    lost = [text("compare.lost", lane=label, step=where.step) for label, where in diverged.items()]
+    running = {label: history for label, history in histories.items() if label not in diverged}
+    said = _ranking(running, text) if running else [text("compare.none_left")]
+    return text("compare.between").join([*said, *lost])
 
 
-def _ranking(running: Mapping[str, History]) -> str:
+def _ranking(running: Mapping[str, History], text: Text) -> list[str]:
     steps = _last_steps(running)
     if len(steps) < 2 * _BLOCKS:
-        return f"Too early to say who is ahead: fewer than {2 * _BLOCKS} steps."
+        return [text("compare.too_early", steps=2 * _BLOCKS)]
     lanes = [_lane(label, history, steps) for label, history in running.items()]
     # a skipped step leaves a loss that is not finite: such a lane ranks last
     lanes.sort(key=lambda lane: lane.mean if math.isfinite(lane.mean) else math.inf)
-    means = ", ".join(f"{lane.label} {lane.mean:.4g}" for lane in lanes)
-    over = f"mean loss of the last {len(steps)} steps: {means}"
+    means = _listed([f"{lane.label} {lane.mean:.4g}" for lane in lanes], text)
     if len(lanes) == 1:
-        return f"{lanes[0].label} is alone; {over}."
-    return f"{_verdict(lanes[0], lanes[1])} {over[0].upper()}{over[1:]}.{_samples(lanes)}"
+        return [text("compare.alone", lane=lanes[0].label, steps=len(steps), means=means)]
+    return [
+        _verdict(lanes[0], lanes[1], text),
+        text("compare.means", steps=len(steps), means=means),
+        *_samples(lanes, text),
+    ]
 
 
 def _last_steps(running: Mapping[str, History]) -> Array:
@@ -196,25 +213,27 @@ def _lane(label: str, history: History, steps: Array) -> _Lane:
     return _Lane(label, history.column("loss")[rows], float(history.column("samples")[rows[-1]]))
 
 
-def _verdict(best: _Lane, second: _Lane) -> str:
+def _verdict(best: _Lane, second: _Lane, text: Text) -> str:
     if not math.isfinite(best.mean):
-        return "Nobody is ahead: no lane has finite losses."
+        return text("compare.none_finite")
     if not math.isfinite(second.mean):
-        return f"{best.label} is ahead: the others' losses are not finite."
+        return text("compare.others_lost", lane=best.label)
     difference = second.losses - best.losses
     blocks = np.array([block.mean() for block in np.array_split(difference, _BLOCKS)])
     noise = _T * float(blocks.std(ddof=1)) / math.sqrt(_BLOCKS)
     gap = float(difference.mean())
     if gap == 0.0:
-        return f"{best.label} and {second.label} are level."
-    size = f"the difference to {second.label}, {gap:.2g}, is"
-    if gap > noise:
-        return f"{best.label} is ahead: {size} more than its noise of {noise:.2g}."
-    return f"Nobody is clearly ahead: {best.label} is lowest, but {size} within its noise of {noise:.2g}."
+        return text("compare.level", lane=best.label, second=second.label)
+    words = {"lane": best.label, "second": second.label, "gap": f"{gap:.2g}", "noise": f"{noise:.2g}"}
+    return text("compare.ahead" if gap > noise else "compare.unclear", **words)
 
 
-def _samples(lanes: list[_Lane]) -> str:
+def _samples(lanes: list[_Lane], text: Text) -> list[str]:
     """Say if the lanes have paid differently for their steps."""
     fewest = min(lane.samples for lane in lanes)
-    more = [f"{lane.label} {lane.samples / fewest:.3g} times" for lane in lanes if lane.samples > fewest]
-    return f" Samples seen by then, against the lane with fewest: {', '.join(more)} as many." if more else ""
+    more = [
+        text("compare.times", lane=lane.label, ratio=f"{lane.samples / fewest:.3g}")
+        for lane in lanes
+        if lane.samples > fewest
+    ]
+    return [text("compare.samples", lanes=_listed(more, text))] if more else []

@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from gradlab.registry import Registry
+from gradlab.strings import Said
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -131,11 +132,8 @@ def _check_labels(y: Tensor, outputs: int | None, name: str) -> None:
     if int(y.min()) < 0:
         raise ValueError(f"data y: label {int(y.min())}; expected labels 0, 1, 2, ...")
     if outputs is not None and int(y.max()) >= outputs:
-        raise ValueError(
-            f"dataset={name!r} cannot be trained: label {int(y.max())} is outside [0, {outputs}), all that "
-            f"{outputs} output(s) can name; expected at least {int(y.max()) + 1} outputs, as "
-            "dataset='article' has"
-        )
+        label = int(y.max())
+        raise ValueError(Said("error.labels", name=name, label=label, outputs=outputs, needed=label + 1))
 
 
 def _uniform(n: int, low: float, high: float, generator: Generator) -> Tensor:
@@ -210,10 +208,7 @@ def digits(n: int, noise: float, generator: Generator) -> tuple[Tensor, Tensor]:
     try:
         from sklearn.datasets import load_digits
     except ImportError:
-        raise ValueError(
-            "dataset='digits' needs scikit-learn, which is not installed; run "
-            "pip install 'gradlab-jupyter[digits]', or choose another dataset"
-        ) from None
+        raise ValueError(Said("error.digits")) from None
     images, labels = load_digits(return_X_y=True)
     chosen = torch.randperm(len(images), generator=generator)[:n]
     x = (torch.as_tensor(images, dtype=torch.float64)[chosen] - 4.884) / 6.017  # the pixels' mean and std

@@ -11,9 +11,9 @@ import pytest
 
 from gradlab import Config, History, Mark, StepRecord, Trainer
 from gradlab.export import history_to_csv, replay_html, to_call
-from gradlab.export.replay.words import WORDS
 from gradlab.history import PER_LAYER, SCALARS
 from gradlab.strings import STRINGS
+from gradlab.strings.replay import WORDS
 
 
 def record(step, loss=1.0, layers=2, **changed):

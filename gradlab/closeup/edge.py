@@ -18,7 +18,7 @@ from torch import Tensor
 
 from gradlab.accumulation import ACCUMULATIONS
 from gradlab.config import Config
-from gradlab.strings import Text
+from gradlab.strings import Said
 
 Root = Callable[[Tensor], Tensor]
 
@@ -48,7 +48,7 @@ class Edge:
     def words(self, config: Config) -> str:
         """Say why there is no edge, in one sentence; empty if there is one."""
         names = {"optimizer": config.optimizer, "carry_over": config.carry_over}
-        return Text()(f"closeup.reason.{self.key}", **names) if self.key else ""
+        return Said(f"closeup.reason.{self.key}", **names) if self.key else ""
 
 
 def _running_sum(beta: float, d: float) -> float:

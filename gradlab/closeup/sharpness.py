@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from gradlab.closeup.copied import Copied, check_count
 from gradlab.closeup.edge import Edge, edge_of, gradient_scale
 from gradlab.closeup.lanczos import Ritz, largest_eigenvalue, random_start
-from gradlab.strings import Text
+from gradlab.strings import Said
 from gradlab.trainer import Trainer
 
 Product = Callable[[Tensor], Tensor]
@@ -46,7 +46,7 @@ class Sharpness:
         The eigenvalue at the edge of stability, of P H where there is a P: 2 / lr for gradient descent. Above it the
         weights swing ever wider along that direction. inf at lr 0; None where it is not known.
     reason : str
-        Why there is no `limit`; else empty.
+        Why there is no `limit`, a `Said`; else empty.
 
     Notes
     -----
@@ -152,7 +152,7 @@ def _twice_differentiable() -> Iterator[None]:
         with sdpa_kernel(SDPBackend.MATH):
             yield
     except (NotImplementedError, RuntimeError) as error:
-        raise ValueError(f"network: {error}; {Text()('closeup.reason.derivative')}") from error
+        raise ValueError(Said("closeup.reason.derivative", error=error)) from error
 
 
 def _hessian_product(copied: Copied, rows: Tensor) -> Product:

@@ -17,6 +17,7 @@ from gradlab.config.knob import Knob, knob
 from gradlab.data import DATASETS
 from gradlab.network import ACTIVATIONS, INITS, NORMS
 from gradlab.optimizers import OPTIMIZERS
+from gradlab.strings import Said
 
 MAX_WEIGHTS = 200_000_000
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -109,14 +110,11 @@ class Config:
             value = field.metadata["knob"].validate(field.name, getattr(self, field.name), type(field.default))
             object.__setattr__(self, field.name, value)
         if NORMS[self.norm].options.get("couples_samples") and self.batch_size < 2:
-            raise ValueError(
-                f"batch_size=1 with norm={self.norm!r}; expected a batch_size >= 2, as it averages over samples"
-            )
+            raise ValueError(Said("error.couples", norm=self.norm))
         weights = self.depth * self.width**2
         if weights > MAX_WEIGHTS:
             raise ValueError(
-                f"width={self.width} with depth={self.depth} makes {weights:.1e} weights; "
-                f"expected at most {MAX_WEIGHTS:.0e}"
+                Said("error.weights", width=self.width, depth=self.depth, weights=float(weights), most=MAX_WEIGHTS)
             )
 
     @classmethod

@@ -12,8 +12,8 @@ from gradlab.config import Config
 from gradlab.diagnosis.cures import cause, suggest
 from gradlab.diagnosis.findings import Findings, describes, find
 from gradlab.diagnosis.rules import MILD, judge
-from gradlab.diagnosis.sentences import CAUSES, SENTENCES, WHERE
 from gradlab.history import Divergence, History
+from gradlab.strings.diagnosis import CAUSES, SENTENCES, WHERE
 
 KINDS = (
     "exploding",

@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from gradlab.strings import Said
+
 Array = NDArray[np.float64]
 
 
@@ -109,13 +111,14 @@ class Divergence:
     layer_name: str = ""
 
     @property
-    def sentence(self) -> str:
+    def sentence(self) -> Said:
         """The divergence in one sentence."""
-        what = "not a number (NaN)" if np.isnan(self.value) else "infinite"
-        where = "the loss" if self.layer is None else f"the {self.tensor} of layer {self.layer}"
-        if self.layer is not None and self.layer_name not in ("", f"layer {self.layer}"):
-            where += f" ({self.layer_name})"
-        return f"Diverged at step {self.step}: {where} is {what}."
+        what = Said("record.nan" if np.isnan(self.value) else "record.inf")
+        if self.layer is None:
+            return Said("record.diverged_loss", step=self.step, what=what)
+        name = "" if self.layer_name in ("", f"layer {self.layer}") else f" ({self.layer_name})"
+        tensor = Said(f"record.{self.tensor}")
+        return Said("record.diverged", step=self.step, tensor=tensor, layer=self.layer, name=name, what=what)
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ class Mark:
     kind : str
         ``"knob"``, ``"skipped"`` or ``"diverged"``.
     text : str
-        What happened, e.g. ``lr 0.05 -> 0.1``.
+        What happened, e.g. ``lr 0.05 -> 0.1``; a `Said` where it is a sentence.
     """
 
     step: int

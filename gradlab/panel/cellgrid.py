@@ -88,8 +88,11 @@ class CellGrid:
         colours = growth_colours(np.where(odd, 1.0, growth).ravel())
         for number, (i, j) in enumerate(np.ndindex(growth.shape)):
             cell = (sweep.grid.over["gain"][i], sweep.grid.over["depth"][j])
-            what = names[kind[i, j]] if odd[i, j] else self._growth_words(float(growth[i, j]), cell[1])
-            self._show_cell(cell, what, KINDS[what] if odd[i, j] else colours[number], cell == here)
+            if odd[i, j]:
+                what, colour = self._text(f"sweep.kind.{names[kind[i, j]]}"), KINDS[names[kind[i, j]]]
+            else:
+                what, colour = self._growth_words(float(growth[i, j]), cell[1]), colours[number]
+            self._show_cell(cell, what, colour, cell == here)
         self._mark(gains, depths, here)
         if len(self._grid.children) != len(self.cells) or set(self._grid.children) != set(self.cells.values()):
             self._lay_out(gains, depths)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import time
 from collections import deque
 
@@ -75,7 +76,7 @@ class CloserLook:
                 view,
             )
         except ValueError as error:  # the run left the finite numbers, say: the panel goes on without a look
-            self._words.value = self._text("closeup.failed", error=error)
+            self._words.value = html.escape(self._text("closeup.failed", error=self._text.say(error)))
             return
         self._words.value = ""
         self._image.value = figure_png(figure, view.theme)

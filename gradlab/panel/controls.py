@@ -9,9 +9,8 @@ import ipywidgets as widgets
 
 from gradlab.config import Config, Knob
 from gradlab.measures import MEASURES
+from gradlab.panel.names import choice_labels, in_language, preset_labels
 from gradlab.plots.view import BOTH
-from gradlab.presets import PRESETS
-from gradlab.registry import Registry
 from gradlab.strings import Text
 
 _STYLE = {"description_width": "92px"}
@@ -62,18 +61,10 @@ def _name(number: float) -> str:
     return f"{number:g}"
 
 
-def _choice(knob: Knob, default: str, leave_out: tuple[str, ...] = (), label: str | None = None) -> widgets.Dropdown:
-    """Return a dropdown over the knob's choices, as they are registered now."""
-    table = knob.choices or ()
-    names = [name for name in table if name not in leave_out]
-    options = [(table[name].label if isinstance(table, Registry) else name.replace("_", " "), name) for name in names]
-    value = default if default in names else names[0]
-    width = _NARROW if label is not None else _WIDE
+def _choice(knob: Knob, options: list[tuple[str, str]], default: str) -> widgets.Dropdown:
     dropdown = widgets.Dropdown(
-        options=options, value=value, description=label or knob.label, style=_STYLE, layout={"width": width}
+        options=options, value=default, description=knob.label, style=_STYLE, layout={"width": _WIDE}
     )
-    if label is not None:
-        dropdown.style.description_width = "40px"
     return _tip(knob.help, dropdown)
 
 
@@ -91,7 +82,8 @@ class Controls:
     def __init__(self, text: Text, changed: Callable[[Mapping[str, Any]], None]) -> None:
         self._changed = changed
         self.silent = False
-        knobs, default = Config.knobs(), Config()
+        knobs = {name: in_language(name, knob, text) for name, knob in Config.knobs().items()}
+        default = Config()
         self.by_name: dict[str, Any] = {}
         for name, knob in knobs.items():
             value = getattr(default, name)
@@ -101,7 +93,7 @@ class Controls:
                 box = widgets.Checkbox(value, description=knob.label, style=_STYLE, layout={"width": _WIDE})
                 self.by_name[name] = _tip(knob.help, box)
             elif knob.choices is not None:
-                self.by_name[name] = _choice(knob, value)
+                self.by_name[name] = _choice(knob, choice_labels(name, knob, text), value)
             else:
                 self.by_name[name] = _number(knob, value)
         self.toggles = {
@@ -109,16 +101,14 @@ class Controls:
             "clip": self._switch("clipping", knobs["clip"], text),
         }
         self.rules = {
-            "accumulation": _choice(knobs["accumulation"], "mean", ("none",), text("control.rule")),
-            "clip": _choice(knobs["clip"], "global_norm", ("none",), text("control.rule")),
+            "accumulation": self._rule("accumulation", "mean", text("tip.accumulation_rule"), text),
+            "clip": self._rule("clip", "global_norm", text("tip.clipping_rule"), text),
         }
-        self.rules["accumulation"].tooltip = text("tip.accumulation_rule")
-        self.rules["clip"].tooltip = text("tip.clipping_rule")
         seed = widgets.BoundedIntText(
             0, min=0, max=2**31 - 1, description=text("control.seed"), style=_STYLE, layout={"width": _WIDE}
         )
         self.seed = _tip(text("tip.seed"), seed)
-        presets = [(text("preset.own"), OWN), *((PRESETS.entry(name).label, name) for name in PRESETS)]
+        presets = [(text("preset.own"), OWN), *preset_labels(text)]
         self.preset = self._menu(presets, OWN, text("control.preset"), text("tip.preset"))
         measures = [(text("measure.both"), BOTH), *((text(m.key), name) for name, m in MEASURES.items())]
         self.measure = self._menu(measures, BOTH, text("control.measure"), text("tip.measure"))
@@ -130,6 +120,17 @@ class Controls:
     def _switch(key: str, knob: Knob, text: Text) -> widgets.ToggleButton:
         button = widgets.ToggleButton(False, description=knob.label, layout={"width": "116px"})
         return _tip(text(f"tip.{key}"), button)
+
+    @staticmethod
+    def _rule(name: str, default: str, tip: str, text: Text) -> widgets.Dropdown:
+        options = [
+            (words, value) for words, value in choice_labels(name, Config.knobs()[name], text) if value != "none"
+        ]
+        style, layout = {"description_width": "40px"}, {"width": _NARROW}
+        rule = widgets.Dropdown(
+            options=options, value=default, description=text("control.rule"), style=style, layout=layout
+        )
+        return _tip(tip, rule)
 
     @staticmethod
     def _menu(options: list[tuple[str, str]], value: str, label: str, tip: str) -> widgets.Dropdown:

@@ -13,6 +13,7 @@ from gradlab.panel.picture import Picture
 from gradlab.panel.view import Face
 from gradlab.panel.words import counts, describe
 from gradlab.plots import View
+from gradlab.plots.fonts import PACKAGE, can_draw
 from gradlab.strings import Text
 from gradlab.trainer import Trainer
 
@@ -93,6 +94,8 @@ class Display:
         self.words = self._text("alt.hidden") if view.hidden else describe(history, measure, self._text)
         self._face.show_words(self.words)
         said = {} if view.hidden else dict(self.insight.sentences(trainer, bool(self._controls.theory.value)))
+        if not can_draw(self._text.lang):
+            said[self._text("info.font")] = self._text("font.missing", package=PACKAGE)
         for teller in self.tellers:
             said |= teller(trainer)
         self.said = {head: sentence for head, sentence in said.items() if sentence}

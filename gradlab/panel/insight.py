@@ -48,7 +48,7 @@ class Insight:
         verdict = diagnose(trainer.history, trainer.config, self._text.lang) if len(trainer.history) else None
         self.suggestion = verdict.suggestion if verdict is not None else {}
         return {
-            self._text("info.theory"): self._predict(trainer).sentence if theory else "",
+            self._text("info.theory"): self._text.say(self._predict(trainer).sentence) if theory else "",
             self._text("info.diagnosis"): verdict.sentence if verdict is not None else "",
             self._text("info.check"): self._check if self._checked is trainer else "",
         }
@@ -74,10 +74,10 @@ class Insight:
         try:
             found = trainer.check_gradients()
         except ValueError as error:
-            self._check = self._text("check.nothing", why=error)
+            self._check = self._text("check.nothing", why=self._text.say(error))
             return
         if math.isnan(found.worst):
-            self._check = self._text("check.nothing", why="nan")
+            self._check = self._text("check.nothing", why=self._text("check.undecided"))
             return
         layer = max((name for name in found if not math.isnan(found[name])), key=lambda name: found[name])
         key = "check.good" if found.worst < _AGREE else "check.bad"

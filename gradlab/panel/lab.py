@@ -109,7 +109,7 @@ class GradLab(Remote, widgets.VBox):
             self._face.above_picture.children = [self.predictor.box]
         self._wire()
         self._panels.enter(self, GradLab.close)
-        self._run.refresh(problem or "")
+        self._run.refresh("" if problem is None else str(text.say(problem)))
 
     def _wire(self) -> None:
         face, run = self._face, self._run

@@ -54,7 +54,7 @@ class Moves(ABC):
         try:
             self._move(knobs)
         except Exception as error:
-            self.refresh(self._text("status.rejected", error=error))
+            self.refresh(self._text("status.rejected", error=self._text.say(error)))
             self._controls.show(self.trainer.config, OWN)
             if from_code or not isinstance(error, ValueError):
                 raise

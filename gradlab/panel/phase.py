@@ -145,7 +145,9 @@ class PhaseView:
     def _failed(self, error: BaseException) -> None:
         self._sweeps = None
         self._show_button()
-        self._say(self._text("phase.failed", error=f"{type(error).__name__}: {error}"), 'role="alert"')
+        self._say(
+            self._text("phase.failed", error=f"{type(error).__name__}: {self._text.say(error)}"), 'role="alert"'
+        )
 
     # ------------------------------------------------------------------ showing
     def _show(self) -> None:
@@ -190,7 +192,10 @@ class PhaseView:
             notes.append(self._text("phase.theory", gains=gains) if gains else self._text("phase.no_theory"))
         found = kinds(sweep, "growth", ("gain", "depth"))
         present = [(name, colour) for i, (name, colour) in enumerate(KINDS.items()) if (found == i).any()]
-        swatches = "".join(f'<span><b style="background: {colour}"></b>{name}</span>' for name, colour in present)
+        swatches = "".join(
+            f'<span><b style="background: {colour}"></b>{self._text(f"sweep.kind.{name}")}</span>'
+            for name, colour in present
+        )
         said = "".join(f"<span>{html.escape(note)}</span>" for note in notes)
         scale = f"{GROWTH_TICKS[0]:g}{key}{GROWTH_TICKS[-1]:g} {html.escape(self._text('phase.scale'))}"
         line = f"{html.escape(self._text('phase.axes'))} {scale}{said}{swatches}"

@@ -161,9 +161,9 @@ class Run(Moves):
         diverged, last = history.diverged, history.marks[-1:]
         if diverged is not None and diverged.step == record.step:
             key = "status.diverged" if self.trainer.stopped else "status.continued"
-            self.display.alert = self._text(key, sentence=diverged.sentence)
+            self.display.alert = self._text(key, sentence=self._text.say(diverged.sentence))
         elif last and (last[0].kind, last[0].step) == ("skipped", record.step):
-            self.display.alert = last[0].text
+            self.display.alert = self._text.say(last[0].text)
 
     # ------------------------------------------------------------------ showing
     def refresh(self, alert: str | None = None) -> None:

@@ -20,14 +20,14 @@ def starting_config(config: Config | None, preset: str | None, knobs: Mapping[st
     return start.replace(**knobs)
 
 
-def first_trainer(config: Config, own: Mapping[str, Any], preset: str | None) -> tuple[Trainer, str | None]:
+def first_trainer(config: Config, own: Mapping[str, Any], preset: str | None) -> tuple[Trainer, Exception | None]:
     """Return the first trainer; a preset that cannot be trained says why over the default network."""
     try:
         return Trainer(config, **own), None
     except ValueError as error:
         if preset is None:
             raise
-        return Trainer(Config()), str(error)
+        return Trainer(Config()), error
 
 
 def without_effect(network: Any, data: Any) -> set[str]:

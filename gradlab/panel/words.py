@@ -42,8 +42,8 @@ def describe(history: History, measure: str, text: Text) -> str:
     for name in measures_of(measure):
         sentences += _profile(history, name, text)
     if history.diverged:
-        sentences.append(history.diverged.sentence)
-    return " ".join(sentences)
+        sentences.append(text.say(history.diverged.sentence))
+    return text("alt.between").join(sentences)
 
 
 def _profile(history: History, name: str, text: Text) -> list[str]:

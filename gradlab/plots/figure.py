@@ -15,9 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gradlab.history import History
+from gradlab.plots.fonts import drawable, set_font
 from gradlab.plots.png import encode
 from gradlab.plots.profile import MARKERS
 from gradlab.plots.view import BOTH, PLOTS, Theme, Update, View, measures_of
+from gradlab.strings import Text
 from gradlab.theory import Band, Prediction
 
 DEFAULT = ("loss", "heatmap", "profile")
@@ -116,6 +118,7 @@ class LiveFigure:
 
     def update(self, history: History, view: View) -> None:
         """Bring the canvas up to date."""
+        view = dataclasses.replace(view, text=drawable(view.text))
         measures = measures_of(view.measure)
         drawn = (view.clip, view.units, view.theory is not None, view.guess is not None)
         kind = (measures, view.theme, view.text.lang, *drawn)
@@ -143,6 +146,7 @@ class LiveFigure:
         panel.ax.clear()
         PLOTS[panel.name](panel.ax, history)
         colour_axes(panel.ax, view.theme)
+        set_font(panel.ax, view.text)
         return []
 
     def _build(self, history: History, measures: Sequence[str], view: View) -> None:
@@ -155,6 +159,7 @@ class LiveFigure:
             self._panels.append(_Panel(name, ax, PLOTS[name](ax, history), measure))
         if "profile" in self.plots:
             _legend(self.figure, view)
+        set_font(self.figure, view.text)
 
 
 def lecture_figure(plots: Sequence[str] = DEFAULT) -> LiveFigure:
@@ -223,6 +228,7 @@ def draw(
     *,
     measure: str = BOTH,
     clip: bool | None = None,
+    lang: str = "en",
 ) -> Figure:
     """Draw a history once and return the matplotlib Figure.
 
@@ -240,6 +246,8 @@ def draw(
         A key of `MEASURES`, or ``"both"`` for backward signal and gradient norm side by side.
     clip : bool, optional
         Whether to show gradients after clipping too. Default: if anything was clipped.
+    lang : str, default "en"
+        Language of the words; English where no installed font has its glyphs.
 
     Returns
     -------
@@ -249,7 +257,8 @@ def draw(
     live = LiveFigure(tuple(plots) if plots is not None else DEFAULT)
     if clip is None:
         clip = len(history) > 0 and bool(np.any(history.column("clip_coef") < 1))
-    live.update(history, View(measure=measure, clip=clip, ghost=ghost, theory=anchored(theory, history)))
+    band = anchored(theory, history)
+    live.update(history, View(measure=measure, clip=clip, ghost=ghost, theory=band, text=Text(lang)))
     for ax in live.figure.axes:
         for artist in ax.get_children():
             artist.set_animated(False)

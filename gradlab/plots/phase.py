@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from gradlab.config import Config
 from gradlab.history import Array
 from gradlab.plots.critical import critical_lines
+from gradlab.plots.fonts import drawable, set_font
 from gradlab.plots.knob_axis import KnobAxis, choose_axes, knob_axis, plane
-from gradlab.plots.sweep_scale import GROWTH_TICKS, KINDS, LABELS, kinds, scale_of
+from gradlab.plots.sweep_axes import draw_theory, label_bar, note_not_finite, set_axes
+from gradlab.plots.sweep_scale import KINDS, kinds, scale_of
 from gradlab.plots.view import LIGHT, Theme
+from gradlab.strings import Text
 from gradlab.sweep import MEASURES, Sweep
-
-_MOST_TICKS = 9
 
 
 def draw_sweep(
@@ -36,6 +37,7 @@ def draw_sweep(
     mark: Config | None = None,
     size: tuple[float, float] = (620, 430),
     theme: Theme = LIGHT,
+    lang: str = "en",
 ) -> Figure:
     """Draw a sweep once: a heat map over two knobs, lines with the seeds' spread over one.
 
@@ -55,6 +57,8 @@ def draw_sweep(
         Where to put a mark, e.g. the network at hand.
     size : (float, float)
         Width and height in logical pixels.
+    lang : str, default "en"
+        Language of the words; English where no installed font has its glyphs.
 
     Returns
     -------
@@ -66,7 +70,7 @@ def draw_sweep(
     ValueError
         If the measure or an axis is not known, or nothing is swept.
     """
-    measure = measure or "growth"
+    measure, text = measure or "growth", drawable(Text(lang))
     if measure not in MEASURES:
         raise ValueError(f"measure {measure!r}; expected one of {', '.join(MEASURES)}")
     if not sweep.grid.over:
@@ -76,9 +80,10 @@ def draw_sweep(
     ax = figure.add_subplot()
     axes = choose_axes(sweep, x, y)
     if len(axes) == 1:
-        draw_lines(ax, sweep, measure, axes[0], at, theory, theme)
+        draw_lines(ax, sweep, measure, axes[0], at, theory, theme, text)
     else:
-        draw_heatmap(ax, sweep, measure, (axes[0], axes[1]), at, theory, mark, theme)
+        draw_heatmap(ax, sweep, measure, (axes[0], axes[1]), at, theory, mark, theme, text)
+    set_font(figure, text)
     return figure
 
 
@@ -91,6 +96,7 @@ def draw_heatmap(
     theory: bool | Sequence[Array] = True,
     mark: Config | None = None,
     theme: Theme = LIGHT,
+    text: Text | None = None,
 ) -> None:
     """Draw one measure over two knobs; cells without a number say why by their colour.
 
@@ -100,6 +106,7 @@ def draw_heatmap(
         Whether to draw theory's critical line, or the lines that `critical_lines` returned: a panel that draws
         them again need not ask theory again.
     """
+    text = Text() if text is None else text
     across, up = (knob_axis(sweep, name) for name in axes)
     values = plane(sweep, sweep.over_seeds(measure), axes, at)
     x, y = np.argsort(across.at), np.argsort(up.at)
@@ -108,41 +115,27 @@ def draw_heatmap(
     scale = scale_of(measure, values)
     picture = ax.pcolormesh(*edges, shown, cmap=scale.colours, norm=scale.norm)
     bar = ax.figure.colorbar(picture, ax=ax, extend=scale.extend)
-    _label_bar(bar, measure, theme)
-    handles = _draw_kinds(ax, edges, kinds(sweep, measure, axes, at)[y][:, x])
-    _set_axes(ax, across, up)
+    label_bar(bar, measure, theme, text)
+    handles = _draw_kinds(ax, edges, kinds(sweep, measure, axes, at)[y][:, x], text)
+    set_axes(ax, across, up, text)
     if theory is not False and not (across.ranked or up.ranked):
-        handles += _draw_theory(ax, critical_lines(sweep, *axes, at) if theory is True else theory, theme)
+        handles += draw_theory(ax, critical_lines(sweep, *axes, at) if theory is True else theory, theme, text)
     if mark is not None:
-        handles += _draw_mark(ax, (across, up), mark, theme)
+        handles += _draw_mark(ax, (across, up), mark, theme, text)
     if handles:
         ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=4, fontsize=8, frameon=False)
 
 
-def _draw_kinds(ax: Axes, edges: tuple[Array, Array], found: NDArray[np.intp]) -> list[Any]:
+def _draw_kinds(ax: Axes, edges: tuple[Array, Array], found: NDArray[np.intp], text: Text) -> list[Any]:
     """Colour the cells without a number by what they are; return handles for a legend."""
     shown = np.ma.masked_where(found < 0, found)
     colours = ListedColormap(list(KINDS.values()))
     ax.pcolormesh(*edges, shown, cmap=colours, norm=Normalize(-0.5, len(KINDS) - 0.5))
     present = [list(KINDS)[i] for i in sorted(set(found[found >= 0].tolist()))]
-    return [Patch(facecolor=KINDS[name], label=name) for name in present]
+    return [Patch(facecolor=KINDS[name], label=text(f"sweep.kind.{name}")) for name in present]
 
 
-def _draw_theory(ax: Axes, lines: Sequence[Array], theme: Theme) -> list[Any]:
-    """Draw the critical lines; one that stands straight goes from edge to edge."""
-    style: dict[str, Any] = {"color": theme.ink, "lw": 2, "ls": "--", "label": "theory: chi = 1"}
-    drawn = []
-    for line in lines:
-        if len(set(line[:, 0])) == 1:
-            drawn.append(ax.axvline(line[0, 0], **style))
-        elif len(set(line[:, 1])) == 1:
-            drawn.append(ax.axhline(line[0, 1], **style))
-        else:
-            drawn += ax.plot(*line.T, scalex=False, scaley=False, **style)
-    return drawn[:1]
-
-
-def _draw_mark(ax: Axes, axes: tuple[KnobAxis, KnobAxis], mark: Config, theme: Theme) -> list[Any]:
+def _draw_mark(ax: Axes, axes: tuple[KnobAxis, KnobAxis], mark: Config, theme: Theme, text: Text) -> list[Any]:
     at = [axis.place_of(getattr(mark, axis.name)) for axis in axes]
     style: dict[str, Any] = {
         "marker": "*",
@@ -152,28 +145,7 @@ def _draw_mark(ax: Axes, axes: tuple[KnobAxis, KnobAxis], mark: Config, theme: T
         "ls": "none",
         "clip_on": False,
     }
-    return ax.plot([at[0]], [at[1]], **style, label="this network", scalex=False, scaley=False, zorder=5)
-
-
-def _label_bar(bar: Any, measure: str, theme: Theme) -> None:
-    if isinstance(bar.norm, LogNorm):  # plain numbers: mathtext shares state with whatever else is being drawn
-        ticks = GROWTH_TICKS if measure == "growth" else np.geomspace(bar.vmin, bar.vmax, 5).tolist()
-        bar.set_ticks(ticks, labels=[f"{t:.3g}" for t in ticks])
-        bar.ax.yaxis.set_minor_locator(NullLocator())
-    bar.set_label(LABELS.get(measure, measure), color=theme.ink)
-
-
-def _set_axes(ax: Axes, across: KnobAxis, up: KnobAxis | None) -> None:
-    for axis, knob in ((ax.xaxis, across), (ax.yaxis, up)):
-        if knob is None:
-            continue
-        axis.set_label_text(knob.name)
-        if knob.log:
-            (ax.set_xscale if axis is ax.xaxis else ax.set_yscale)("log")
-        every = -(-len(knob.at) // _MOST_TICKS)
-        labels = knob.labels or [f"{v:.3g}" for v in knob.at]
-        axis.set_ticks(knob.at[::every], labels=labels[::every])
-        axis.set_minor_locator(NullLocator())
+    return ax.plot([at[0]], [at[1]], **style, label=text("sweep.this"), scalex=False, scaley=False, zorder=5)
 
 
 def draw_lines(
@@ -184,16 +156,18 @@ def draw_lines(
     at: Mapping[str, int] | None = None,
     theory: bool = True,
     theme: Theme = LIGHT,
+    text: Text | None = None,
 ) -> None:
     """Draw one measure over one knob: a line over the seeds' mean or median, a band from the least to the most."""
+    text = Text() if text is None else text
     across = knob_axis(sweep, knob)
     order = np.argsort(across.at)
     low, high = (plane(sweep, bound, [knob], at)[order] for bound in sweep.spread(measure))
     middle = plane(sweep, sweep.over_seeds(measure), [knob], at)[order]
     middle, low, high = (np.where(np.isfinite(v), v, np.nan) for v in (middle, low, high))
-    ax.fill_between(across.at[order], low, high, color=theme.now, alpha=0.25, lw=0, label="all seeds")
-    ax.plot(across.at[order], middle, color=theme.now, marker="o", ms=4, label=LABELS.get(measure, measure))
-    _set_axes(ax, across, None)
+    ax.fill_between(across.at[order], low, high, color=theme.now, alpha=0.25, lw=0, label=text("sweep.seeds"))
+    ax.plot(across.at[order], middle, color=theme.now, marker="o", ms=4, label=text(f"sweep.{measure}"))
+    set_axes(ax, across, None, text)
     if measure == "growth" or isinstance(scale_of(measure, middle).norm, LogNorm):
         ax.set_yscale("log")
         ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
@@ -202,18 +176,10 @@ def draw_lines(
     if measure == "growth":
         ax.axhline(1.0, color=theme.faint, lw=1)
     if theory and not across.ranked:
-        _draw_theory(ax, critical_lines(sweep, knob, None, at), theme)
-    _note_not_finite(ax, across.at[order], plane(sweep, sweep.over_seeds(measure), [knob], at)[order])
-    ax.set_ylabel(LABELS.get(measure, measure), color=theme.ink)
+        draw_theory(ax, critical_lines(sweep, knob, None, at), theme, text)
+    note_not_finite(ax, across.at[order], plane(sweep, sweep.over_seeds(measure), [knob], at)[order], text)
+    ax.set_ylabel(text(f"sweep.{measure}"), color=theme.ink)
     ax.legend(fontsize=8, frameon=False)
-
-
-def _note_not_finite(ax: Axes, places: Array, values: Array) -> None:
-    """Mark at the upper edge where the measure is infinite: a line cannot show it."""
-    infinite = places[np.isinf(values)]
-    if len(infinite):
-        top = ax.get_xaxis_transform()
-        ax.plot(infinite, np.ones(len(infinite)), "^", color=KINDS["not finite"], transform=top, label="not finite")
 
 
 def cell_at(ax: Axes, sweep: Sweep, pixel: tuple[float, float], axes: tuple[str, str]) -> dict[str, Any] | None:

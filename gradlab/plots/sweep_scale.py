@@ -15,14 +15,6 @@ from gradlab.plots.knob_axis import plane
 from gradlab.sweep import Sweep
 
 GROWTH_TICKS = [0.25, 0.5, 0.71, 1.0, 1.41, 2.0, 4.0]
-LABELS = {
-    "growth": "growth of |delta| per layer, at init",
-    "survived": "share of networks that survived",
-    "learned": "share of networks that learned",
-    "final_loss": "training loss of the last step",
-    "eval_loss": "loss over all the data",
-    "clipped": "share of steps clipped",
-}
 KINDS = {"not finite": "#d55e00", "exactly 0": "#000000", "failed": "#9e9e9e", "not yet run": "#ececec"}
 _SHARES = ("survived", "learned", "accuracy", "clipped")
 

@@ -20,7 +20,28 @@ EN = {
     "closeup.reason.optimizer": "No stability line known for {optimizer}.",
     "closeup.reason.carry_over": "No stability line known for {carry_over} with {optimizer}.",
     "closeup.reason.no_step": "No stability line before the first step of {optimizer}.",
-    "closeup.reason.derivative": "sharpness needs a network that can be differentiated twice",
+    "closeup.reason.derivative": "network: {error}; sharpness needs a network that can be differentiated twice",
 }
 
-ZH: dict[str, str] = {}
+ZH = {
+    "closeup.failed": "无法细看：{error}",
+    "closeup.histogram": "dL/dW 各元素的大小",
+    "closeup.share": "（占该层）",
+    "closeup.noise": "梯度与梯度噪声",
+    "closeup.mean": "{k} 个微批次的均值",
+    "closeup.spread": "批次大小 {size} 时的离散度",
+    "closeup.left": "累积 {k} 个之后剩下的",
+    "closeup.note.scale": "信噪比 {ratio}；{scale} 个样本时信号与噪声相等",
+    "closeup.note.drowned": "信噪比 {ratio}：信号被噪声淹没",
+    "closeup.note.none": "没有噪声：各微批次完全相同",
+    "closeup.sharpness": "锐度",
+    "closeup.value": "最大特征值",
+    "closeup.preconditioned": "预条件后的特征值",
+    "closeup.edge": "稳定性边缘",
+    "closeup.row.negative": "<= 0",
+    "closeup.reason.cumulative": "网络含有 CumulativeGradient，稳定性边缘未知。",
+    "closeup.reason.optimizer": "{optimizer} 的稳定性边缘未知。",
+    "closeup.reason.carry_over": "{optimizer} 配上 {carry_over} 时，稳定性边缘未知。",
+    "closeup.reason.no_step": "{optimizer} 走出第一步之前没有稳定性边缘。",
+    "closeup.reason.derivative": "网络：{error}；求锐度需要能微分两次的网络",
+}

@@ -29,4 +29,30 @@ EN = {
     "phase.no_theory": "theory has no critical gain here",
 }
 
-ZH: dict[str, str] = {}
+ZH = {
+    "phase.title": "相图",
+    "phase.map": "绘制",
+    "phase.stop": "停止",
+    "phase.tip_map": "在当前网络周围，测量反向信号随增益和深度怎样增长",
+    "phase.tip_stop": "停止测量，已测的保留",
+    "phase.about": "在当前网络周围，按增益和深度测量初始化时反向信号每层增长多少；大约需要 5 秒。",
+    "phase.starts": "正在测量……",
+    "phase.own": "相图需要内置网络：自带网络的增益和深度在这里是未知的。",
+    "phase.progress": "正在测量：{known} / {cells} 格。",
+    "phase.done": "已测量 {known} / {cells} 格。",
+    "phase.stopped": "已停止：保留 {known} / {cells} 格。",
+    "phase.stale": "这张图是别的设置（{knobs}）的：请重新绘制。",
+    "phase.errors": "出错的网络：{count} 个，例如 {error}",
+    "phase.failed": "没有相图：{error}",
+    "phase.cell": "增益 {gain}，深度 {depth}：{what}",
+    "phase.here": "{cell}（最接近当前网络）",
+    "phase.growth": "每层 {per_layer} 倍，{regime}（共 {total} 倍）",
+    "phase.exploding": "爆炸",
+    "phase.vanishing": "消失",
+    "phase.steady": "平稳",
+    "phase.axes": "横轴增益，纵轴深度；点一格即载入。",
+    "phase.scale": "倍／层",
+    "phase.marked": "加框：最接近当前网络",
+    "phase.theory": "虚线：理论，增益 {gains} 处 chi = 1",
+    "phase.no_theory": "理论在这里没有临界增益",
+}

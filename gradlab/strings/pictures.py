@@ -29,4 +29,30 @@ EN = {
     "growth.first": "step 0 x {total}, x {per_layer} per layer",
 }
 
-ZH: dict[str, str] = {}
+ZH = {
+    "measure.both": "反向信号与梯度范数",
+    "measure.delta_norm": "反向信号 |dL/dz|",
+    "measure.grad_norm": "梯度范数 |dL/dW|",
+    "measure.update_ratio": "更新与权重之比",
+    "measure.activation_std": "激活值的离散度（标准差）",
+    "axis.step": "步",
+    "axis.layer": "层（1 = 紧靠输入）",
+    "axis.layer_short": "层",
+    "axis.loss": "损失",
+    "kind.plain": "当前",
+    "kind.first": "第 0 步",
+    "kind.after": "裁剪后",
+    "kind.underflow": "下溢",
+    "kind.zero": "恰好为 0",
+    "kind.nonfinite": "inf 或 NaN",
+    "kind.missing": "无梯度",
+    "kind.ghost": "已固定",
+    "kind.theory": "理论",
+    "kind.dead": "死亡",
+    "kind.saturated": "饱和",
+    "row.zero": "0",
+    "row.missing": "无",
+    "row.nonfinite": "inf",
+    "growth.now": "当前共 {total} 倍，每层 {per_layer} 倍",
+    "growth.first": "第 0 步共 {total} 倍，每层 {per_layer} 倍",
+}

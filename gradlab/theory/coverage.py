@@ -6,6 +6,7 @@ import torch
 
 from gradlab.config import Config
 from gradlab.network import NORMS
+from gradlab.strings import Said
 from gradlab.theory.layers import RULES
 from gradlab.theory.moments import Moments
 from gradlab.theory.signal import Signal
@@ -19,14 +20,11 @@ _LEAST_COLUMNS = 8  # in data of fewer columns the samples start nearly collinea
 def check_covered(config: Config) -> None:
     """Raise SilenceError if theory has no rule for a config's network."""
     if config.depth == 0:
-        raise SilenceError("there is no hidden layer")
+        raise SilenceError(Said("silence.no_layer"))
     if config.width < _LEAST_WIDTH:
-        raise SilenceError(
-            f"a width of {config.width} is too far from the wide networks that mean-field theory is about"
-        )
+        raise SilenceError(Said("silence.narrow", width=config.width))
     if (config.norm, config.residual) not in RULES:
-        where = " inside residual blocks" if config.residual else ""
-        raise SilenceError(f"theory here does not cover norm={config.norm!r}{where}")
+        raise SilenceError(Said("silence.norm_residual" if config.residual else "silence.norm", norm=config.norm))
 
 
 def norm_eps(config: Config) -> float:
@@ -52,24 +50,16 @@ def check_batch(config: Config, signal: Signal, unit: Moments) -> None:
     batch = batch_of(config, signal)
     if not unit.linear.all():
         if batch < _LEAST_BATCH:
-            raise SilenceError(
-                f"batch norm over {batch} samples is noisier than theory reckons; it wants {_LEAST_BATCH}"
-            )
+            raise SilenceError(Said("silence.noisy_batch", batch=batch, least=_LEAST_BATCH))
         return
     if batch < 5:
-        raise SilenceError(f"the rate of batch norm over {batch} samples has no mean; it wants at least 5")
-    if min(signal.inputs, config.width) < batch - 1:
-        raise SilenceError(
-            f"a linear batch norm network keeps the rank of its data, {min(signal.inputs, config.width)} here, and "
-            f"theory wants it to be {batch - 1} or more for batches of {batch}"
-        )
+        raise SilenceError(Said("silence.no_mean", batch=batch))
+    if (rank := min(signal.inputs, config.width)) < batch - 1:
+        raise SilenceError(Said("silence.rank", rank=rank, least=batch - 1, batch=batch))
 
 
 def why_no_profile(config: Config, signal: Signal) -> str:
     """Return why there is a rate but no profile, or nothing."""
     if config.norm == "batch" and signal.inputs < _LEAST_COLUMNS:
-        return (
-            f"no prediction, because data of {signal.inputs} columns start nearly collinear and batch norm layers "
-            "forget it slowly; chi is the rate deep in the network"
-        )
+        return Said("theory.none", why=Said("silence.collinear", columns=signal.inputs))
     return ""

@@ -9,6 +9,7 @@ import numpy as np
 
 from gradlab.config import Config
 from gradlab.history import Array
+from gradlab.strings import Said
 from gradlab.theory.coverage import batch_of, check_batch, check_covered, norm_eps
 from gradlab.theory.layers import RULES, Setting, Step, readout
 from gradlab.theory.limit import fixed_point
@@ -63,12 +64,12 @@ class MeanField:
         new = [v for octave, v in octaves.items() if octave not in self._accurate_in]
         while new and not self._accurate(np.array(new)):
             if self.quadrature.refinement == _REFINEMENTS:
-                raise SilenceError("the activation varies too fast to be averaged by quadrature")
+                raise SilenceError(Said("silence.too_fast"))
             self.quadrature = Quadrature(self.quadrature.phi, self.quadrature.refinement + 1)
         self._accurate_in |= set(octaves)
         moments = self.quadrature.moments(q)
         if not (moments.slope > 0).all():
-            raise SilenceError("the derivative of the activation is 0 nearly everywhere, so that no gradient passes")
+            raise SilenceError(Said("silence.flat"))
         return moments
 
     def _accurate(self, q: Array) -> bool:
@@ -83,7 +84,7 @@ class MeanField:
         outside = (q < Q_RANGE[0]) | (q > Q_RANGE[1])
         step = self.rule(self._average, np.clip(q, *Q_RANGE), s, self.setting)
         if (outside & (np.abs(step.sensitivity) > 1e-6)).any() and self.config.norm == "none":
-            raise SilenceError("the forward signal leaves the range of floating-point numbers")
+            raise SilenceError(Said("silence.range"))
         return step
 
     # ------------------------------------------------------------------ very deep
@@ -94,7 +95,7 @@ class MeanField:
         read = min(max(q, _NEAR_ZERO), _NEAR_INFINITY)
         here, beyond = (float(self._step(np.array([r]), self.s).log_chi[0]) for r in (read, read * 10))
         if read != q and abs(here - beyond) > 1e-3:
-            raise SilenceError("the growth per layer changes without end as the forward signal dies out or explodes")
+            raise SilenceError(Said("silence.no_end"))
         return math.exp(here), q
 
     # ------------------------------------------------------------------ as deep as it is

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gradlab.history import Array
 from gradlab.network import ACTIVATIONS
+from gradlab.strings import Said
 from gradlab.theory.silence import SilenceError
 
 _JUMP = 1e-6  # relative to the largest value seen: below it a change is smooth
@@ -49,9 +50,9 @@ def evaluate(function: Callable[[Tensor], Tensor], x: Array) -> tuple[Array, Arr
     with torch.enable_grad():
         value = function(leaf.clone())  # a clone, for an activation that works in place
         if value.shape != leaf.shape:
-            raise SilenceError("the activation changes the shape of its input")
+            raise SilenceError(Said("silence.shape"))
         if not value.requires_grad:
-            raise SilenceError("autograd finds no derivative of the activation")
+            raise SilenceError(Said("silence.derivative"))
         (slope,) = torch.autograd.grad(value.sum(), leaf)
     return value.detach().numpy(), slope.numpy()
 
@@ -74,13 +75,13 @@ def read_phi(name: str) -> Phi:
         elsewhere, _ = evaluate(other, x)
         half, _ = evaluate(module, x[::2].copy())
         if not np.array_equal(value, again, equal_nan=True):
-            raise SilenceError("the activation draws at random")
+            raise SilenceError(Said("silence.random"))
         if not np.array_equal(value, elsewhere, equal_nan=True):
-            raise SilenceError("the activation draws when it is made, so that every layer has its own")
+            raise SilenceError(Said("silence.random_made"))
         if not np.allclose(half, value[::2], rtol=1e-12, atol=1e-12, equal_nan=True):
-            raise SilenceError("the activation mixes entries, and theory wants a function of one number")
+            raise SilenceError(Said("silence.mixes"))
         if not (np.isfinite(value).all() and np.isfinite(slope).all()):
-            raise SilenceError("the activation or its derivative is not finite somewhere between -1000 and 1000")
+            raise SilenceError(Said("silence.not_finite"))
         return Phi(module, find_kinks(module, x))
 
 

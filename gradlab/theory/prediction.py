@@ -10,6 +10,7 @@ from typing import Any, Literal
 from torch import nn
 
 from gradlab.config import Config
+from gradlab.strings import Said
 from gradlab.theory.coverage import why_no_profile
 from gradlab.theory.mean_field import MeanField
 from gradlab.theory.profile import Profile
@@ -51,6 +52,7 @@ class Prediction:
     depth_scale: float | None = None
     reason: str = ""
     _profile: Callable[[int | None], Profile] | None = field(default=None, repr=False, compare=False)
+    _why: str = field(default="", repr=False, compare=False)
 
     def delta_profile(self, depth: int | None = None) -> Profile | None:
         """Return the expected profile of `delta_norm` at step 0, or None where `reason` says why not.
@@ -63,28 +65,30 @@ class Prediction:
         return None if self._profile is None else self._profile(depth)
 
     @property
-    def sentence(self) -> str:
+    def sentence(self) -> Said:
         """The prediction in one sentence."""
         if self.chi is None:
-            return f"{self.reason[:1].upper()}{self.reason[1:]}."
-        rate = "keeps its size from layer to layer"
+            return Said("theory.none_sentence", why=self._why)
+        words: dict[str, object] = {"in_all": self._in_all()}
         if self.regime != "critical":
-            rate = f"{_fold(math.log(self.chi) / 2)} per layer toward the input"
-        return f"{str(self.regime).capitalize()}: deep in the network the backward signal {rate}{self._in_all()}."
+            words["rate"] = _fold(math.log(self.chi) / 2)
+        return Said(f"theory.{self.regime}", **words)
 
     def _in_all(self) -> str:
         profile = self.delta_profile()
         if profile is None or not math.isfinite(profile.log_norm[0]) or profile.anchor < 2:
             return ""
-        return f"; over the {profile.anchor} hidden layers it {_fold(float(profile.log_norm[0]))}"
+        return Said("theory.in_all", layers=profile.anchor, fold=_fold(float(profile.log_norm[0])))
 
 
-def _fold(log: float) -> str:
+def _fold(log: float) -> Said:
     """Say a factor e^log in words."""
     if abs(log) < 0.005:
-        return "keeps its size"
+        return Said("theory.keeps")
     verb, digits = ("grows" if log > 0 else "shrinks"), abs(log) / math.log(10)
-    return f"{verb} {math.exp(abs(log)):.3g}-fold" if digits < 4 else f"{verb} by {digits:.1f} decades"
+    if digits < 4:
+        return Said(f"theory.{verb}", factor=f"{math.exp(abs(log)):.3g}")
+    return Said(f"theory.{verb}_decades", decades=f"{digits:.1f}")
 
 
 def predict(
@@ -129,15 +133,15 @@ def predict(
     if not isinstance(config, Config):
         raise ValueError(f"config={config!r:.60}; expected a Config")
     if network is not None:
-        return _silent("the network is your own: mean-field theory is about the networks that a Config describes")
+        return _silent(Said("silence.own"))
     try:
         return _predict(config, inputs, outputs, input_norm)
     except SilenceError as silence:
-        return _silent(str(silence))
+        return _silent(silence.args[0])
 
 
 def _silent(why: str) -> Prediction:
-    return Prediction(reason=f"no prediction, because {why}")
+    return Prediction(reason=Said("theory.none", why=why), _why=why)
 
 
 def _predict(config: Config, inputs: Any, outputs: Any, input_norm: Any) -> Prediction:

@@ -65,7 +65,7 @@ def _from_config(config: Config) -> Signal:
     try:
         data = make_dataset(config.dataset, n, config.noise, config.data_seed, config.torch_dtype)
     except ValueError as error:
-        raise SilenceError(str(error)) from None
+        raise SilenceError(*error.args) from None
     x = data.x.flatten(1).double().numpy()
     return Signal(x.shape[1], data.outputs, _grouped(np.linalg.norm(x, axis=1)), max(data.n, n))
 

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class SilenceError(Exception):
-    """Theory is silent; the message completes the sentence "no prediction, because ..."."""
+    """Theory is silent; the message, a `Said`, completes the sentence "no prediction, because ..."."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 
 from gradlab.network import INITS
+from gradlab.strings import Said
 from gradlab.theory.silence import SilenceError
 
 _DRAWN = 200_000  # entries drawn of an init that has no closed form: its variance to about 0.3 %
@@ -39,7 +40,7 @@ def weight_variance(init: str, gain: float, fan_in: int, fan_out: int) -> float:
     """
     variance = VARIANCES.get(init, _measured(init))(gain, fan_in, fan_out)
     if variance == 0:
-        raise SilenceError("all weights are 0, so that no signal and no gradient passes")
+        raise SilenceError(Said("silence.zero"))
     return variance
 
 
@@ -61,9 +62,9 @@ def _mean_square(init: str, gain: float, fan_in: int, fan_out: int) -> float:
     if all(not w.any() for w in weights):
         return 0.0
     if torch.equal(weights[0], weights[1]):
-        raise SilenceError(f"init={init!r} gives the same weights for every seed, and theory is about random ones")
+        raise SilenceError(Said("silence.same", init=init))
     entries = torch.cat([w.flatten() for w in weights])
     rms = float(entries.square().mean().sqrt())
     if abs(float(entries.mean())) > 6 * rms / math.sqrt(len(entries)):  # 6 standard errors
-        raise SilenceError(f"init={init!r} gives weights whose mean is not 0, which mean-field theory does not cover")
+        raise SilenceError(Said("silence.mean", init=init))
     return rms**2

@@ -15,6 +15,7 @@ from torch.nn.parameter import is_lazy
 from gradlab.config import Config
 from gradlab.data import Data, Loss, as_data, make_dataset
 from gradlab.network import NORMS, Network
+from gradlab.strings import Said
 
 
 def prepare_data(config: Config, data: Any, loss: Loss | None) -> Data:
@@ -32,10 +33,7 @@ def prepare_data(config: Config, data: Any, loss: Loss | None) -> Data:
 def check_micro_batches(config: Config, n: int) -> None:
     """Raise ValueError if batch norm would meet a micro-batch of one sample."""
     if NORMS[config.norm].options.get("couples_samples") and n % config.batch_size == 1:
-        raise ValueError(
-            f"batch_size={config.batch_size} leaves a last micro-batch of 1 of the {n} samples, and "
-            f"norm={config.norm!r} averages over samples; expected a batch_size that leaves 0 or at least 2"
-        )
+        raise ValueError(Said("error.tail", batch_size=config.batch_size, n=n, norm=config.norm))
 
 
 def check_inputs(data: Data) -> None:

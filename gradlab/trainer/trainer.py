@@ -14,6 +14,7 @@ from gradlab.config import Config
 from gradlab.data import Loss
 from gradlab.history import Divergence, History, Mark, StepRecord
 from gradlab.network import build_network
+from gradlab.strings import Said
 from gradlab.trainer import check
 from gradlab.trainer.changes import Changes
 from gradlab.trainer.course import Course, exhaust
@@ -179,7 +180,8 @@ class Trainer(Course):
         rule = self.config.nonfinite
         self.history.append(record)
         if trouble is not None and rule == "skip":
-            self.history.mark(Mark(record.step, "skipped", f"Skipped step {record.step}. {trouble.sentence}"))
+            text = Said("record.skipped", step=record.step, sentence=trouble.sentence)
+            self.history.mark(Mark(record.step, "skipped", text))
         elif trouble is not None and self.history.diverged is None:
             self.history.diverged = trouble
             self.history.mark(Mark(record.step, "diverged", trouble.sentence))

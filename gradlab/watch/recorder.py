@@ -11,6 +11,7 @@ from torch import nn
 
 from gradlab.history import Array, Divergence, History, Mark, StepRecord
 from gradlab.measure import root_sum_square
+from gradlab.strings import Said
 from gradlab.trainer.flat import per_layer
 from gradlab.trainer.probe import Layer, layer_of
 from gradlab.watch.lazy import all_norms
@@ -101,7 +102,8 @@ class Recorder:
         if trouble is None:
             return
         if skipped:
-            self.history.mark(Mark(step, "skipped", f"Skipped step {step}. {trouble.sentence}"))
+            text = Said("record.skipped", step=step, sentence=trouble.sentence)
+            self.history.mark(Mark(step, "skipped", text))
         elif self.history.diverged is None:
             self.history.diverged = trouble
             self.history.mark(Mark(step, "diverged", trouble.sentence))

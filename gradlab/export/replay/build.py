@@ -13,9 +13,9 @@ from typing import Any
 from gradlab.config import Config
 from gradlab.export.call import to_call
 from gradlab.export.replay.pack import pack_run
-from gradlab.export.replay.words import WORDS
 from gradlab.history import History
 from gradlab.strings import STRINGS, Text
+from gradlab.strings.replay import WORDS
 from gradlab.trainer.check import check_count
 
 _SHARED = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from gradlab.closeup import Histogram, Noise, Sharpness
 from gradlab.plots.closeup.histogram import draw_histogram
 from gradlab.plots.closeup.noise import draw_noise
 from gradlab.plots.closeup.sharpness import draw_sharpness
+from gradlab.plots.fonts import drawable, set_font
 from gradlab.plots.view import View
 
 
@@ -44,7 +46,7 @@ def draw_closeups(
     matplotlib.figure.Figure
         Not known to pyplot.
     """
-    view = View() if view is None else view
+    view = View() if view is None else dataclasses.replace(view, text=drawable(view.text))
     figure = Figure(figsize=(size[0] / 100, size[1] / 100), dpi=100 * scale, facecolor=view.theme.back)
     given: list[tuple[Any, Any]] = [
         (draw, look)
@@ -55,4 +57,5 @@ def draw_closeups(
     for i, (draw, look) in enumerate(given):
         ax = figure.add_axes((i * width + margin, 0.23, width - margin - gap, 0.615))
         draw(ax, look, view)
+    set_font(figure, view.text)
     return figure

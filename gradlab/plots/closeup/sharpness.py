@@ -42,7 +42,7 @@ def draw_sharpness(ax: Axes, points: Sequence[Sharpness], view: View) -> None:
         style: dict[str, Any] = {"marker": MARKERS[kind], "color": theme.alarm}
         ax.plot(steps[where], np.full(where.sum(), rows[kind]), ls="none", ms=7, mew=2, clip_on=False, **style)
     _axis(ax, low, high, end, view)
-    finish(ax, view.text("closeup.sharpness"), points[-1].reason if points else "", view)
+    finish(ax, view.text("closeup.sharpness"), view.text.say(points[-1].reason) if points else "", view)
     legend(ax, view)
 
 
