@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from gradlab.strings import closeup, panel, phase, pictures, predict, status
+from gradlab.strings import closeup, lanes, panel, phase, pictures, predict, status
 
-_PARTS: tuple[ModuleType, ...] = (pictures, panel, status, phase, closeup, predict)
+_PARTS: tuple[ModuleType, ...] = (pictures, panel, status, phase, closeup, predict, lanes)
 
 
 def _merged(language: str) -> dict[str, str]:
