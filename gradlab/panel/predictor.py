@@ -158,7 +158,7 @@ class Predictor:
     # ------------------------------------------------------------------ showing
     def _look(self, view: View, _: Trainer) -> View:
         if self.hidden:  # neither theory nor an earlier run may tell
-            view = replace(view, theory=None, ghost=None)
+            view = replace(view, theory=None, ghost=None, rival=None)
         return replace(view, guess=self.guess, hidden=self.hidden)
 
     def _tell(self, _: Trainer) -> Mapping[str, str]:
