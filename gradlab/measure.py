@@ -8,7 +8,7 @@ scaled first.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
@@ -54,30 +54,41 @@ class FlatNorms:
     ----------
     flat : Tensor
         The buffer, shape ``(n,)``.
-    sizes : sequence of int
-        Lengths of the pieces, which fill the buffer in order.
+    offsets, sizes : sequences of int
+        Where the pieces begin, and their lengths.
+    wanted : collection of int, optional
+        Numbers of the pieces to measure; default all. The others count as nan.
     """
 
-    def __init__(self, flat: Tensor, sizes: Sequence[int]) -> None:
-        offsets = [sum(sizes[:i]) for i in range(len(sizes))]
+    def __init__(
+        self, flat: Tensor, offsets: Sequence[int], sizes: Sequence[int], wanted: Collection[int] | None = None
+    ) -> None:
+        chosen = range(len(sizes)) if wanted is None else sorted(set(wanted))
         self._blocks: list[Tensor] = []
-        self._order: list[int] = []
-        for size in dict.fromkeys(sizes):
-            for run in _regular([i for i, s in enumerate(sizes) if s == size], offsets):
+        order: list[int] = []
+        for size in dict.fromkeys(sizes[i] for i in chosen):
+            for run in _regular([i for i in chosen if sizes[i] == size], offsets):
                 stride = offsets[run[1]] - offsets[run[0]] if len(run) > 1 else max(size, 1)
                 self._blocks.append(flat.as_strided((len(run), size), (stride, 1), offsets[run[0]]))
-                self._order += run
+                order += run
+        self._found = torch.empty(len(order) + 1, dtype=torch.float64).fill_(math.nan)
+        self._outs = self._found[:-1].split([len(block) for block in self._blocks])
+        places = {piece: place for place, piece in enumerate(order)}
+        self._places = [places.get(i, len(order)) for i in range(len(sizes))]
+        self._refine = flat.dtype == torch.float64
 
     def __call__(self) -> list[float]:
         """Return the norm of each piece, in order."""
-        found = [value for block in self._blocks for value in row_norms(block)]
-        values = [0.0] * len(found)
-        for i, value in zip(self._order, found, strict=True):
-            values[i] = value
-        return values
+        for block, out in zip(self._blocks, self._outs, strict=True):
+            torch.linalg.vector_norm(block, 2, 1, dtype=torch.float64, out=out)
+        values = self._found.tolist()
+        if self._refine:
+            pieces = (piece for block in self._blocks for piece in block)
+            values[:-1] = [_refined(v, piece) for v, piece in zip(values[:-1], pieces, strict=True)]
+        return [values[place] for place in self._places]
 
 
-def _regular(members: list[int], offsets: list[int]) -> list[list[int]]:
+def _regular(members: list[int], offsets: Sequence[int]) -> list[list[int]]:
     """Split pieces into runs whose offsets lie at one distance."""
     runs: list[list[int]] = []
     for i in members:
@@ -104,7 +115,8 @@ def _scaled_norm(tensor: Tensor) -> float:
 
 def root_sum_square(values: Sequence[float]) -> float:
     """Return the norm of a vector of norms, without leaving float64's range on the way."""
-    return math.hypot(*values) if all(math.isfinite(v) for v in values) else sum(abs(v) for v in values)
+    total = math.hypot(*values)
+    return total if math.isfinite(total) else sum(abs(v) for v in values)  # hypot(inf, nan) is inf
 
 
 def scale_(tensors: Sequence[Tensor], factor: float) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections.abc import Collection, Sequence
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -11,14 +15,21 @@ from gradlab.measure import FlatNorms, root_sum_square
 
 _DOT_IS_SAFE = (1e-12, 1e12)  # norms whose float32 products neither underflow nor overflow
 
+LINE = 64  # bytes: where torch lets a tensor begin
+
 
 class FlatParameters:
     """Flat weights and gradients; the network's parameters become views of them.
+
+    Each parameter begins at a cache line, as a tensor of its own does: a matrix product rounds differently where
+    its operands lie differently, and a run shall have the bits of a plain loop. The gaps between are zeros.
 
     Parameters
     ----------
     params : list of Parameter
         The trainable parameters, of one dtype; their ``.data`` and ``.grad`` are replaced by views.
+    watched : collection of int
+        Numbers of the parameters whose changes are measured.
 
     Attributes
     ----------
@@ -28,31 +39,43 @@ class FlatParameters:
         Which parameters the current window gave a gradient.
     """
 
-    def __init__(self, params: list[nn.Parameter]) -> None:
+    def __init__(self, params: list[nn.Parameter], watched: Collection[int]) -> None:
         self.params = params
-        self.weights = torch.cat([p.detach().reshape(-1) for p in params])
+        self._sizes = [p.numel() for p in params]
+        line = LINE // params[0].element_size()
+        slots = [-(-size // line) * line for size in self._sizes]
+        self._offsets = [0, *itertools.accumulate(slots)][:-1]
+        self.weights = torch.zeros(sum(slots), dtype=params[0].dtype)
         self.gradient = torch.zeros_like(self.weights)
         self._unclipped = torch.zeros_like(self.weights)
-        self._before = self.weights.clone()
+        self._before = torch.zeros_like(self.weights)
         self._change = torch.zeros_like(self.weights)
         self.gradients = self._views(self.gradient)
         self._unclipped_views = self._views(self._unclipped)
-        sizes = [p.numel() for p in params]
-        self._gradient_norms = FlatNorms(self.gradient, sizes)
-        self._unclipped_norms = FlatNorms(self._unclipped, sizes)
-        self._weight_norms = FlatNorms(self.weights, sizes)
-        self._change_norms = FlatNorms(self._change, sizes)
-        for param, view in zip(params, self._views(self.weights), strict=True):
-            param.data = view
+        self._fresh: list[Tensor] = []
+        self._gradient_norms = FlatNorms(self.gradient, self._offsets, self._sizes)
+        self._unclipped_norms = FlatNorms(self._unclipped, self._offsets, self._sizes)
+        self._weight_norms = FlatNorms(self.weights, self._offsets, self._sizes)
+        self._change_norms = FlatNorms(self._change, self._offsets, self._sizes, watched)
+        self._adopt()
         self.weights.grad = self.gradient
         self.separate = False
         self._none, self._all = [False] * len(params), [True] * len(params)
         self.received = self._none
         self._first = True
 
+    def _adopt(self) -> None:
+        for param, view in zip(self.params, self._views(self.weights), strict=True):
+            view.copy_(param.detach())
+            param.data = view
+
     def _views(self, flat: Tensor) -> list[Tensor]:
-        pieces = flat.split([p.numel() for p in self.params])
-        return [piece.view(p.shape) for piece, p in zip(pieces, self.params, strict=True)]
+        places = zip(self.params, self._offsets, self._sizes, strict=True)
+        return [flat[offset : offset + size].view(p.shape) for p, offset, size in places]
+
+    def without_gaps(self, flat: Tensor) -> Tensor:
+        """Return a copy of a flat tensor in which the parameters follow one another directly."""
+        return torch.cat([view.reshape(-1) for view in self._views(flat)])
 
     def attach(self) -> None:
         """Make every parameter's ``.grad`` the view of the flat gradient."""
@@ -64,9 +87,20 @@ class FlatParameters:
         self.separate, self._first = separate, True
         self.received = self._none
 
-    def accumulate(self, gradients: list[Tensor | None], weight: float) -> None:
+    def room(self, weight: float) -> list[Tensor]:
+        """Return where a micro-batch's gradients may be written: in place if they are the whole window's."""
+        if self._first and weight == 1.0 and not self.separate:
+            return self.gradients
+        if not self._fresh:
+            self._fresh = self._views(torch.zeros_like(self.gradient))
+        return self._fresh
+
+    def accumulate(self, gradients: Sequence[Tensor | None], weight: float) -> None:
         """Add ``weight`` times the gradients to the flat gradient; the first ones replace it (NaN * 0 is NaN)."""
         found = self._receive(gradients)
+        if found is self.gradients:
+            self._first = False
+            return
         targets = [(self.gradient, self.gradients)]
         if self.separate:
             targets.append((self._unclipped, self._unclipped_views))
@@ -79,8 +113,11 @@ class FlatParameters:
                 flat.mul_(weight)
         self._first = False
 
-    def _receive(self, gradients: list[Tensor | None]) -> list[Tensor]:
+    def _receive(self, gradients: Sequence[Tensor | None]) -> list[Tensor]:
         """Note who received a gradient; a missing one counts as zeros."""
+        if gradients is self.gradients:
+            self.received = self._all
+            return self.gradients
         found = [g for g in gradients if g is not None]
         if len(found) == len(gradients):
             self.received = self._all
@@ -123,11 +160,17 @@ class FlatParameters:
         self.weights.copy_(self._before)
 
     def change_norms(self) -> list[float]:
-        """Return the norm of each parameter's change since `remember`."""
+        """Return the norm of each watched parameter's change since `remember`, nan for the others."""
         torch.sub(self.weights, self._before, out=self._change)
         return self._change_norms()
 
 
 def per_layer(values: list[float], groups: list[list[int]]) -> Array:
     """Merge norms of parameters into norms of layers; nan for a layer without a trainable weight."""
-    return np.array([root_sum_square([values[i] for i in g]) if g else np.nan for g in groups])
+    return np.array([_together([values[i] for i in group]) for group in groups])
+
+
+def _together(values: list[float]) -> float:
+    if len(values) == 1:
+        return values[0]
+    return root_sum_square(values) if values else math.nan

@@ -6,7 +6,7 @@ import itertools
 import math
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Literal
 
@@ -22,7 +22,6 @@ from gradlab.history import Array, Divergence, StepRecord
 from gradlab.measure import norms, root_sum_square
 from gradlab.trainer.flat import per_layer
 from gradlab.trainer.meter import Meter
-from gradlab.trainer.probe import gradients
 from gradlab.trainer.stages import Stage
 from gradlab.trainer.state import RunState
 from gradlab.trainer.stream import NextWindow, Window, pass_seed
@@ -90,19 +89,20 @@ class Machine(RunState):
         return NextWindow(window.micro_batches, weights, [pass_seed(config.batch_seed, seen) for seen in before])
 
     def _forward(self, rows: Tensor, config: Config) -> Tensor:
-        with self._sealed_randomness(config):
-            done = self.probe.forward(self.data.x[rows])
+        with self._sealed_randomness(config) if self.stochastic else nullcontext():
+            done = self.lane.forward(self.data.x[rows])
             loss = self.data.loss(done.output, self.data.y[rows])
-        self._edges, self._found = done.edges, []
-        self.micro_loss, self.micro_samples = float(loss.detach()), len(rows)
+        self._pass, self._found = done, []
+        self.micro_loss, self.micro_samples = loss.item(), len(rows)
         self.meter.see_loss(self.micro_loss, len(rows))
-        self.meter.see_activations(done.activations)
+        for layers, stack, bounds in done.stacks:
+            self.meter.see_stack(layers, stack, bounds)
         return loss
 
     def _backward(self, loss: Tensor, rows: Tensor, weight: float) -> None:
-        self._found, deltas = gradients(loss, self.flat.params, self._edges)
-        self._edges = []
-        self.meter.see_deltas(deltas, len(rows))
+        self._found, deltas = self._pass.gradients(loss, self.flat.params, self.flat.room(weight))
+        for layers, stack in deltas:
+            self.meter.see_deltas(layers, stack, len(rows))
         self.flat.accumulate(self._found, weight)
 
     def _clip_early(self, config: Config) -> None:
@@ -232,9 +232,6 @@ class Machine(RunState):
 
     @contextmanager
     def _sealed_randomness(self, config: Config) -> Iterator[None]:
-        if not self.stochastic:
-            yield
-            return
         with torch.random.fork_rng(devices=[]):
             seen = self.samples + self.meter.samples
             torch.default_generator.manual_seed(pass_seed(config.batch_seed, seen))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from itertools import groupby
 
 import numpy as np
 import torch
@@ -12,7 +10,7 @@ from torch import Tensor
 
 from gradlab.history import Array
 from gradlab.measure import norms, row_norms
-from gradlab.trainer.probe import Range
+from gradlab.trainer.probe import Range, stacked
 
 _SATURATED = 0.025  # share of a bounded activation's range that counts as its end
 
@@ -28,12 +26,12 @@ class Meter:
 
     def __init__(self, layers: int) -> None:
         self.layers = layers
-        self._delta = np.zeros(layers)
-        self._seen_delta = np.zeros(layers, dtype=bool)
-        self._count = np.zeros(layers)
-        self._mean = np.zeros(layers)
-        self._spread = np.zeros(layers)
-        self._saturated = np.zeros(layers)
+        # Python's floats: one entry at a time, numpy takes ten times as long
+        self._delta: list[float | None] = [None] * layers
+        self._count = [0] * layers
+        self._mean = [0.0] * layers
+        self._spread = [0.0] * layers
+        self._saturated = [0.0] * layers
         self._silent: dict[tuple[int, ...], Tensor] = {}
         self.samples = 0
         self.loss = 0.0
@@ -44,26 +42,29 @@ class Meter:
         self.loss += (loss - self.loss) * (n / (self.samples + n)) if math.isfinite(loss) else loss
         self.samples += n
 
-    def see_deltas(self, deltas: list[tuple[int, Tensor]], n: int) -> None:
+    def see_deltas(self, layers: tuple[int, ...], stack: Tensor, n: int) -> None:
         """Add dL/dz of a micro-batch of `n` samples; the per-sample gradient is n times a row of it."""
-        for layers, stack, _ in _stacks([(layer, delta, None) for layer, delta in deltas]):
-            for layer, norm in zip(layers, row_norms(stack.reshape(len(layers), -1)), strict=True):
-                self._delta[layer] = math.hypot(self._delta[layer], n * norm)
-                self._seen_delta[layer] = True
+        for layer, norm in zip(layers, row_norms(stack.reshape(len(layers), -1)), strict=True):
+            known = self._delta[layer]
+            self._delta[layer] = n * norm if known is None else math.hypot(known, n * norm)
 
     def see_activations(self, activations: list[tuple[int, Tensor, Range]]) -> None:
-        """Add the activations of a micro-batch."""
-        for layers, stack, bounds in _stacks(activations):
-            if not stack.is_floating_point() or stack.numel() == 0:
-                continue
-            flat = stack.reshape(len(layers), -1)
-            means, spreads = _moments(flat)
-            ends = _share_at_ends(flat, bounds)
-            silent = _silent_units(stack)
-            for k, layer in enumerate(layers):
-                self._merge(layer, flat.shape[1], means[k], spreads[k])
-                self._saturated[layer] += flat.shape[1] * ends[k]
-            self._see_silent(layers, silent)
+        """Add the activations of a micro-batch, layer by layer."""
+        for layers, stack, bounds in stacked(activations):
+            self.see_stack(layers, stack, bounds)
+
+    def see_stack(self, layers: tuple[int, ...], stack: Tensor, bounds: Range) -> None:
+        """Add the activations of a micro-batch: those of some layers, along the first dimension."""
+        if not stack.is_floating_point() or stack.numel() == 0:
+            return
+        flat = stack.reshape(len(layers), -1)
+        n = flat.shape[1]
+        for layer, mean, spread in zip(layers, *_moments(flat), strict=True):
+            self._merge(layer, n, mean, spread)
+        if bounds is not None:
+            for layer, share in zip(layers, _share_at_ends(flat, bounds), strict=True):
+                self._saturated[layer] += n * share
+        self._see_silent(layers, _silent_units(stack))
 
     def _see_silent(self, layers: tuple[int, ...], silent: Tensor) -> None:
         known = self._silent.get(layers)
@@ -75,47 +76,49 @@ class Meter:
         """Merge the mean and the root of the summed squared deviations of `n` entries (Chan et al. 1979)."""
         if not (math.isfinite(mean) and math.isfinite(spread)) and self.first_bad_activation is None:
             self.first_bad_activation = (layer, mean if not math.isfinite(mean) else spread)
-        old, before = int(self._count[layer]), float(self._mean[layer])
-        shift = mean - before if old else 0.0  # inf - inf warns in numpy, and is NaN in Python
+        old, before = self._count[layer], self._mean[layer]
         self._count[layer] = old + n
-        self._mean[layer] = before + shift * n / (old + n) if old else mean
+        if not old:
+            self._mean[layer], self._spread[layer] = mean, spread
+            return
+        shift = mean - before
+        self._mean[layer] = before + shift * n / (old + n)
         self._spread[layer] = math.hypot(self._spread[layer], spread, shift * math.sqrt(old * n / (old + n)))
 
     def absorb(self, other: Meter) -> None:
         """Add the activations that another meter has seen."""
         if self.first_bad_activation is None:
             self.first_bad_activation = other.first_bad_activation
-        for layer in np.flatnonzero(other._count).tolist():
-            self._merge(layer, int(other._count[layer]), float(other._mean[layer]), float(other._spread[layer]))
-        self._saturated += other._saturated
+        for layer, count in enumerate(other._count):
+            if count:
+                self._merge(layer, count, other._mean[layer], other._spread[layer])
+            self._saturated[layer] += other._saturated[layer]
         for layers, silent in other._silent.items():
             self._see_silent(layers, silent)
 
     def delta_norm(self) -> Array:
         """Root-mean-square over the window's samples of the norm of d loss_i / d z_l; nan where not seen."""
-        return np.where(self._seen_delta, self._delta / math.sqrt(max(self.samples, 1)), np.nan)
+        root = math.sqrt(max(self.samples, 1))
+        return np.array([math.nan if delta is None else delta / root for delta in self._delta])
 
     def activation_std(self) -> Array:
         """Standard deviation of the entries of each layer's activation; nan where not seen."""
-        return self._spread / np.sqrt(np.where(self._count, self._count, np.nan))
+        pairs = zip(self._spread, self._count, strict=True)
+        return np.array([spread / math.sqrt(n) if n else math.nan for spread, n in pairs])
 
     def saturated(self) -> Array:
         """Share of entries at the ends of a bounded activation's range."""
-        return self._saturated / np.maximum(self._count, 1)
+        return np.array([share / max(n, 1) for share, n in zip(self._saturated, self._count, strict=True)])
 
     def dead(self) -> Array:
         """Share of units that were exactly 0 for every sample."""
-        shares = np.zeros(self.layers)
+        shares = [0.0] * self.layers
         for layers, silent in self._silent.items():
-            shares[list(layers)] = silent.reshape(len(layers), -1).double().mean(1).tolist()
-        return shares
-
-
-def _stacks(items: list[tuple[int, Tensor, Range]]) -> Iterator[tuple[tuple[int, ...], Tensor, Range]]:
-    """Stack neighbours of one shape: a few operations whatever the depth."""
-    for (_, bounds), run in groupby(items, key=lambda item: (item[1].shape, item[2])):
-        layers, tensors, _ = zip(*run, strict=True)
-        yield layers, torch.stack(tensors), bounds
+            counts = silent.reshape(len(layers), -1).sum(1).tolist()
+            units = max(silent[0].numel(), 1)
+            for layer, count in zip(layers, counts, strict=True):
+                shares[layer] = count / units
+        return np.array(shares)
 
 
 def _moments(flat: Tensor) -> tuple[list[float], list[float]]:
@@ -125,16 +128,16 @@ def _moments(flat: Tensor) -> tuple[list[float], list[float]]:
     """
     n = flat.shape[1]
     wide = flat.double()
-    means = (wide.sum(1) / n).tolist()
-    squares = torch.linalg.vector_norm(wide, 2, 1).square().tolist()
+    means = [total / n for total in wide.sum(1).tolist()]
     spreads = []
-    for k, (mean, square) in enumerate(zip(means, squares, strict=True)):
-        rest = square - n * mean * mean
-        if not rest > 1e-8 * square or not math.isfinite(rest):
-            means[k], rest = _two_passes(wide[k])
-            spreads.append(rest)
-        else:
+    for k, norm in enumerate(torch.linalg.vector_norm(wide, 2, 1).tolist()):
+        square = norm * norm
+        rest = square - n * means[k] * means[k]
+        if 1e-8 * square < rest < math.inf:
             spreads.append(math.sqrt(rest))
+        else:
+            means[k], spread = _two_passes(wide[k])
+            spreads.append(spread)
     return means, spreads
 
 
@@ -149,9 +152,7 @@ def _silent_units(stack: Tensor) -> Tensor:
     return silent & (stack.amin(1) == 0) if bool(silent.any()) else silent
 
 
-def _share_at_ends(flat: Tensor, bounds: Range) -> list[float]:
-    if bounds is None:
-        return [0.0] * len(flat)
+def _share_at_ends(flat: Tensor, bounds: tuple[float, float]) -> list[float]:
     low, high = bounds
     margin = _SATURATED * (high - low)
     centre, half = (low + high) / 2, (high - low) / 2 - margin

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +15,8 @@ from gradlab.network import Network
 from gradlab.network.activations import asymptotes
 
 Range = tuple[float, float] | None
+Stack = tuple[tuple[int, ...], Tensor, Range]  # layers, their tensors along the first dimension, their range
+Found = tuple[Sequence[Tensor | None], list[tuple[tuple[int, ...], Tensor]]]
 
 BOUNDED = (nn.Tanh, nn.Sigmoid, nn.Hardtanh, nn.Hardsigmoid, nn.Softsign)  # torch's, applied entry by entry
 
@@ -26,10 +29,33 @@ class Layer(NamedTuple):
     weights: list[nn.Parameter]
 
 
-class Pass(NamedTuple):
+class Pass:
     """What one forward pass left behind.
 
     Attributes
+    ----------
+    output : Tensor
+        What the network returned.
+    stacks : list of (layers, Tensor, range)
+        What the layers hand on, detached, stacked where shape and range of the activation agree.
+    """
+
+    output: Any
+
+    @property
+    def stacks(self) -> list[Stack]:
+        """What the layers hand on."""
+        raise NotImplementedError
+
+    def gradients(self, loss: Tensor, params: list[nn.Parameter], into: list[Tensor]) -> Found:
+        """Run the backward pass: dL/dp of each parameter, which may lie in `into`, and the stacks of dL/dz."""
+        raise NotImplementedError
+
+
+class AutogradPass(Pass):
+    """A forward pass of any network.
+
+    Parameters
     ----------
     output : Tensor
         What the network returned.
@@ -39,9 +65,33 @@ class Pass(NamedTuple):
         What each layer hands on, detached, and the range of its activation where it is bounded.
     """
 
-    output: Any
-    edges: list[tuple[int, GradientEdge]]
-    activations: list[tuple[int, Tensor, Range]]
+    def __init__(
+        self,
+        output: Any,
+        edges: list[tuple[int, GradientEdge]],
+        activations: list[tuple[int, Tensor, Range]],
+    ) -> None:
+        self.output, self._edges, self._activations = output, edges, activations
+
+    @property
+    def stacks(self) -> list[Stack]:
+        """What the layers hand on."""
+        return stacked(self._activations)
+
+    def gradients(self, loss: Tensor, params: list[nn.Parameter], into: list[Tensor]) -> Found:
+        """Run one backward pass of autograd."""
+        found, deltas = gradients(loss, params, self._edges)
+        self._edges = []
+        return found, [(layers, stack) for layers, stack, _ in stacked([(i, d, None) for i, d in deltas])]
+
+
+def stacked(items: Sequence[tuple[int, Tensor, Range]]) -> list[Stack]:
+    """Stack neighbours of one shape and range: a few operations whatever the depth."""
+    found: list[Stack] = []
+    for (_, bounds), run in groupby(items, key=lambda item: (item[1].shape, item[2])):
+        layers, tensors, _ = zip(*run, strict=True)
+        found.append((layers, torch.stack(tensors), bounds))
+    return found
 
 
 def find_layers(network: nn.Module) -> list[Layer]:
@@ -82,14 +132,19 @@ class NetworkProbe:
             for i, m in enumerate(network.linears)
         ]
         hidden = [None if network.residual else asymptotes(m) for m in network.activations]
-        self._ranges: list[Range] = [*hidden, None]
+        self.ranges: list[Range] = [*hidden, None]
 
     def forward(self, x: Tensor) -> Pass:
         """Run the network on `x` and note every layer."""
         trace = self.network.trace(x)
-        edges = [(i, get_gradient_edge(z)) for i, z in enumerate(trace.pre_activations) if z.requires_grad]
-        after = [(i, h.detach(), self._ranges[i]) for i, h in enumerate(trace.activations)]
-        return Pass(trace.output, edges, after)
+        edges = [(i, _edge(z)) for i, z in enumerate(trace.pre_activations) if z.requires_grad]
+        after = [(i, h.detach(), self.ranges[i]) for i, h in enumerate(trace.activations)]
+        return AutogradPass(trace.output, edges, after)
+
+
+def _edge(z: Tensor) -> GradientEdge:
+    """Return where d loss / d z can be read; the same as `get_gradient_edge` without its checks."""
+    return GradientEdge(z.grad_fn, z.output_nr) if z.grad_fn is not None else get_gradient_edge(z)
 
 
 @dataclass(slots=True)
@@ -129,7 +184,7 @@ class HookProbe:
         self._edges = []
         try:
             output = self.network(x)
-            return Pass(output, self._edges, [(s.layer, s.value, s.bounds) for s in self._seen])
+            return AutogradPass(output, self._edges, [(s.layer, s.value, s.bounds) for s in self._seen])
         finally:
             self._edges, self._seen, self._tails = None, [], {}
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import GradientEdge
 
 from gradlab.carry_over import State
 from gradlab.config import Config
@@ -18,9 +18,10 @@ from gradlab.data import Data
 from gradlab.history import StepRecord
 from gradlab.measure import root_sum_square
 from gradlab.optimizers import OPTIMIZERS
+from gradlab.trainer.chain import Chain
 from gradlab.trainer.flat import FlatParameters
 from gradlab.trainer.meter import Meter
-from gradlab.trainer.probe import HookProbe, NetworkProbe, layer_of
+from gradlab.trainer.probe import HookProbe, NetworkProbe, Pass, layer_of
 from gradlab.trainer.snapshots import Snapshot
 from gradlab.trainer.stream import Stream, Window
 
@@ -44,10 +45,14 @@ class RunState:
     def __init__(self, config: Config, probe: NetworkProbe | HookProbe, data: Data, stochastic: bool) -> None:
         self.probe, self.data, self.stochastic = probe, data, stochastic
         self.network = probe.network
+        self._chain: Chain | None = None
         self._buffer_slots = [(m, name) for m in self.network.modules() for name in m._buffers]
-        self.flat = FlatParameters([p for p in self.network.parameters() if p.requires_grad])
-        numbers = {id(p): i for i, p in enumerate(self.flat.params)}
+        params = [p for p in self.network.parameters() if p.requires_grad]
+        numbers = {id(p): i for i, p in enumerate(params)}
         self.groups = [[numbers[id(p)] for p in layer.weights if id(p) in numbers] for layer in probe.layers]
+        self.flat = FlatParameters(params, [i for group in self.groups for i in group])
+        if isinstance(probe, NetworkProbe) and Chain.fits(probe.network, data.loss):
+            self._chain = Chain(probe.network, probe.ranges)
         output = {id(p) for p in probe.layers[-1].module.parameters()}
         self.all_but_output = [p for p in self.flat.params if id(p) not in output]
         self.frozen_norm = np.array(
@@ -67,12 +72,17 @@ class RunState:
         self.window: Window = self.stream.peek(1, 1)
         self.weight_norms = self.new_weight_norms = self.flat.weight_norms()
         self._nothing = np.full(len(probe.layers), np.nan)
-        self._edges: list[tuple[int, GradientEdge]] = []
-        self._found: list[Tensor | None] = []
+        self._pass = Pass()
+        self._found: Sequence[Tensor | None] = []
         self.micro_loss, self.micro_samples = math.nan, 0
         self._undo_optimizer: dict[str, Any] = {}
         self._undo_carry: State = {}
         self._updating = False
+
+    @property
+    def lane(self) -> Chain | NetworkProbe | HookProbe:
+        """What runs the network: the fast lane where it does all that autograd would."""
+        return self._chain if self._chain is not None and self._chain.untouched() else self.probe
 
     def commit(self, record: StepRecord) -> None:
         """Move on to the next step."""
@@ -101,7 +111,10 @@ class RunState:
     def optimizer_state(self) -> dict[str, Any]:
         """Copy what the optimizer knows of the flat weights: its settings, and what it remembers of them."""
         settings = {name: value for name, value in self.optimizer.param_groups[0].items() if name != "params"}
-        return settings | {k: _copy(v) for k, v in self.optimizer.state.get(self.flat.weights, {}).items()}
+        weights = self.flat.weights
+        known = self.optimizer.state.get(weights, {}).items()
+        per_weight = {k for k, v in known if isinstance(v, Tensor) and v.shape == weights.shape}
+        return settings | {k: self.flat.without_gaps(v) if k in per_weight else _copy(v) for k, v in known}
 
     def snapshot(self, config: Config) -> Snapshot:
         """Copy the state."""

@@ -1,0 +1,118 @@
+"""The fast lane of a built network gives the bits of autograd, and steps aside for whatever it does not know."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from gradlab import ACTIVATIONS, Config, Trainer
+from gradlab.history import PER_LAYER, SCALARS
+
+SHAPES = [
+    {"depth": 1, "width": 1, "batch_size": 1},
+    {"depth": 3, "width": 7, "batch_size": 5},
+    {"depth": 4, "width": 33, "batch_size": 50},
+    {"depth": 4, "width": 64, "batch_size": 64},
+    {"depth": 6, "width": 33, "batch_size": 50, "accumulation": "mean", "accumulation_steps": 3},
+    {"depth": 4, "width": 16, "batch_size": 30, "dataset": "regression", "optimizer": "adam", "lr": 0.01},
+    {"depth": 4, "width": 16, "clip": "global_norm", "clip_order": "each_micro_batch", "accumulation": "sum"},
+    {"depth": 12, "width": 16, "gain": 3.0, "init": "fixed", "batch_size": 16},
+]
+
+
+def autograd_lane(trainer):
+    """Hang a hook that does nothing on a layer: then the network is called and autograd runs."""
+    trainer.network.linears[0].register_forward_hook(lambda *_: None)
+    return trainer
+
+
+def assert_same_bits(one, other):
+    for a, b in zip(one.network.parameters(), other.network.parameters(), strict=True):
+        assert a.detach().numpy().tobytes() == b.detach().numpy().tobytes()
+    for name in (*SCALARS, *PER_LAYER):
+        if name != "seconds":
+            np.testing.assert_array_equal(one.history.column(name), other.history.column(name), err_msg=name)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation_gives_the_bits_of_autograd(activation, shape, dtype):
+    config = Config(activation=activation, dtype=dtype, n_samples=170, nonfinite="continue", **shape)
+    fast, slow = Trainer(config), autograd_lane(Trainer(config))
+    fast.run(15)
+    slow.run(15)
+    assert_same_bits(fast, slow)
+
+
+@pytest.mark.parametrize("width", [1, 3, 5, 7, 16, 31, 33, 50, 64, 65])
+@pytest.mark.parametrize("batch", [1, 5, 32, 50])
+def test_a_run_has_the_bits_of_a_plain_loop_at_every_width(width, batch):
+    trainer = Trainer(Config(depth=4, width=width, batch_size=batch, n_samples=200, lr=0.1, nonfinite="continue"))
+    linears = [copy.deepcopy(linear) for linear in trainer.network.linears]
+    for p in (p for linear in linears for p in linear.parameters()):
+        p.data = p.data.clone()  # memory of its own, as in any plain network
+    plain = nn.Sequential(*[m for linear in linears[:-1] for m in (linear, nn.ReLU())], linears[-1])
+    optimizer = torch.optim.SGD(plain.parameters(), lr=0.1)
+    for _ in range(20):
+        (rows,) = trainer.next_window().micro_batches
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(plain(trainer.data.x[rows]), trainer.data.y[rows])
+        loss.backward()
+        optimizer.step()
+        assert trainer.step().loss == loss.item()
+    for a, b in zip(trainer.network.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_hook_hung_on_a_layer_is_called():
+    trainer, seen = Trainer(Config(depth=3, width=8)), []
+    trainer.run(2)
+    handle = trainer.network.activations[1].register_forward_hook(lambda m, args, out: seen.append(out.shape))
+    trainer.run(2)
+    handle.remove()
+    trainer.run(2)
+    assert seen == [(32, 8), (32, 8)]
+
+
+def test_a_hook_hung_on_a_parameter_changes_its_gradient():
+    trainer = Trainer(Config(depth=3, width=8))
+    trainer.network.linears[1].weight.register_hook(torch.zeros_like)
+    norms = trainer.step().grad_norm
+    assert norms[1] == 0
+    assert (norms[[0, 2, 3]] > 0).all()
+
+
+def test_a_part_swapped_between_steps_is_used():
+    config = Config(depth=3, width=8, activation="relu")
+    trainer, other = Trainer(config), Trainer(config.replace(activation="tanh"))
+    for k in range(3):
+        trainer.network.activations[k] = nn.Tanh()
+    assert trainer.step().loss == other.step().loss
+
+
+def test_a_loss_of_ones_own_may_reach_for_the_weights():
+    data = (torch.randn(40, 3, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 2)
+    lab = {}
+
+    def decayed(output, y):
+        return nn.functional.cross_entropy(output, y) + lab["trainer"].network.linears[1].weight.square().sum()
+
+    lab["trainer"] = trainer = Trainer(Config(depth=2, width=8), data=data, loss=decayed)
+    plain = Trainer(Config(depth=2, width=8), data=data)
+    weight = trainer.network.linears[1].weight.detach().clone()
+    (rows,) = trainer.next_window().micro_batches
+    output = trainer.network(trainer.data.x[rows])
+    expected = torch.autograd.grad(decayed(output, trainer.data.y[rows]), trainer.network.linears[1].weight)[0]
+    assert trainer.step().grad_norm[1] == pytest.approx(float(expected.norm()), rel=1e-6)  # float32 norm
+    assert plain.step().grad_norm[1] != pytest.approx(float(expected.norm()), rel=1e-2)
+    assert not torch.equal(trainer.network.linears[1].weight, weight)
+
+
+def test_what_the_optimizer_remembers_is_one_number_per_weight():
+    trainer = Trainer(Config(depth=3, width=7, optimizer="adam"))  # 7: the parameters do not fill whole cache lines
+    trainer.step()
+    weights = sum(p.numel() for p in trainer.network.parameters())
+    assert trainer.optimizer_state()["exp_avg"].shape == (weights,)
