@@ -5,11 +5,13 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 BINDER = ROOT / "binder"
@@ -69,6 +71,14 @@ def test_every_dependency_and_test_tool_is_pinned_to_an_accepted_version(project
     for requirement in wanted:
         if requirement.name != project["name"]:
             assert pins[requirement.name] in requirement.specifier, requirement
+
+
+def test_what_binder_installs_is_part_of_the_environment_that_this_suite_runs_in(requirements, project, pins):
+    """CI makes that environment afresh, from the same pins. Only torch's build is another, and it may be newer."""
+    assert Version(version("torch")) >= Version(pins["torch"])
+    others = [requirement for name, requirement in requirements.items() if name != "torch"]
+    for requirement in [*others, *map(Requirement, project["dependencies"])]:
+        assert version(requirement.name) in requirement.specifier, requirement
 
 
 def test_the_start_script_runs_its_command_with_one_thread_and_its_arguments_untouched():

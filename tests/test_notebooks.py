@@ -1,0 +1,190 @@
+"""The lecture notebooks as they are committed, and a run of all of them by nbclient.
+
+nbval, which the suite runs on the same files, compares every value with the committed one. What it does not see is
+tested here: the form that all notebooks share, and a run in which nobody looks at the outputs but everything must go
+well. That run is papermill's and `jupyter nbconvert --execute`'s: both drive nbclient, which starts a fresh kernel,
+sends the cells, plays the front end for the widgets' messages, and knows nothing of the outputs committed before.
+It takes the CPU as long as nbval's, so the notebooks run side by side, one a core.
+"""
+
+import ast
+import asyncio
+import os
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+LECTURES = [path for path in NOTEBOOKS if path.name[:2] != "00"]
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+SECONDS, SECONDS_IN_ALL = 60, 240  # of one core; measured: 3 to 33, 95 in all
+MODULES = {"copy", "functools", "math", "statistics", "matplotlib", "numpy", "torch", "gradlab"}
+NOISE = {"print", "display", "clear_output", "Output", "Thread", "open", "eval", "exec"}
+CLOCK = "__import__('time').process_time()"
+
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+each_lecture = pytest.mark.parametrize("path", LECTURES, ids=lambda path: path.stem)
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def outputs(notebook):
+    return [output for cell in code_cells(notebook) for output in cell.outputs]
+
+
+def text(notebook):
+    return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+def section(notebook, title):
+    """What stands under a heading of the second level, up to the next one."""
+    return re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", text(notebook), re.M | re.S).group(1)
+
+
+def tree(notebook):
+    """The program, without IPython's magics."""
+    return ast.parse(re.sub(r"^%.*", "", "\n".join(cell.source for cell in code_cells(notebook)), flags=re.M))
+
+
+def value(output):
+    """What a value cell found, or None for pictures, panels and other objects."""
+    try:
+        return ast.literal_eval(output.data["text/plain"])
+    except (SyntaxError, ValueError):
+        return None
+
+
+# ---------------------------------------------------------------------- as committed
+def test_there_are_a_start_notebook_and_seven_lectures():
+    assert [path.name[:3] for path in NOTEBOOKS] == [f"{number:02}_" for number in range(8)]
+
+
+@each_notebook
+def test_it_is_committed_as_one_run_from_top_to_bottom_without_errors_or_noise(path):
+    notebook = read(path)
+    nbformat.validate(notebook)
+    assert [cell.execution_count for cell in code_cells(notebook)] == list(range(1, len(code_cells(notebook)) + 1))
+    assert {output.output_type for output in outputs(notebook)} == {"execute_result"}
+    assert "widgets" not in notebook.metadata  # the state of panels whose kernel is gone
+
+
+@each_notebook
+def test_its_head_has_a_badge_that_opens_this_very_notebook_on_binder_and_a_line_to_download_it(path):
+    head = read(path).cells[0].source
+    assert head.startswith("# ")
+    badge = r"\[!\[Launch on Binder\]\(https://mybinder\.org/badge_logo\.svg\)\]"
+    link = rf"\(https://mybinder\.org/v2/gh/ORG/REPO/HEAD\?urlpath=lab/tree/notebooks/{re.escape(path.name)}\)"
+    assert re.search(badge + link, head)
+    assert f"Download: [{path.name}]({path.name})" in head
+
+
+@each_notebook
+def test_every_picture_and_panel_is_there_without_a_kernel(path):
+    pictures = [output.data for output in outputs(read(path)) if value(output) is None]
+    drawn = [data for data in pictures if re.match("<(Figure|GradLab)", data["text/plain"])]
+    assert any("application/vnd.jupyter.widget-view+json" in data for data in drawn)
+    assert all("image/png" in data for data in drawn)
+
+
+@each_notebook
+def test_its_findings_are_values_of_no_more_digits_than_another_machine_can_repeat(path):
+    found = [output.data["text/plain"] for output in outputs(read(path)) if value(output) is not None]
+    assert len(found) >= 6
+    assert sum("True" in plain or "holds" in plain for plain in found) >= 4
+    assert [plain for plain in found if re.search(r"\d\.\d{4}", plain)] == []  # three decimals are the most
+
+
+@each_notebook
+def test_it_needs_no_download_and_no_other_package_and_prints_nothing(path):
+    nodes = list(ast.walk(tree(read(path))))
+    imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    assert {name.split(".")[0] for name in imported} <= MODULES
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    names |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    assert names & NOISE == set()
+
+
+@each_notebook
+def test_it_is_small_enough_for_githubs_viewer(path):
+    assert path.stat().st_size < 500_000
+
+
+@each_lecture
+def test_a_lecture_asks_for_predictions_shows_the_panel_and_repeats_the_experiment_without_it(path):
+    notebook = read(path)
+    program = "\n".join(cell.source for cell in code_cells(notebook))
+    assert text(notebook).count("**Predict") >= 2
+    assert "GradLab(" in program
+    assert re.search(r"\b(Trainer|sweep|compare)\(", program)
+    assert len(re.findall(r"\$[^$]+\$", text(notebook))) >= 3  # formulas
+
+
+@each_lecture
+def test_a_lecture_names_its_sources_and_has_a_folded_solution_to_each_exercise(path):
+    notebook = read(path)
+    assert len(re.findall(r"\((19|20)\d\d\)", section(notebook, "Sources"))) >= 4
+    exercises = re.findall(r"^\d\. \*\*(.+?)[.?]?\*\*", section(notebook, "Exercises"), re.M)
+    assert len(exercises) in (2, 3)
+    solved = re.findall(r"<details><summary>\d\. (.+?)\??</summary>", text(notebook))
+    assert solved == exercises
+    solutions = [cell for cell in code_cells(notebook) if "solution" in cell.metadata.get("tags", [])]
+    assert [cell.source[:12] for cell in solutions if cell.source[0] == "#"] == [
+        f"# Solution {number}" for number in range(1, len(exercises) + 1)
+    ]
+    assert all(cell.metadata.jupyter == {"source_hidden": True, "outputs_hidden": True} for cell in solutions)
+
+
+# ---------------------------------------------------------------------- as run by nbclient
+async def run(path, folder, core):
+    """Execute a notebook to its end, errors included, in a folder that holds nothing else."""
+    notebook = read(path)
+    for cell in code_cells(notebook):
+        cell.outputs, cell.execution_count = [], None
+    notebook.cells.append(nbformat.v4.new_code_cell(CLOCK))
+    client = NotebookClient(notebook, timeout=120, allow_errors=True, resources={"metadata": {"path": str(folder)}})
+    async with core:
+        return await client.async_execute()
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """Path -> the notebook after a run by nbclient; the long ones, which come last, start first."""
+
+    async def run_all():
+        core, folder = asyncio.Semaphore(CORES), tmp_path_factory.mktemp("empty")
+        return await asyncio.gather(*(run(path, folder, core) for path in reversed(NOTEBOOKS)))
+
+    return dict(zip(reversed(NOTEBOOKS), asyncio.run(run_all()), strict=True))
+
+
+@each_notebook
+def test_nbclient_runs_it_to_the_end_without_an_error_in_an_output_or_in_a_panel(path, executed):
+    ran = executed[path]
+    assert [output for output in outputs(ran) if output.output_type in ("error", "stream")] == []
+    widgets = ran.metadata.get("widgets", {}).get("application/vnd.jupyter.widget-state+json", {}).get("state", {})
+    assert any(widget.model_name == "ImageModel" for widget in widgets.values())
+    assert [widget for widget in widgets.values() if "Traceback" in str(widget.state.get("value"))] == []
+
+
+@each_notebook
+def test_a_run_leaves_outputs_of_the_committed_kinds(path, executed):
+    def kinds(notebook):
+        return [[sorted(output.get("data", {})) for output in cell.outputs] for cell in code_cells(notebook)]
+
+    assert kinds(executed[path])[:-1] == kinds(read(path))  # the last cell is the clock
+
+
+def test_each_takes_less_than_a_minute_of_one_core_and_all_less_than_four(executed):
+    seconds = {path.stem: float(code_cells(ran)[-1].outputs[0].data["text/plain"]) for path, ran in executed.items()}
+    assert {name: spent for name, spent in seconds.items() if spent > SECONDS} == {}
+    assert sum(seconds.values()) < SECONDS_IN_ALL
