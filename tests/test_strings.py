@@ -49,7 +49,7 @@ SAME_EVERYWHERE = {
         "RMSprop",
     ),
     *("AGC", "RMS", "XOR", "Kaiming", "Xavier", "PyTorch", "Config", "CumulativeGradient", "fan_in", "logits"),
-    *("dL", "dz", "dW", "NaN", "nan", "inf", "Alt", "P", "S", "R", "B", "N", "x", "e", "chi", "phi"),
+    *("dL", "dz", "dW", "NaN", "nan", "inf", "Alt", "P", "S", "R", "B", "G", "N", "x", "e", "chi", "phi"),
     *("float", "True", "False"),
 }
 """Names and symbols that a Chinese text has too."""
@@ -239,6 +239,15 @@ def test_no_english_is_left_in_a_chinese_panel(chinese_panel):
     assert_panel_is_chinese(lab)
     for text in (lab.status, *lab.insight, *lab.insight.values()):
         assert CHINESE.search(text) or not text
+
+
+@pytest.mark.parametrize("mode", [{"predict": True}, {"lecture": True}], ids=str)
+def test_no_english_is_left_in_a_mode_of_the_panel(chinese_panel, mode):
+    lab = chinese_panel(depth=4, width=8, **mode)
+    assert_panel_is_chinese(lab)
+    if "lecture" in mode:
+        lab.run(3)
+        assert_panel_is_chinese(lab)
 
 
 def test_what_goes_wrong_is_said_in_chinese(chinese_panel):

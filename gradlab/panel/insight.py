@@ -79,6 +79,8 @@ class Insight:
         if math.isnan(found.worst):
             self._check = self._text("check.nothing", why=self._text("check.undecided"))
             return
-        layer = max((name for name in found if not math.isnan(found[name])), key=lambda name: found[name])
+        name = found.layer_names[found.errors.index(found.worst)]
+        number = trainer.layer_names.index(name) + 1
+        layer = self._text("check.layer", number=number) if name == f"layer {number}" else name
         key = "check.good" if found.worst < _AGREE else "check.bad"
         self._check = self._text(key, worst=f"{found.worst:.1e}", layer=layer)

@@ -50,6 +50,7 @@ ZH = {
     "kind.theory": "理论",
     "kind.dead": "死亡",
     "kind.saturated": "饱和",
+    "kind.guess": "预测",
     "row.zero": "0",
     "row.missing": "无",
     "row.nonfinite": "inf",

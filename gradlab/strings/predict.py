@@ -54,6 +54,6 @@ ZH = {
     "tip.flat": "信号变化不超过一个数量级",
     "tip.shrinking": "信号朝输入方向减小：消失（每层一半；用滑块调节）",
     "tip.per_layer": "信号朝输入方向每层乘以或除以多少",
-    "tip.reveal": "把实测结果与你的预测一起显示并评分 (Alt+G)",
+    "tip.reveal": "把实测结果与你的预测一起显示并评分（Alt+G）",
     "tip.predict_first": "请先预测并揭晓",
 }

@@ -43,6 +43,7 @@ ZH = {
     "status.closed": "这个面板已关闭。",
     "status.failed": "因出错而停止：{error}",
     "alt.empty": "三幅图，还是空的：尚未走过一步。",
+    "alt.hidden": "各层的信号在你预测之前是隐藏的；只显示最后一个隐藏层的信号。",
     "alt.loss": "{steps} 步之后损失为 {loss}。",
     "alt.profile": "{measure}：第 {largest} 层最大，为 {largest_value}；第 {smallest} 层最小，为 {smallest_value}；"
     "第 {first} 层比第 {last} 层{direction} {decades} 个数量级。",

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.browser
 
 OPEN = "from gradlab import GradLab\nlab = GradLab(preset='exploding_tanh', lang='zh')\nlab\n"
 NAMES = (
-    "ReLU tanh PyTorch SGD Adam AdamW RMSprop Kaiming Xavier XOR RMS AGC NaN nan inf Alt chi dL dz dW phi "
+    "ReLU tanh sigmoid PyTorch SGD Adam AdamW RMSprop Kaiming Xavier XOR RMS AGC NaN nan inf Alt chi dL dz dW phi "
     "init normal fan_in gain lr relu kaiming layer True float bias_std residual norm"
 )
 SECTIONS = ("网络与数据", "训练", "细看", "相图")
