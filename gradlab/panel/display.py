@@ -21,6 +21,7 @@ _WORDS_EVERY = 2.0  # seconds between two tellings of the picture while it moves
 
 Lens = Callable[[View, Trainer], View]
 Teller = Callable[[Trainer], Mapping[str, str]]
+Caption = Callable[[Trainer, str], str]
 
 
 class Display:
@@ -44,6 +45,8 @@ class Display:
         Each changes what the picture shows: ``lens(view, trainer) -> View``.
     tellers : list of callable
         Each has sentences to add below the picture, by heading: ``teller(trainer) -> mapping``.
+    captions : list of callable
+        Each adds to the picture in words: ``caption(trainer, measure) -> str``.
     ghost : History or None
         A pinned run, drawn behind.
     """
@@ -54,6 +57,7 @@ class Display:
         self.watchers: list[Callable[[Config], None]] = []
         self.lenses: list[Lens] = []
         self.tellers: list[Teller] = []
+        self.captions: list[Caption] = []
         self.alert = self.status = self.words = ""
         self.said: Mapping[str, str] = {}
         self.ghost: History | None = None
@@ -91,7 +95,9 @@ class Display:
     def _tell(self, trainer: Trainer, history: History, view: View) -> None:
         self._told = time.monotonic()
         measure = self._controls.shown_measure
-        self.words = self._text("alt.hidden") if view.hidden else describe(history, measure, self._text)
+        captions = (caption(trainer, measure) for caption in self.captions)
+        words = " ".join([describe(history, measure, self._text), *filter(None, captions)])
+        self.words = self._text("alt.hidden") if view.hidden else words
         self._face.show_words(self.words)
         said = {} if view.hidden else dict(self.insight.sentences(trainer, bool(self._controls.theory.value)))
         if not can_draw(self._text.lang):
@@ -108,9 +114,7 @@ class Display:
         if len(trainer.history):
             return trainer.history
         if self._previewed is None or self._previewed[0] is not trainer or self._previewed[1] != trainer.config:
-            preview = History(trainer.layer_names, trainer.history.tiny)
-            preview.append(trainer.preview())
-            self._previewed = (trainer, trainer.config, preview)
+            self._previewed = (trainer, trainer.config, preview_of(trainer))
         return self._previewed[2]
 
     @property
@@ -126,3 +130,10 @@ class Display:
         elif now - self._timed[0] > 1.0:
             self._speed = (steps - self._timed[1]) / (now - self._timed[0])
             self._timed = (now, steps, trainer)
+
+
+def preview_of(trainer: Trainer) -> History:
+    """Return what the next step would show, as a history of one row."""
+    preview = History(trainer.layer_names, trainer.history.tiny)
+    preview.append(trainer.preview())
+    return preview

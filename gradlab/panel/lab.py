@@ -16,6 +16,7 @@ from gradlab.panel.bridge import Bridge, key
 from gradlab.panel.cells import OpenPanels
 from gradlab.panel.choose import chosen
 from gradlab.panel.controls import OWN, Controls, seeds
+from gradlab.panel.lanes import Comparing, Lanes
 from gradlab.panel.phase import PhaseView
 from gradlab.panel.picture import Picture
 from gradlab.panel.predictor import Predictor
@@ -29,7 +30,7 @@ from gradlab.presets import PRESETS
 from gradlab.strings import Text
 
 
-class GradLab(Remote, widgets.VBox):
+class GradLab(Comparing, Remote, widgets.VBox):
     """A laboratory for gradients: controls, pictures and a network that trains.
 
     Parameters
@@ -93,6 +94,7 @@ class GradLab(Remote, widgets.VBox):
         self.bridge = Bridge()
         self._face = Face(text, self._controls, self._picture, names, beside=lecture)
         self._run = Run(trainer, own, text, self._face, self._picture, self._controls)
+        self.lanes = Lanes(self._run, self._face, own, text)
         self.phase = PhaseView(self._run, own, text)
         sections = {"phase": self.phase.box}
         shown = [box for name, box in sections.items() if names is None or name in names]
@@ -145,7 +147,7 @@ class GradLab(Remote, widgets.VBox):
         run.close()
         if self.predictor is not None:
             self.predictor.close()
-        for part in (self.phase, self.bridge, self._face, self._picture, self._controls):
+        for part in (self.phase, self.lanes, self.bridge, self._face, self._picture, self._controls):
             part.close()
         super().close()
 

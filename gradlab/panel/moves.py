@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -109,9 +108,4 @@ class Moves(ABC):
     def check_gradients(self) -> None:
         """Compare autograd with finite differences on the network at hand."""
         self.display.insight.check_gradients(self.trainer)
-        self.refresh()
-
-    def pin(self) -> None:
-        """Keep the current run as a ghost, or drop the ghost if there is no step."""
-        self.display.ghost = copy.deepcopy(self.trainer.history) if len(self.trainer.history) else None
         self.refresh()

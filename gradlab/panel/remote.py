@@ -110,7 +110,3 @@ class Remote:
         """Go back to the state after `step` steps, bit for bit."""
         self._run.pause()
         self._run.call(lambda: self._run.rewind(step))
-
-    def pin(self) -> None:
-        """Keep the current run as a ghost behind the coming ones; with no step taken, take the ghost away."""
-        self._run.call(self._run.pin)

@@ -77,6 +77,11 @@ class Face:
         self.reset = self._button("reset")
         self.new_seed = self._button("new_seed")
         self.check = self._button("check")
+        self.pin, self.swap = self._button("pin"), self._button("swap")
+        self.swap.layout.display = "none"
+        self.compare = widgets.ToggleButton(
+            False, description=text("button.compare"), tooltip=text("tip.compare"), layout={"width": "auto"}
+        )
         self.try_it = self._button("try", knobs="")
         self.try_it.layout.display = "none"
         self.back = self._button("back", step=0)
@@ -110,7 +115,10 @@ class Face:
             *wanted("new_seed", self.new_seed),
             self.back,
         )
-        looks = (("measure", controls.measure), ("theory", controls.theory), ("check", self.check))
+        looks = (
+            *(("measure", controls.measure), ("theory", controls.theory), ("check", self.check)),
+            *(("compare", button) for button in (self.pin, self.compare, self.swap)),
+        )
         below = _row(*(part for name, widget in looks for part in wanted(name, widget)))
         knobs, folded = self._all(controls) if show is None else self._few(controls, show)
         info = _row(self._info, self.try_it)
@@ -203,6 +211,7 @@ class Face:
     def close(self) -> None:
         """Close the widgets."""
         buttons = (self.play, self.step, self.reset, self.new_seed, self.back, self.check, self.try_it)
+        buttons += (self.pin, self.compare, self.swap)
         self.closer.close()
         for widget in (*buttons, self._status, self._info, self._alert, self._words, self._style, *self._boxes):
             widget.close()

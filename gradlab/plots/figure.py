@@ -12,12 +12,12 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from gradlab.history import History
 from gradlab.plots.fonts import drawable, set_font
+from gradlab.plots.lanes import name_lanes
+from gradlab.plots.legend import add_legend, legend_rows
 from gradlab.plots.png import encode
-from gradlab.plots.profile import MARKERS
 from gradlab.plots.view import BOTH, PLOTS, Theme, Update, View, measures_of
 from gradlab.strings import Text
 from gradlab.theory import Band, Prediction
@@ -25,7 +25,6 @@ from gradlab.theory import Band, Prediction
 DEFAULT = ("loss", "heatmap", "profile")
 LECTURE = (620, 400)  # logical pixels of a lecture's figure
 _SPLIT = (0.985, 0.46, 0.42)  # of the width, left of the profiles, by their number
-_WIDE = 8.0  # hundreds of logical pixels that the legend needs in one row
 _LEGEND_ROW = 22
 
 
@@ -59,14 +58,10 @@ def _layout(figure: Figure, names: Sequence[str], measures: Sequence[str]) -> li
     for i, name in enumerate(left):
         add(name, None, 62, top - (i + 1) * height - i * gap, split - 72, height)
     width = (wide - 10 - split) / max(1, len(right))
-    foot = 70 + _LEGEND_ROW * _legend_rows(figure)
+    foot = 70 + _LEGEND_ROW * legend_rows(figure)
     for i, measure in enumerate(right):
         add("profile", measure, split + i * width + 58, foot, width - 66, high - 34 - foot)
     return axes
-
-
-def _legend_rows(figure: Figure) -> int:
-    return 1 if figure.get_figwidth() >= _WIDE else 2
 
 
 class NotebookFigure(Figure):
@@ -121,7 +116,8 @@ class LiveFigure:
         view = dataclasses.replace(view, text=drawable(view.text))
         measures = measures_of(view.measure)
         drawn = (view.clip, view.units, view.theory is not None, view.guess is not None)
-        kind = (measures, view.theme, view.text.lang, *drawn)
+        lanes = (view.ghost is not None, view.ghost_name, view.rival is not None)
+        kind = (measures, view.theme, view.text.lang, *drawn, *lanes)
         if self._built != kind:
             self._build(history, measures, view)
             self._built = kind
@@ -158,7 +154,8 @@ class LiveFigure:
             colour_axes(ax, view.theme)
             self._panels.append(_Panel(name, ax, PLOTS[name](ax, history), measure))
         if "profile" in self.plots:
-            _legend(self.figure, view)
+            add_legend(self.figure, view)
+        name_lanes(self.figure, view)
         set_font(self.figure, view.text)
 
 
@@ -188,36 +185,6 @@ def colour_axes(ax: Axes, theme: Theme) -> None:
         label.set_color(theme.ink)
         label.set_fontsize(10)
     ax.title.set_fontsize(11)
-
-
-def _legend(figure: Figure, view: View) -> None:
-    theme = view.theme
-    styles: list[tuple[str, dict[str, Any]]] = [
-        ("plain", {"color": theme.now, "marker": "o", "ms": 5}),
-        ("first", {"color": theme.first}),
-    ]
-    if view.guess is not None:
-        styles.append(("guess", {"color": theme.guess, "ls": "--", "lw": 2.4}))
-    if view.theory is not None:
-        styles.append(("theory", {"color": theme.theory, "ls": "--", "lw": 2}))
-    if view.clip:
-        styles.append(("after", {"color": theme.after, "marker": "s", "mfc": "none", "ms": 5}))
-    if view.units:
-        styles += [("dead", {"color": theme.ink, "lw": 3}), ("saturated", {"color": theme.after, "lw": 3})]
-    styles += [(kind, {"color": theme.alarm, "ls": "none", "marker": m, "ms": 7}) for kind, m in MARKERS.items()]
-    handles = [Line2D([], [], label=view.text(f"kind.{kind}"), **style) for kind, style in styles]
-    figure.legend(
-        handles=handles,
-        loc="lower right",
-        ncols=-(-len(handles) // _legend_rows(figure)),
-        fontsize=9,
-        frameon=False,
-        labelcolor=theme.ink,
-        handletextpad=0.3,
-        columnspacing=1.0,
-        borderaxespad=0.2,
-        handlelength=1.4,
-    )
 
 
 def draw(

@@ -78,4 +78,4 @@ def _axes(ax: Axes, limit: float, layers: int, view: View) -> None:
     shown = sorted({1, (layers + 1) // 2, layers})
     ax.set_yticks(shown, [str(n) for n in shown])
     ax.set_xlabel(view.text("axis.step"))
-    ax.set_ylabel(view.text("axis.layer_short"))
+    ax.set_ylabel(view.text("axis.layer_short" if view.rival is None else "lanes.layer"))

@@ -10,8 +10,10 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.lines import Line2D
 
 from gradlab.history import Array, History
+from gradlab.plots.lanes import DASHED
 from gradlab.plots.view import PLOTS, Update, View, step_limit
 
 _POINTS = 800  # more than a picture has columns for
@@ -51,7 +53,9 @@ class _Decades:
 def loss(ax: Axes, history: History) -> Update:
     """Mean loss of each step on a logarithmic axis; vertical marks where a knob moved or a step failed."""
     decades = _Decades(-2, 1)
-    (ghost,) = ax.plot([], [], lw=1.2, animated=True)
+    (ghost,) = ax.plot([], [], lw=1.2, ls="-.", animated=True)
+    (rival,) = ax.plot([], [], **DASHED, animated=True)
+    (rival_bad,) = ax.plot([], [], ls="none", marker="*", ms=9, animated=True)
     (line,) = ax.plot([], [], lw=1.6, animated=True)
     (bad,) = ax.plot([], [], ls="none", marker="*", ms=9, animated=True)
     (cursor,) = ax.plot([], [], lw=1.0, ls=":", animated=True)
@@ -63,6 +67,8 @@ def loss(ax: Axes, history: History) -> Update:
     def update(history: History, view: View) -> Sequence[Artist]:
         steps, logs = _curve(history)
         moved = decades.include(logs)
+        if view.rival is not None:
+            moved = _show_rival(view.rival, decades, rival, rival_bad) or moved
         limit = step_limit(steps[-1] if len(steps) else 0)
         if moved or ax.get_xlim()[1] != limit or ax.get_ylim() != (decades.low, decades.high):
             _axes(ax, decades, limit, view)
@@ -80,9 +86,24 @@ def loss(ax: Axes, history: History) -> Update:
             artist.set_color(colour)
         knobs.set_color(theme.first)
         alarms.set_color(theme.alarm)
-        return [knobs, alarms, ghost, line, bad, cursor]
+        beside = [] if view.rival is None else [rival, rival_bad]
+        for artist in beside:
+            artist.set_color(theme.ink)
+        return [knobs, alarms, ghost, *beside, line, bad, cursor]
 
     return update
+
+
+def _show_rival(rival: History, decades: _Decades, line: Line2D, bad: Line2D) -> bool:
+    """Put lane A's curve on a line, and a star low on the axis where it failed; return whether a limit moved."""
+    steps, logs = _curve(rival)
+    moved = decades.include(logs)
+    line.set_data(*thin(steps, logs))
+    failed = steps[~np.isfinite(logs)]
+    if rival.diverged is not None:
+        failed = np.union1d(failed, [rival.diverged.step])
+    bad.set_data(failed, np.full(len(failed), decades.low + 0.12 * (decades.high - decades.low)))
+    return moved
 
 
 def _curve(history: History) -> tuple[Array, Array]:

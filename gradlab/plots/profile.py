@@ -15,7 +15,8 @@ from matplotlib.patches import Polygon
 from gradlab.history import Array, History
 from gradlab.measures import MEASURES, SQUEEZED, Kinds, Measure, kinds_of
 from gradlab.plots.guess import GuessLine
-from gradlab.plots.view import PLOTS, Update, View
+from gradlab.plots.lanes import DASHED, DIAMONDS
+from gradlab.plots.view import PLOTS, Update, View, row_beside
 
 ROWS = {"nonfinite": 1.05, "zero": -0.05, "missing": -0.11}  # outside the decades, labelled on the axis
 LIMITS = (-0.15, 1.10)
@@ -41,7 +42,8 @@ def profile(ax: Axes, history: History) -> Update:
     (first,) = ax.plot([], [], lw=1.6, **style)
     (after,) = ax.plot([], [], lw=1.4, marker="s", ms=4.5, mfc="none", **style)
     (now,) = ax.plot([], [], lw=1.8, marker="o", ms=5, **style)
-    odd = {kind: ax.plot([], [], ls="none", marker=m, ms=8, mew=2, **style)[0] for kind, m in MARKERS.items()}
+    odd = _odd_marks(ax, style)
+    rival: dict[str, Line2D] = {}
     notes = [
         ax.text(0.98, height, "", transform=ax.transAxes, ha="right", va="top", fontsize=9, animated=True)
         for height in (0.845, 0.785)
@@ -52,7 +54,7 @@ def profile(ax: Axes, history: History) -> Update:
     def update(history: History, view: View) -> Sequence[Artist]:
         guess.show(history, view)
         history = view.visible(history)
-        measure, layers = MEASURES[view.measure], len(history.layer_names)
+        measure, layers = MEASURES[view.measure], _most_layers(history, view)
         if shown[0] != (measure, layers, view.text.lang):
             shown[0] = (measure, layers, view.text.lang)
             _axes(ax, measure, layers, view)
@@ -62,6 +64,7 @@ def profile(ax: Axes, history: History) -> Update:
             _place(artist, kind, kinds, history, measure, row)
         _show(first, measure, history, measure.name, 0)
         _show(ghost, measure, view.ghost, measure.name, -1)
+        beside = _show_rival(ax, rival, measure, history, view) if view.rival is not None else []
         _show(after, measure, history if view.clip and measure.after else None, measure.after or "", row)
         _show_units(shares, history if view.units else None, row)
         _show_theory(theory, band, measure, view)
@@ -83,9 +86,34 @@ def profile(ax: Axes, history: History) -> Update:
         ):
             artist.set_color(colour)
         after.set_markeredgecolor(theme.after)
-        return [band, *shares.values(), theory, ghost, first, after, now, *odd.values(), *guess.artists, *notes]
+        back = [band, *shares.values(), theory, ghost, first, *beside]
+        return [*back, after, now, *odd.values(), *guess.artists, *notes]
 
     return update
+
+
+def _odd_marks(ax: Axes, style: dict[str, Any]) -> dict[str, Line2D]:
+    return {kind: ax.plot([], [], ls="none", marker=m, ms=8, mew=2, **style)[0] for kind, m in MARKERS.items()}
+
+
+def _most_layers(history: History, view: View) -> int:
+    return max(len(h.layer_names) for h in (history, view.ghost, view.rival) if h is not None)
+
+
+def _show_rival(
+    ax: Axes, artists: dict[str, Line2D], measure: Measure, history: History, view: View
+) -> Sequence[Artist]:
+    """Put lane A's layers at the step shown on a line and marks of its own, made at the first time."""
+    if view.rival is None:
+        return []
+    if not artists:
+        style: dict[str, Any] = {"animated": True, "clip_on": False, "color": view.theme.ink}
+        artists |= {"plain": ax.plot([], [], **DASHED, **DIAMONDS, **style)[0], **_odd_marks(ax, style)}
+    rival, row = view.visible(view.rival), row_beside(history, view.at, view.rival)
+    kinds = _show(artists["plain"], measure, rival, measure.name, row)
+    for kind in MARKERS:
+        _place(artists[kind], kind, kinds, rival, measure, row)
+    return list(artists.values())
 
 
 def _show(artist: Line2D, measure: Measure, history: History | None, name: str, row: int) -> Kinds | None:
@@ -136,10 +164,14 @@ def _place(artist: Line2D, kind: str, kinds: Kinds | None, history: History, mea
 
 
 def growth_notes(history: History, measure: Measure, row: int, view: View) -> list[str]:
-    """Say how the measure grows from the last hidden layer to the first: now, and at step 0."""
+    """Say how the measure grows from the last hidden layer to the first: now and at step 0, or in both lanes."""
     lines = []
-    for key, index in (("growth.now", row), ("growth.first", 0)):
-        values = history.column(measure.name)[index][:-1] if len(history) else np.zeros(0)
+    said = [("growth.now", history, row), ("growth.first", history, 0)]
+    if view.rival is not None:
+        rival = view.visible(view.rival)
+        said = [("growth.b", history, row), ("growth.a", rival, row_beside(history, view.at, rival))]
+    for key, of, index in said:
+        values = of.column(measure.name)[index][:-1] if len(of) else np.zeros(0)
         growth = growth_of(values)
         if growth is None or (key == "growth.first" and len(history) == 1):
             lines.append("")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 from matplotlib.artist import Artist
 
 from gradlab.history import History
@@ -55,6 +56,10 @@ class View:
         Whether to show dead and saturated units under each layer's dot.
     ghost : History or None
         Another run, drawn faintly behind.
+    ghost_name : str
+        The settings in which the ghost differs, for the legend.
+    rival : History or None
+        Lane A, drawn beside this run, which is then lane B.
     theory : Band or None
         The predicted profile of the backward signal at step 0, with its finite-width band.
     guess : float or None
@@ -72,6 +77,8 @@ class View:
     clip: bool = False
     units: bool = False
     ghost: History | None = None
+    ghost_name: str = ""
+    rival: History | None = None
     theory: Band | None = None
     guess: float | None = None
     hidden: bool = False
@@ -97,6 +104,14 @@ def measures_of(name: str) -> tuple[str, ...]:
 
 
 Update = Callable[[History, View], Sequence[Artist]]
+
+
+def row_beside(history: History, at: int | None, other: History) -> int:
+    """Return the row of another run at the step that is shown of this one, its last if it ended before."""
+    if at is None or not len(history):
+        return -1
+    step = history.column("step")[at]
+    return max(0, int(np.searchsorted(other.column("step"), step, side="right")) - 1)
 
 
 def step_limit(last_step: float) -> float:

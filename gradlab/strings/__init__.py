@@ -14,6 +14,7 @@ from gradlab.strings import (
     closeup,
     compare,
     errors,
+    lanes,
     names,
     panel,
     phase,
@@ -38,6 +39,7 @@ _PARTS: tuple[ModuleType, ...] = (
     record,
     errors,
     predict,
+    lanes,
 )
 
 
