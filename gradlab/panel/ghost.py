@@ -71,12 +71,13 @@ class Ghost:
     def _knobs(self, config: Config) -> list[str]:
         return other_knobs(self._config, config, self._idle) if self._config is not None else []
 
-    def _short(self, knobs: list[str]) -> str:
+    @staticmethod
+    def _short(knobs: list[str]) -> str:
         known = list(knobs)
         while len(known) > 1 and len(", ".join(known)) > _MOST:
             known.pop()
-        line, left = ", ".join(known), len(knobs) - len(known)
-        return self._text("ghost.more", knobs=line, count=left) if left else line
+        left = len(knobs) - len(known)
+        return ", ".join([*known, f"+{left}"] if left else known)
 
     def close(self) -> None:
         """Let the ghost go."""

@@ -160,8 +160,8 @@ class Lanes:
         words = self._text(
             "lanes.words",
             kept=", ".join(other_knobs(rival.config, Config(), self._idle)) or self._text("lanes.defaults"),
-            differences=differences(configs),
-            ahead=who_is_ahead(self.histories),
+            differences=differences(configs, self._text.lang),
+            ahead=who_is_ahead(self.histories, self._text.lang),
         )
         ended = self._text("lanes.ended") if rival.stopped else ""
         return {self._text("info.lanes"): " ".join(filter(None, (words, ended, self._text("lanes.heatmap"))))}

@@ -86,19 +86,8 @@ def profile(ax: Axes, history: History) -> Update:
         ):
             artist.set_color(colour)
         after.set_markeredgecolor(theme.after)
-        return [
-            band,
-            *shares.values(),
-            theory,
-            ghost,
-            first,
-            *beside,
-            after,
-            now,
-            *odd.values(),
-            *guess.artists,
-            *notes,
-        ]
+        back = [band, *shares.values(), theory, ghost, first, *beside]
+        return [*back, after, now, *odd.values(), *guess.artists, *notes]
 
     return update
 
