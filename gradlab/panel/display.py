@@ -70,7 +70,7 @@ class Display:
         self._picture.show(history, view)
         self._closer.update(trainer, view, now=say)
         if say or time.monotonic() - self._told > _WORDS_EVERY:
-            self._tell(trainer, history, measure)
+            self._tell(trainer, history, view)
 
     def _view(self, trainer: Trainer, history: History, measure: str) -> View:
         band = self.insight.band(trainer, history) if self._controls.theory.value else None
@@ -81,9 +81,9 @@ class Display:
             view = lens(view, trainer)
         return view
 
-    def _tell(self, trainer: Trainer, history: History, measure: str) -> None:
+    def _tell(self, trainer: Trainer, history: History, view: View) -> None:
         self._told = time.monotonic()
-        self._face.show_words(describe(history, measure, self._text))
+        self._face.show_words(describe(history, view.measure, self._text, -1 if view.at is None else view.at))
         said = dict(self.insight.sentences(trainer, bool(self._controls.theory.value)))
         for teller in self.tellers:
             said |= teller(trainer)

@@ -19,6 +19,7 @@ from gradlab.panel.phase import PhaseView
 from gradlab.panel.picture import Picture
 from gradlab.panel.run import Run
 from gradlab.panel.start import first_trainer, starting_config, without_effect
+from gradlab.panel.timeline import Timeline
 from gradlab.panel.view import Face
 from gradlab.plots import LiveFigure
 from gradlab.presets import PRESETS
@@ -79,6 +80,8 @@ class GradLab(widgets.VBox):
         self._face = Face(text, self._controls, self._picture)
         self._run = Run(trainer, own, text, self._face, self._picture, self._controls)
         self.phase = PhaseView(self._run, own, text)
+        self.time = Timeline(self._run, self._picture, self.bridge, text)
+        self._face.below_picture.children = [self.time.box]
         super().__init__([*self._face.children, self.phase.box, self.bridge])
         self.add_class("gradlab")
         self._view_count = 0  # from now on the front end counts the views
@@ -198,6 +201,14 @@ class GradLab(widgets.VBox):
         self._run.pause()
         self._run.call(lambda: self._run.rewind(step))
 
+    def show_step(self, step: int | None) -> None:
+        """Show a recorded step in every picture, training paused; None shows the latest again.
+
+        The network stays at the latest step; `rewind` makes an earlier one live. Raises ValueError if no such
+        step was taken.
+        """
+        self.time.show_step(step)
+
     def pin(self) -> None:
         """Keep the current run as a ghost behind the coming ones; with no step taken, take the ghost away."""
         self._run.call(self._run.pin)
@@ -208,7 +219,7 @@ class GradLab(widgets.VBox):
         if run is None or run.closed:
             return
         run.close()
-        for part in (self.phase, self.bridge, self._face, self._picture, self._controls):
+        for part in (self.time, self.phase, self.bridge, self._face, self._picture, self._controls):
             part.close()
         super().close()
 

@@ -61,6 +61,7 @@ class Face:
         self._words = widgets.HTML()
         self._style = widgets.HTML(CSS)
         self.closer = CloserLook(text)
+        self.below_picture = widgets.VBox()
         self.children = self._lay_out(controls, picture)
 
     def _button(self, key: str, **values: Any) -> widgets.Button:
@@ -107,6 +108,7 @@ class Face:
             self._status,
             self._alert,
             picture.image,
+            self.below_picture,
             info,
             self._words,
             folded_box,
@@ -157,6 +159,7 @@ class Face:
     def close(self) -> None:
         """Close the widgets."""
         buttons = (self.play, self.step, self.reset, self.new_seed, self.back, self.check, self.try_it)
+        said = (self._status, self._info, self._alert, self._words, self._style)
         self.closer.close()
-        for widget in (*buttons, self._status, self._info, self._alert, self._words, self._style, *self._boxes):
+        for widget in (*buttons, *said, self.below_picture, *self._boxes):
             widget.close()

@@ -134,7 +134,7 @@ def _place(artist: Line2D, kind: str, kinds: Kinds | None, history: History, mea
 def growth_notes(history: History, measure: Measure, row: int, view: View) -> list[str]:
     """Say how the measure grows from the last hidden layer to the first: now, and at step 0."""
     lines = []
-    for key, index in (("growth.now", row), ("growth.first", 0)):
+    for key, index in (("growth.now" if view.at is None else "growth.at", row), ("growth.first", 0)):
         values = history.column(measure.name)[index][:-1] if len(history) else np.zeros(0)
         growth = growth_of(values)
         if growth is None or (key == "growth.first" and len(history) == 1):

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from gradlab.strings import closeup, panel, phase, pictures, status
+from gradlab.strings import closeup, panel, phase, pictures, status, time
 
-_PARTS: tuple[ModuleType, ...] = (pictures, panel, status, phase, closeup)
+_PARTS: tuple[ModuleType, ...] = (pictures, panel, status, phase, closeup, time)
 
 
 def _merged(language: str) -> dict[str, str]:
