@@ -178,7 +178,7 @@ def test_moved_knobs_and_failed_steps_stand_on_the_time_axis():
     live = LiveFigure(("loss",), scale=1)
     live.update(history, View())
     at = [[segment[0][0] for segment in marks.get_segments()] for marks in live.figure.axes[0].collections]
-    assert at == [[1.0], [2.0]]
+    assert at == [[1.0], [], [2.0], []]  # knobs, clipped, skipped, diverged
 
 
 def test_the_loss_axis_widens_in_whole_decades_and_never_shrinks():

@@ -94,9 +94,9 @@ class Display:
 
     def _tell(self, trainer: Trainer, history: History, view: View) -> None:
         self._told = time.monotonic()
-        measure = self._controls.shown_measure
-        captions = (caption(trainer, measure) for caption in self.captions)
-        words = " ".join([describe(history, measure, self._text), *filter(None, captions)])
+        row = -1 if view.at is None else view.at
+        captions = (caption(trainer, view.measure) for caption in self.captions)
+        words = " ".join([describe(history, view.measure, self._text, row), *filter(None, captions)])
         self.words = self._text("alt.hidden") if view.hidden else words
         self._face.show_words(self.words)
         said = {} if view.hidden else dict(self.insight.sentences(trainer, bool(self._controls.theory.value)))

@@ -23,6 +23,7 @@ from gradlab.panel.predictor import Predictor
 from gradlab.panel.remote import Remote
 from gradlab.panel.run import Run
 from gradlab.panel.start import first_trainer, starting_config, without_effect
+from gradlab.panel.timeline import Timeline
 from gradlab.panel.view import Face
 from gradlab.plots import LiveFigure, lecture_figure
 from gradlab.plots.view import CONTRAST
@@ -96,6 +97,9 @@ class GradLab(Comparing, Remote, widgets.VBox):
         self._run = Run(trainer, own, text, self._face, self._picture, self._controls)
         self.lanes = Lanes(self._run, self._face, own, text)
         self.phase = PhaseView(self._run, own, text)
+        self.time = Timeline(self._run, self._picture, self.bridge, text)
+        if names is None or "time" in names:
+            self._face.below_picture.children = [self.time.box]
         sections = {"phase": self.phase.box}
         shown = [box for name, box in sections.items() if names is None or name in names]
         super().__init__([*self._face.children, *shown, self.bridge])
@@ -147,7 +151,8 @@ class GradLab(Comparing, Remote, widgets.VBox):
         run.close()
         if self.predictor is not None:
             self.predictor.close()
-        for part in (self.phase, self.lanes, self.bridge, self._face, self._picture, self._controls):
+        parts = (self.time, self.phase, self.lanes, self.bridge)
+        for part in (*parts, self._face, self._picture, self._controls):
             part.close()
         super().close()
 

@@ -8,6 +8,7 @@ from gradlab.config import Config
 from gradlab.history import History
 from gradlab.panel.picture import Picture
 from gradlab.panel.run import Run
+from gradlab.panel.timeline import Timeline
 from gradlab.trainer import Trainer
 
 
@@ -16,6 +17,7 @@ class Remote:
 
     _run: Run
     _picture: Picture
+    time: Timeline
 
     @property
     def config(self) -> Config:
@@ -110,3 +112,11 @@ class Remote:
         """Go back to the state after `step` steps, bit for bit."""
         self._run.pause()
         self._run.call(lambda: self._run.rewind(step))
+
+    def show_step(self, step: int | None) -> None:
+        """Show a recorded step in every picture, training paused; None shows the latest again.
+
+        The network stays at the latest step; `rewind` makes an earlier one live. Raises ValueError if no such
+        step was taken.
+        """
+        self.time.show_step(step)

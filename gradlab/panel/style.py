@@ -35,6 +35,12 @@ CSS = """<style>
   border-top: 1px solid var(--jp-border-color2, #e0e0e0); border-bottom: 1px solid var(--jp-border-color2, #e0e0e0);}
 .gradlab .gradlab-predict .gradlab-info {max-width: none;}
 .gradlab .gradlab-picture {user-select: none; -webkit-user-drag: none;}
+.gradlab .gradlab-time {font-size: 14px; line-height: 1.4; white-space: normal; max-width: 1100px;
+  font-variant-numeric: tabular-nums; color: var(--jp-ui-font-color1, #222);}
+.gradlab .gradlab-scrubber {flex: 1 1 420px; min-width: 300px; max-width: 900px; overflow: visible;}
+.gradlab .gradlab-scrubber label {display: flex; align-items: center; gap: 8px; font-size: 13px;
+  color: var(--jp-ui-font-color1, #222);}
+.gradlab .gradlab-scrubber input {flex: 1; height: 24px; margin: 2px 6px; accent-color: #0072b2;}
 .gradlab .gradlab-alert {border-left: 4px solid #d55e00; padding: 4px 8px; font-size: 15px;
   color: var(--jp-ui-font-color1, #222); background: var(--jp-layout-color2, #f4f4f4);}
 .gradlab .gradlab-alert:empty {display: none;}

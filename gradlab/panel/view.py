@@ -212,6 +212,7 @@ class Face:
         """Close the widgets."""
         buttons = (self.play, self.step, self.reset, self.new_seed, self.back, self.check, self.try_it)
         buttons += (self.pin, self.compare, self.swap)
+        said = (self._status, self._info, self._alert, self._words, self._style)
         self.closer.close()
-        for widget in (*buttons, self._status, self._info, self._alert, self._words, self._style, *self._boxes):
+        for widget in (*buttons, *said, *self._boxes):
             widget.close()

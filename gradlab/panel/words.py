@@ -34,20 +34,35 @@ def counts(history: History, text: Text, speed: float | None) -> str:
     return " | ".join(parts)
 
 
-def describe(history: History, measure: str, text: Text) -> str:
-    """Return the picture in words and numbers: loss, worst layers, decades between first and last layer."""
+def describe(history: History, measure: str, text: Text, row: int = -1) -> str:
+    """Return the picture at one row in words and numbers: loss, worst layers, decades from first to last layer."""
     if not len(history):
         return text("alt.empty")
-    sentences = [text("alt.loss", steps=history[-1].step + 1, loss=f"{history[-1].loss:.4g}")]
+    sentences = [text("alt.loss", steps=history[row].step + 1, loss=f"{history[row].loss:.4g}")]
     for name in measures_of(measure):
-        sentences += _profile(history, name, text)
+        sentences += _profile(history, name, text, row)
     if history.diverged:
         sentences.append(text.say(history.diverged.sentence))
     return text("alt.between").join(sentences)
 
 
-def _profile(history: History, name: str, text: Text) -> list[str]:
-    values = history.column(name)[-1]
+def happened(history: History, row: int, text: Text) -> str:
+    """Return what a recorded step was: its loss, knobs moved since the row before, and what was done to it."""
+    record = history[row]
+    before = history[row - 1].step if row > 0 else -1
+    marks = [mark for mark in history.marks if before < mark.step <= record.step]
+    notes = [mark.text for mark in marks if mark.kind == "knob"]
+    if record.clip_coef < 1:
+        notes.append(text("time.clipped", share=f"{record.clip_coef:.3g}"))
+    failed = [mark.kind for mark in marks if mark.kind in ("skipped", "diverged") and mark.step == record.step]
+    notes += [text(f"time.{kind}") for kind in failed]
+    if not record.applied and not failed:
+        notes.append(text("time.kept"))
+    return "; ".join([text("time.row", step=record.step, loss=f"{record.loss:.4g}"), *notes])
+
+
+def _profile(history: History, name: str, text: Text, row: int) -> list[str]:
+    values = history.column(name)[row]
     kinds = kinds_of(history, name, values)
     counted = np.where(kinds.plain | kinds.underflow, values, np.nan)
     sentences = []

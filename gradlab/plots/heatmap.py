@@ -12,6 +12,7 @@ from matplotlib.colors import to_rgba
 
 from gradlab.history import History
 from gradlab.measures import MEASURES, kinds_of
+from gradlab.plots.loss import step_cursor
 from gradlab.plots.view import PLOTS, Update, View, step_limit
 
 _COLUMNS = 300
@@ -23,7 +24,7 @@ KIND_COLOURS = {"underflow": "#3b0f4f", "zero": "#000000", "nonfinite": "#d55e00
 def heatmap(ax: Axes, history: History) -> Update:
     """The measure of every layer at every step, as a colour of the same fixed decades as the profile."""
     image = ax.imshow(np.zeros((1, 1, 4)), aspect="auto", origin="lower", interpolation="nearest", animated=True)
-    (cursor,) = ax.plot([], [], lw=1.0, ls=":", animated=True)
+    cursor = step_cursor(ax)
     shown: list[object] = [None]
 
     def update(history: History, view: View) -> Sequence[Artist]:

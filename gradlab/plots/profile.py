@@ -166,7 +166,7 @@ def _place(artist: Line2D, kind: str, kinds: Kinds | None, history: History, mea
 def growth_notes(history: History, measure: Measure, row: int, view: View) -> list[str]:
     """Say how the measure grows from the last hidden layer to the first: now and at step 0, or in both lanes."""
     lines = []
-    said = [("growth.now", history, row), ("growth.first", history, 0)]
+    said = [("growth.now" if view.at is None else "growth.at", history, row), ("growth.first", history, 0)]
     if view.rival is not None:
         rival = view.visible(view.rival)
         said = [("growth.b", history, row), ("growth.a", rival, row_beside(history, view.at, rival))]

@@ -25,6 +25,7 @@ from gradlab.strings import (
     status,
     sweep,
     theory,
+    time,
 )
 
 _PARTS: tuple[ModuleType, ...] = (
@@ -40,6 +41,7 @@ _PARTS: tuple[ModuleType, ...] = (
     errors,
     predict,
     lanes,
+    time,
 )
 
 

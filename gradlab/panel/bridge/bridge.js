@@ -44,6 +44,18 @@ function nameKeys(panel) {
   }
 }
 
+// A button that is disabled or hidden once it was pressed would take the focus, and with it the keys, out of the panel.
+function keepFocus(panel) {
+  let focused = null;
+  panel.addEventListener("focusin", (event) => { focused = event.target; });
+  const watch = new MutationObserver(() => {
+    const lost = [document.body, focused].includes(document.activeElement);
+    if (focused && lost && (focused.disabled || focused.offsetParent === null)) panel.focus({ preventScroll: true });
+  });
+  watch.observe(panel, { subtree: true, attributeFilter: ["disabled", "style"] });
+  return watch;
+}
+
 async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
@@ -86,11 +98,13 @@ function render({ model, el }) {
   const focus = (event) => panel() && noteFocus(panel(), event);
   const pointer = (event) => onPointer(model, event);
   const kinds = ["pointerdown", "pointermove", "pointerup"];
+  let watch = null;
   const started = setTimeout(() => {
     const root = panel();
     if (!root) return;
     root.tabIndex = -1; // a click anywhere in the panel gives it the keys
     nameKeys(root);
+    watch = keepFocus(root);
     for (const kind of kinds) root.addEventListener(kind, pointer);
     root.addEventListener("dragstart", (event) => event.target.closest(".gradlab-picture") && event.preventDefault());
   });
@@ -105,6 +119,7 @@ function render({ model, el }) {
   model.on("msg:custom", heard);
   return () => {
     clearTimeout(started);
+    watch?.disconnect();
     window.removeEventListener("keydown", keys, true);
     window.removeEventListener("focusin", focus, true);
     model.off("msg:custom", heard);

@@ -1,0 +1,46 @@
+"""The scrubber over the recorded steps, and the marks of the loss."""
+
+EN = {
+    "time.slider": "Step shown",
+    "tip.slider": "Moves every picture to a recorded step (left and right arrow: one step; or click in the loss)",
+    "time.live": "Make live",
+    "time.latest": "Latest",
+    "tip.live": "Go back to the state of the step shown, bit for bit, and train on from there (Alt+T)",
+    "tip.latest": "Show the latest step again",
+    "time.row": "Step {step}: loss {loss}",
+    "time.clipped": "clipped x {share}",
+    "time.skipped": "skipped: the weights stayed as they were",
+    "time.diverged": "diverged here",
+    "time.kept": "no update",
+    "time.stays": "Looking back: the pictures show step {step}; training, diagnosis, closer looks and slow motion "
+    "stay at step {latest}.",
+    "time.paused": "Paused after step {latest} to look back.",
+    "time.none": "No step recorded yet.",
+    "mark.knob": "knob moved",
+    "mark.clipped": "clipped",
+    "mark.skipped": "skipped",
+    "mark.diverged": "diverged",
+    "growth.at": "shown x {total}, x {per_layer} per layer",
+}
+
+ZH = {
+    "time.slider": "显示的步",
+    "tip.slider": "把所有图移到已记录的某一步(左右方向键:一步;也可在损失图中点击)",
+    "time.live": "从此步继续",
+    "time.latest": "最新一步",
+    "tip.live": "逐位回退到所显示的步的状态,并从那里继续训练(Alt+T)",
+    "tip.latest": "重新显示最新一步",
+    "time.row": "第 {step} 步:损失 {loss}",
+    "time.clipped": "已裁剪 x {share}",
+    "time.skipped": "已跳过:权重保持不变",
+    "time.diverged": "在此发散",
+    "time.kept": "未更新",
+    "time.stays": "正在回看:图中显示第 {step} 步;训练、诊断、细看与慢动作仍停在第 {latest} 步。",
+    "time.paused": "在第 {latest} 步之后暂停,以便回看。",
+    "time.none": "尚未记录任何步。",
+    "mark.knob": "旋钮移动",
+    "mark.clipped": "已裁剪",
+    "mark.skipped": "已跳过",
+    "mark.diverged": "发散",
+    "growth.at": "所示 x {total},每层 x {per_layer}",
+}
