@@ -47,7 +47,7 @@ def describe(history: History, measure: str, text: Text) -> str:
 
 
 def _profile(history: History, name: str, text: Text) -> list[str]:
-    values = history.column(name)[-1]
+    values = history.row(name, -1)
     kinds = kinds_of(history, name, values)
     counted = np.where(kinds.plain | kinds.underflow, values, np.nan)
     sentences = []
