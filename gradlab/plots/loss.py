@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -14,22 +13,11 @@ from matplotlib.lines import Line2D
 
 from gradlab.history import Array, History
 from gradlab.plots.lanes import DASHED
-from gradlab.plots.view import PLOTS, Update, View, step_limit
+from gradlab.plots.stretches import Curve
+from gradlab.plots.view import PLOTS, Update, View, last_step, step_limit
 
-_POINTS = 800  # more than a picture has columns for
-
-
-def thin(x: Array, y: Array, most: int = _POINTS) -> tuple[Array, Array]:
-    """Keep the lowest and the highest point of each of `most`/2 stretches, so that no spike is lost."""
-    if len(x) <= most:
-        return x, y
-    edges = np.linspace(0, len(x), most // 2 + 1).astype(int)
-    filled = np.where(np.isfinite(y), y, -np.inf)
-    keep = {0, len(x) - 1}
-    for a, b in pairwise(edges):
-        keep |= {a + int(np.argmin(filled[a:b])), a + int(np.argmax(filled[a:b]))}
-    rows = np.array(sorted(keep))
-    return x[rows], y[rows]
+_STRETCHES = 400  # of the curve: two points each are more than a picture has columns for
+_MARKS = 800
 
 
 class _Decades:
@@ -63,53 +51,53 @@ def loss(ax: Axes, history: History) -> Update:
     alarms = LineCollection([], linewidths=1.4, animated=True)
     ax.add_collection(knobs, autolim=False)
     ax.add_collection(alarms, autolim=False)
+    curve, behind, beside = Curve(_STRETCHES), Curve(_STRETCHES), Curve(_STRETCHES)
 
     def update(history: History, view: View) -> Sequence[Artist]:
-        steps, logs = _curve(history)
-        moved = decades.include(logs)
+        limit = step_limit(last_step(history))
+        curve.update(history, limit)
+        moved = decades.include(curve.y)
         if view.rival is not None:
-            moved = _show_rival(view.rival, decades, rival, rival_bad) or moved
-        limit = step_limit(steps[-1] if len(steps) else 0)
+            _reach(beside, view.rival, limit)
+            moved = decades.include(beside.y) or moved
+            _show_rival(view.rival, beside, decades, rival, rival_bad)
         if moved or ax.get_xlim()[1] != limit or ax.get_ylim() != (decades.low, decades.high):
             _axes(ax, decades, limit, view)
-        line.set_data(*thin(steps, logs))
-        failed = steps[~np.isfinite(logs)]
-        bad.set_data(failed, np.full(len(failed), decades.high - 0.12 * (decades.high - decades.low)))
-        ghost.set_data(*thin(*_curve(view.ghost)) if view.ghost else ([], []))
-        at = steps[view.at] if view.at is not None and len(steps) else None
+        line.set_data(curve.x, curve.y)
+        bad.set_data(curve.odd, np.full(len(curve.odd), decades.high - 0.12 * (decades.high - decades.low)))
+        if view.ghost:
+            _reach(behind, view.ghost, limit)
+        ghost.set_data(*(behind.x, behind.y) if view.ghost else ([], []))
+        at = history.row("step", view.at) if view.at is not None and len(history) else None
         cursor.set_data([] if at is None else [at, at], [] if at is None else [decades.low, decades.high])
         for marks, kinds in ((knobs, ("knob",)), (alarms, ("skipped", "diverged"))):
-            where = [m.step for m in history.marks if m.kind in kinds][-_POINTS:]
+            where = [m.step for m in history.marks if m.kind in kinds][-_MARKS:]
             marks.set_segments([[(s, decades.low), (s, decades.high)] for s in where])
         theme = view.theme
         for artist, colour in ((line, theme.now), (ghost, theme.first), (bad, theme.alarm), (cursor, theme.ink)):
             artist.set_color(colour)
         knobs.set_color(theme.first)
         alarms.set_color(theme.alarm)
-        beside = [] if view.rival is None else [rival, rival_bad]
-        for artist in beside:
+        lane = [] if view.rival is None else [rival, rival_bad]
+        for artist in lane:
             artist.set_color(theme.ink)
-        return [knobs, alarms, ghost, *beside, line, bad, cursor]
+        return [knobs, alarms, ghost, *lane, line, bad, cursor]
 
     return update
 
 
-def _show_rival(rival: History, decades: _Decades, line: Line2D, bad: Line2D) -> bool:
-    """Put lane A's curve on a line, and a star low on the axis where it failed; return whether a limit moved."""
-    steps, logs = _curve(rival)
-    moved = decades.include(logs)
-    line.set_data(*thin(steps, logs))
-    failed = steps[~np.isfinite(logs)]
+def _reach(curve: Curve, history: History, limit: float) -> None:
+    """Bring another run's curve up to date, beyond the end of the axis if that run is longer."""
+    curve.update(history, max(limit, step_limit(last_step(history))))
+
+
+def _show_rival(rival: History, curve: Curve, decades: _Decades, line: Line2D, bad: Line2D) -> None:
+    """Put lane A's curve on a line, and a star low on the axis where it failed."""
+    line.set_data(curve.x, curve.y)
+    failed = curve.odd
     if rival.diverged is not None:
         failed = np.union1d(failed, [rival.diverged.step])
     bad.set_data(failed, np.full(len(failed), decades.low + 0.12 * (decades.high - decades.low)))
-    return moved
-
-
-def _curve(history: History) -> tuple[Array, Array]:
-    steps, losses = history.column("step"), history.column("loss")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return steps, np.log10(losses)
 
 
 def _axes(ax: Axes, decades: _Decades, limit: float, view: View) -> None:
