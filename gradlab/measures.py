@@ -114,7 +114,9 @@ def sort_kinds(values: Array, tiny: float, has_gradient: Array | None = None) ->
 
 
 def kinds_of(history: History, name: str, rows: Array) -> Kinds:
-    """Sort the rows of one column of a history, taking `has_gradient` into account."""
-    needs_gradient = name != "activation_std"
-    has = history.column("has_gradient") if needs_gradient else None
-    return sort_kinds(rows, history.tiny, has if has is None or has.shape == rows.shape else has[-1])
+    """Sort the last rows of one column of a history (or any single row), taking `has_gradient` into account."""
+    if name == "activation_std":
+        return sort_kinds(rows, history.tiny)
+    if rows.ndim == 1:
+        return sort_kinds(rows, history.tiny, history.row("has_gradient", -1))
+    return sort_kinds(rows, history.tiny, history.column("has_gradient", len(history) - len(rows)))

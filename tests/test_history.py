@@ -248,3 +248,24 @@ def test_the_repr_of_a_record_is_short_and_stable():
 def test_the_smallest_normal_number_follows_the_precision():
     for dtype in ("float32", "float64"):
         assert Trainer(Config(depth=1, dtype=dtype)).history.tiny == np.finfo(dtype).tiny
+
+
+def test_a_row_and_the_end_of_a_column_are_parts_of_the_whole_column():
+    history = Trainer(Config(depth=3, width=8)).run(12)
+    for name in ("loss", "grad_norm"):
+        whole = history.column(name)
+        assert np.array_equal(history.column(name, 5), whole[5:])
+        for index in (0, 7, -1, -12):
+            assert np.array_equal(history.row(name, index), whole[index])
+    with pytest.raises(IndexError, match="row 12; expected an index from -12 to 11"):
+        history.row("loss", 12)
+
+
+def test_a_history_says_that_rows_went_away():
+    trainer = Trainer(Config(depth=3, width=8))
+    trainer.run(12)
+    before = trainer.history.rewritten
+    trainer.run(3)
+    assert trainer.history.rewritten == before
+    trainer.rewind(4)
+    assert trainer.history.rewritten > before

@@ -49,7 +49,7 @@ SAME_EVERYWHERE = {
         "RMSprop",
     ),
     *("AGC", "RMS", "XOR", "Kaiming", "Xavier", "PyTorch", "Config", "CumulativeGradient", "fan_in", "logits"),
-    *("dL", "dz", "dW", "NaN", "nan", "inf", "Alt", "P", "S", "R", "A", "B", "G", "N", "x", "e", "chi", "phi"),
+    *("dL", "dz", "dW", "NaN", "nan", "inf", "Alt", *"PSRABGNKCTM", "x", "e", "chi", "phi"),
     *("float", "True", "False"),
 }
 """Names and symbols that a Chinese text has too."""

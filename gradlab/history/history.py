@@ -30,12 +30,18 @@ class History(Sequence[StepRecord]):
         One name per layer, from the input to the output.
     tiny : float
         Smallest normal number of the network's dtype: a norm below it is made of subnormal entries.
+
+    Attributes
+    ----------
+    rewritten : int
+        How often rows that were there went away or moved: while it stays, rows are only added at the end.
     """
 
     def __init__(self, layer_names: Sequence[str], tiny: float = float(np.finfo(np.float32).tiny)) -> None:
         self.layer_names = tuple(layer_names)
         self.tiny = tiny
         self.diverged: Divergence | None = None
+        self.rewritten = 0
         self._marks: list[Mark] = []
         self._width = len(SCALARS) + len(PER_LAYER) * len(self.layer_names)
         self._most_rows = max(_FEWEST_ROWS, _BUDGET // (8 * self._width))
@@ -70,8 +76,15 @@ class History(Sequence[StepRecord]):
         values |= dict(zip(PER_LAYER, layers.reshape(len(PER_LAYER), -1), strict=True))
         return StepRecord(**values)
 
-    def column(self, name: str) -> Array:
+    def column(self, name: str, start: int = 0) -> Array:
         """Return one measure over the steps kept.
+
+        Parameters
+        ----------
+        name : str
+            A field of `StepRecord`.
+        start : int, default 0
+            First row wanted, at least 0.
 
         Returns
         -------
@@ -83,13 +96,23 @@ class History(Sequence[StepRecord]):
         ValueError
             If there is no such column; the message lists them.
         """
+        return self._rows[start : self._n, self._place(name)].copy()
+
+    def row(self, name: str, index: int) -> Array:
+        """Return one row of a column, ``column(name)[index]``, without a copy of the others."""
+        if not -self._n <= index < self._n:
+            raise IndexError(f"row {index}; expected an index from {-self._n} to {self._n - 1}")
+        return self._rows[index % self._n, self._place(name)].copy()
+
+    def _place(self, name: str) -> int | slice:
+        """Return where a column stands in a row."""
         if name in SCALARS:
-            return self._rows[: self._n, SCALARS.index(name)].copy()
+            return SCALARS.index(name)
         if name not in PER_LAYER:
             raise ValueError(f"column {name!r}; expected one of {', '.join(FIELDS)}")
         n_layers = len(self.layer_names)
         start = len(SCALARS) + PER_LAYER.index(name) * n_layers
-        return self._rows[: self._n, start : start + n_layers].copy()
+        return slice(start, start + n_layers)
 
     @property
     def marks(self) -> tuple[Mark, ...]:
@@ -141,6 +164,7 @@ class History(Sequence[StepRecord]):
     def truncate(self, step: int) -> None:
         """Drop every step from number `step` on, with its marks and divergence."""
         self._n = int(np.searchsorted(self._rows[: self._n, 0], step))
+        self.rewritten += 1
         self._marks = [m for m in self._marks if m.step < step or (m.step == step and m.kind == "knob")]
         if self.diverged and self.diverged.step >= step:
             self.diverged = None
@@ -159,6 +183,7 @@ class History(Sequence[StepRecord]):
         keep = np.concatenate([np.flatnonzero(steps % stride == 0), np.arange(newest, self._n)])
         self._rows[: len(keep)] = self._rows[keep]
         self._n = len(keep)
+        self.rewritten += 1
 
 
 def _join(old: str, new: str) -> str:

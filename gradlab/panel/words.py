@@ -62,7 +62,7 @@ def happened(history: History, row: int, text: Text) -> str:
 
 
 def _profile(history: History, name: str, text: Text, row: int) -> list[str]:
-    values = history.column(name)[row]
+    values = history.row(name, row)
     kinds = kinds_of(history, name, values)
     counted = np.where(kinds.plain | kinds.underflow, values, np.nan)
     sentences = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,10 +13,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from gradlab.history import History
+from gradlab.plots.empty import is_empty
 from gradlab.plots.fonts import drawable, set_font
 from gradlab.plots.lanes import name_lanes
 from gradlab.plots.legend import add_legend, legend_rows
-from gradlab.plots.png import encode
+from gradlab.plots.notebook import NotebookFigure
+from gradlab.plots.png import Encoder
 from gradlab.plots.view import BOTH, PLOTS, Theme, Update, View, measures_of
 from gradlab.strings import Text
 from gradlab.theory import Band, Prediction
@@ -64,18 +65,6 @@ def _layout(figure: Figure, names: Sequence[str], measures: Sequence[str]) -> li
     return axes
 
 
-class NotebookFigure(Figure):
-    """A Figure that a notebook shows as a picture, whether or not pyplot's inline backend was switched on."""
-
-    def _repr_png_(self) -> bytes:
-        out = io.BytesIO()
-        FigureCanvasAgg(self).print_png(out)
-        return out.getvalue()
-
-    def __repr__(self) -> str:
-        return super().__repr__().replace(type(self).__name__, "Figure")
-
-
 class LiveFigure:
     """A figure that lives as long as a panel: only what changed is drawn again.
 
@@ -101,6 +90,7 @@ class LiveFigure:
         self.plots = tuple(plots)
         self.figure = NotebookFigure(figsize=(size[0] / 100, size[1] / 100), dpi=100 * scale)
         self.canvas = FigureCanvasAgg(self.figure)
+        self._encoder = Encoder()
         self._panels: list[_Panel] = []
         self._built: Any = None
         self._background: Any = None
@@ -109,7 +99,7 @@ class LiveFigure:
     def render(self, history: History, view: View) -> bytes:
         """Draw a history and return the picture as PNG bytes."""
         self.update(history, view)
-        return encode(np.asarray(self.canvas.buffer_rgba()), view.theme)
+        return self._encoder.encode(np.asarray(self.canvas.buffer_rgba()), view.theme)
 
     def update(self, history: History, view: View) -> None:
         """Bring the canvas up to date."""
@@ -127,6 +117,7 @@ class LiveFigure:
             artists.append((panel.ax, self._update_panel(panel, history, shown)))
         state = [(p.ax.get_xlim(), p.ax.get_ylim(), p.update is None and len(history)) for p in self._panels]
         if self._background is None or state != self._state:
+            set_font(self.figure, view.text)  # an axis may have written new labels
             self.canvas.draw()
             self._background = self.canvas.copy_from_bbox(self.figure.bbox)
             self._state = state
@@ -134,7 +125,8 @@ class LiveFigure:
             self.canvas.restore_region(self._background)
         for ax, changed in artists:
             for artist in changed:
-                ax.draw_artist(artist)
+                if not is_empty(artist):
+                    ax.draw_artist(artist)
 
     def _update_panel(self, panel: _Panel, history: History, view: View) -> Sequence[Artist]:
         if panel.update is not None:
@@ -169,7 +161,7 @@ def anchored(prediction: Prediction | None, history: History) -> Band | None:
     profile = prediction.delta_profile() if prediction is not None else None
     if profile is None or not len(history) or profile.anchor < 1:
         return None
-    value = float(history.column("delta_norm")[0][profile.anchor - 1])
+    value = float(history.row("delta_norm", 0)[profile.anchor - 1])
     return profile.anchored(value) if np.isfinite(value) and value > 0 else None
 
 

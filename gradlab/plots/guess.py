@@ -35,7 +35,7 @@ class GuessLine:
         self.dot.set_data([], [])
         if view.measure != "delta_norm" or view.guess is None or not len(history):
             return
-        signal = history.column("delta_norm")[0]
+        signal = history.row("delta_norm", 0)
         if measured_decades(signal) is None:
             return
         heights = MEASURES["delta_norm"].position(line(signal, view.guess))
@@ -67,7 +67,7 @@ def growth_at(figure: Figure, x: float, y: float, history: History, measure: str
         return None
     profiles = len(measures_of(measure))
     ax = figure.axes[len(figure.axes) - profiles + measures_of(measure).index("delta_norm")]
-    signal = history.column("delta_norm")[0]
+    signal = history.row("delta_norm", 0)
     box = ax.get_position()
     if not box.contains(x, 1.0 - y) or measured_decades(signal) is None:
         return None

@@ -16,6 +16,7 @@ from gradlab.history import Array, History
 from gradlab.measures import MEASURES, SQUEEZED, Kinds, Measure, kinds_of
 from gradlab.plots.guess import GuessLine
 from gradlab.plots.lanes import DASHED, DIAMONDS
+from gradlab.plots.note import add_note
 from gradlab.plots.view import PLOTS, Update, View, row_beside
 
 ROWS = {"nonfinite": 1.05, "zero": -0.05, "missing": -0.11}  # outside the decades, labelled on the axis
@@ -44,10 +45,7 @@ def profile(ax: Axes, history: History) -> Update:
     (now,) = ax.plot([], [], lw=1.8, marker="o", ms=5, **style)
     odd = _odd_marks(ax, style)
     rival: dict[str, Line2D] = {}
-    notes = [
-        ax.text(0.98, height, "", transform=ax.transAxes, ha="right", va="top", fontsize=9, animated=True)
-        for height in (0.845, 0.785)
-    ]
+    notes = [add_note(ax, 0.98, height) for height in (0.845, 0.785)]
     guess = GuessLine(ax)
     shown: list[object] = [None]
 
@@ -121,7 +119,7 @@ def _show(artist: Line2D, measure: Measure, history: History | None, name: str, 
     if history is None or not len(history):
         artist.set_data([], [])
         return None
-    values = history.column(name)[row]
+    values = history.row(name, row)
     kinds = kinds_of(history, name, values)
     numbers = np.arange(1, len(values) + 1)
     artist.set_data(numbers, np.where(kinds.plain | kinds.underflow, measure.position(values), np.nan))
@@ -131,7 +129,7 @@ def _show(artist: Line2D, measure: Measure, history: History | None, name: str, 
 def _show_units(bars: dict[str, LineCollection], history: History | None, row: int) -> None:
     """Stand bars under the dots, dead units left and saturated ones right; a full one reaches the first decade."""
     for side, (name, lines) in zip((-0.15, 0.15), bars.items(), strict=True):
-        values = history.column(name)[row] if history is not None and len(history) else np.zeros(0)
+        values = history.row(name, row) if history is not None and len(history) else np.zeros(0)
         lines.set_segments(
             [[(n + side, 0), (n + side, SQUEEZED * v)] for n, v in enumerate(values, start=1) if v > 0]
         )
@@ -157,7 +155,7 @@ def _place(artist: Line2D, kind: str, kinds: Kinds | None, history: History, mea
         return
     where = np.flatnonzero(getattr(kinds, kind))
     if kind == "underflow":
-        heights: Array = measure.position(history.column(measure.name)[row][where])
+        heights: Array = measure.position(history.row(measure.name, row)[where])
     else:
         heights = np.full(len(where), ROWS[kind])
     artist.set_data(where + 1, heights)
@@ -171,7 +169,7 @@ def growth_notes(history: History, measure: Measure, row: int, view: View) -> li
         rival = view.visible(view.rival)
         said = [("growth.b", history, row), ("growth.a", rival, row_beside(history, view.at, rival))]
     for key, of, index in said:
-        values = of.column(measure.name)[index][:-1] if len(of) else np.zeros(0)
+        values = of.row(measure.name, index)[:-1] if len(of) else np.zeros(0)
         growth = growth_of(values)
         if growth is None or (key == "growth.first" and len(history) == 1):
             lines.append("")

@@ -110,8 +110,13 @@ def row_beside(history: History, at: int | None, other: History) -> int:
     """Return the row of another run at the step that is shown of this one, its last if it ended before."""
     if at is None or not len(history):
         return -1
-    step = history.column("step")[at]
+    step = history.row("step", at)
     return max(0, int(np.searchsorted(other.column("step"), step, side="right")) - 1)
+
+
+def last_step(history: History) -> float:
+    """Return the number of the last step, 0 before the first."""
+    return float(history.row("step", -1)) if len(history) else 0.0
 
 
 def step_limit(last_step: float) -> float:

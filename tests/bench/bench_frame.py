@@ -1,23 +1,25 @@
 """What a frame of the panel costs against a redraw from nothing: `python -m tests.bench.bench_frame`."""
 
-import argparse
 import io
-import statistics
-import time
 
+import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
-from gradlab import Config, Trainer
+from gradlab import Config, History, Trainer
 from gradlab.plots import LiveFigure, View
+from tests.bench.report import options, ratio, save
 
-ROUNDS, LAYERS, STEPS = 30, 20, 300
+LAYERS, STEPS, LONG = 20, 300, 100_000
+SIZE = (1000, 360)  # logical pixels, drawn at twice the resolution
+WANTED = {"redraw": 0.10, "long": 1.5, "bytes": 60_000}
 
 
 def naive(history):
     """Clear three axes, plot the same numbers and save them: what a first try would do."""
-    figure = Figure(figsize=(10, 3.6), dpi=200)
+    figure = Figure(figsize=(SIZE[0] / 100, SIZE[1] / 100), dpi=200)
     canvas = FigureCanvasAgg(figure)
 
     def draw():
@@ -35,34 +37,64 @@ def naive(history):
     return draw
 
 
-def timed(run):
-    start = time.perf_counter()
-    result = run()
-    return time.perf_counter() - start, result
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+def recorded(steps):
+    """Return a trainer that took 300 steps, and a history in which they are repeated until there are so many."""
     trainer = Trainer(Config(depth=LAYERS - 1, width=32, lr=0.01))
-    trainer.run(STEPS)
-    live, draw = LiveFigure(size=(1000, 360)), naive(trainer.history)
-    view = View(measure="delta_norm")
-    live.render(trainer.history, view)
-    frames, redraws = [], []
-    for _ in range(options.rounds):
-        trainer.step()
-        frames.append(timed(lambda: live.render(trainer.history, view)))
-        redraws.append(timed(draw))
-    frame, redraw = (statistics.median(t for t, _ in side) for side in (frames, redraws))
-    sizes = [statistics.median(len(png) for _, png in side) / 1000 for side in (frames, redraws)]
+    records = list(trainer.run(STEPS))
+    history = History(trainer.layer_names)
+    for step in range(steps):
+        history.append(repeated(records[step % STEPS], step))
+    return trainer, history
+
+
+def repeated(record, step):
+    return type(record)(**{**vars(record), "step": step})
+
+
+def live(history, records):
+    """Return a function that adds one step and draws the next frame, from data to PNG bytes."""
+    figure, view = LiveFigure(size=SIZE), View(measure="delta_norm")
+    figure.render(history, view)
+
+    def frame():
+        history.append(repeated(records[len(history) % STEPS], int(history.row("step", -1)) + 1))
+        return figure.render(history, view)
+
+    return frame
+
+
+def bytes_of(history):
+    """Return the bytes of a frame, and of a plain PNG of the same pixels."""
+    figure, plain = LiveFigure(size=SIZE), io.BytesIO()
+    frame = figure.render(history, View(measure="delta_norm"))
+    Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).save(plain, "PNG")
+    return {"frame": len(frame), "plain": len(plain.getvalue())}
+
+
+def main(arguments=None):
+    found = options(__doc__, arguments, rounds=40)
+    torch.set_num_threads(1)
+    trainer, short = recorded(STEPS)
+    records = list(trainer.history)
+    frame, redraw = live(short, records), naive(trainer.history)
+    against = ratio(frame, redraw, found.rounds)
+    _, long = recorded(LONG)
+    length = ratio(live(long, records), frame, found.rounds)
+    sizes = bytes_of(trainer.history)
+    both = LiveFigure(size=(1000, 430))
+    panel = ratio(lambda: both.render(trainer.history, View(measure="both")), redraw, found.rounds)
+    rows = [
+        {"what": "frame / naive redraw", **against._asdict(), "wanted": WANTED["redraw"]},
+        {"what": f"frame at {LONG} steps / at {STEPS}", **length._asdict(), "wanted": WANTED["long"]},
+        {"what": "whole panel, two profiles, 1000 x 430 / naive redraw", **panel._asdict()},
+    ]
+    print(f"{LAYERS} layers, {STEPS} steps, {SIZE[0]} x {SIZE[1]} at twice the resolution, {found.rounds} rounds")
+    for row, measured in zip(rows, (against, length, panel), strict=True):
+        print(f"  {row['what']}: {measured}" + (f", wanted {row['wanted']}" if "wanted" in row else ""))
     print(
-        f"{LAYERS} layers, {STEPS} steps, 1000 x 360 at twice the resolution, median of {options.rounds}: frame "
-        f"{1e3 * frame:.1f} ms, {sizes[0]:.0f} KB; naive redraw {1e3 * redraw:.1f} ms, {sizes[1]:.0f} KB; "
-        f"ratio {frame / redraw:.2f}"
+        f"  bytes: frame {sizes['frame']}, wanted {WANTED['bytes']}; a plain PNG of the same pixels {sizes['plain']}"
     )
+    save("frame", [*rows, {"what": "bytes", **sizes, "wanted": WANTED["bytes"]}])
 
 
 if __name__ == "__main__":
