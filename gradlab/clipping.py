@@ -1,6 +1,7 @@
 """`CLIPS`: bound gradients in place; each entry is ``(params, threshold)`` and works on ``.grad``.
 
-The trainer clips once per window, after accumulation, and measures what happened itself.
+The trainer clips once per window, after accumulation, and measures what happened itself. A rule registered with
+``as_one=True`` makes no difference between the tensors: the trainer may hand it all of them as a single one.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def none(params: Iterable[Tensor], threshold: float) -> None:
     """Gradients as they are."""
 
 
-@CLIPS.register("value", "By value")
+@CLIPS.register("value", "By value", as_one=True)
 def clip_value(params: Iterable[Tensor], threshold: float) -> None:
     """Clamp every entry to [-threshold, threshold]; this can turn the direction."""
     grads = _gradients(params)
@@ -37,7 +38,7 @@ def clip_value(params: Iterable[Tensor], threshold: float) -> None:
         torch._foreach_clamp_max_(grads, threshold)
 
 
-@CLIPS.register("global_norm", "By global norm")
+@CLIPS.register("global_norm", "By global norm", as_one=True)
 def clip_global_norm(params: Iterable[Tensor], threshold: float) -> None:
     """Scale all gradients together by min(1, threshold / norm) (Pascanu et al. 2013)."""
     grads = _gradients(params)

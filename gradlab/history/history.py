@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 _BUDGET = 32 * 2**20  # bytes of rows before old stretches are thinned
 _FEWEST_ROWS = 2048
 _MOST_MARKS = 2000
+_SCALARS_OF, _LAYERS_OF = attrgetter(*SCALARS), attrgetter(*PER_LAYER)
 
 
 class History(Sequence[StepRecord]):
@@ -144,10 +146,8 @@ class History(Sequence[StepRecord]):
         if self._n == len(self._rows):
             self._make_room()
         row = self._rows[self._n]
-        row[: len(SCALARS)] = [getattr(record, name) for name in SCALARS]
-        layers = row[len(SCALARS) :].reshape(len(PER_LAYER), -1)
-        for i, name in enumerate(PER_LAYER):
-            layers[i] = getattr(record, name)
+        row[: len(SCALARS)] = _SCALARS_OF(record)
+        np.concatenate(_LAYERS_OF(record), out=row[len(SCALARS) :])
         self._n += 1
 
     def mark(self, mark: Mark) -> None:

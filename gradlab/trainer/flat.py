@@ -80,7 +80,8 @@ class FlatParameters:
     def attach(self) -> None:
         """Make every parameter's ``.grad`` the view of the flat gradient."""
         for param, view in zip(self.params, self.gradients, strict=True):
-            param.grad = view
+            if param.grad is not view:
+                param.grad = view
 
     def start(self, separate: bool) -> None:
         """Begin a window."""
@@ -167,10 +168,8 @@ class FlatParameters:
 
 def per_layer(values: list[float], groups: list[list[int]]) -> Array:
     """Merge norms of parameters into norms of layers; nan for a layer without a trainable weight."""
-    return np.array([_together([values[i] for i in group]) for group in groups])
+    return np.array([values[g[0]] if len(g) == 1 else _together([values[i] for i in g]) for g in groups])
 
 
 def _together(values: list[float]) -> float:
-    if len(values) == 1:
-        return values[0]
     return root_sum_square(values) if values else math.nan

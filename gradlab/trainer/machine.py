@@ -38,9 +38,9 @@ class Machine(RunState):
         buffers, finished, m = self.copy_buffers(), False, len(micro_batches)
         try:
             for m, (rows, weight) in enumerate(zip(micro_batches, weights, strict=True), start=1):
-                loss = self._forward(rows, config)
+                self._forward(rows, config)
                 yield "forward", m
-                self._backward(loss, rows, weight)
+                self._backward(rows, weight)
                 self._clip_early(config)
                 yield "backward", m
             raw = self.flat.gradient_norms()
@@ -88,19 +88,17 @@ class Machine(RunState):
         before = itertools.accumulate((len(rows) for rows in window.micro_batches[:-1]), initial=self.samples)
         return NextWindow(window.micro_batches, weights, [pass_seed(config.batch_seed, seen) for seen in before])
 
-    def _forward(self, rows: Tensor, config: Config) -> Tensor:
+    def _forward(self, rows: Tensor, config: Config) -> None:
         with self._sealed_randomness(config) if self.stochastic else nullcontext():
-            done = self.lane.forward(self.data.x[rows])
-            loss = self.data.loss(done.output, self.data.y[rows])
+            done = self.lane.forward(self.data.x[rows], self.data.y[rows], self.data.loss)
         self._pass, self._found = done, []
-        self.micro_loss, self.micro_samples = loss.item(), len(rows)
+        self.micro_loss, self.micro_samples = done.loss.item(), len(rows)
         self.meter.see_loss(self.micro_loss, len(rows))
         for layers, stack, bounds in done.stacks:
             self.meter.see_stack(layers, stack, bounds)
-        return loss
 
-    def _backward(self, loss: Tensor, rows: Tensor, weight: float) -> None:
-        self._found, deltas = self._pass.gradients(loss, self.flat.params, self.flat.room(weight))
+    def _backward(self, rows: Tensor, weight: float) -> None:
+        self._found, deltas = self._pass.gradients(self.flat.params, self.flat.room(weight))
         for layers, stack in deltas:
             self.meter.see_deltas(layers, stack, len(rows))
         self.flat.accumulate(self._found, weight)
@@ -115,10 +113,10 @@ class Machine(RunState):
             self._clip(config)
 
     def _clip(self, config: Config) -> None:
-        self.flat.attach()
         entry = CLIPS[config.clip]
-        params = self.all_but_output if entry.options.get("exempt_output") else self.flat.params
-        entry(params, config.clip_threshold)
+        as_one = [self.flat.weights] if entry.options.get("as_one") else self.flat.params
+        self.flat.attach()
+        entry(self.all_but_output if entry.options.get("exempt_output") else as_one, config.clip_threshold)
 
     def _measure_clip(self, config: Config, raw: list[float]) -> tuple[list[float], float]:
         """Return the norms after clipping and the cosine between the gradient before and after."""
@@ -134,7 +132,7 @@ class Machine(RunState):
         with torch.no_grad():
             if not CARRY_OVERS[config.carry_over](self.flat.gradients, self.carry):
                 return None
-        self.optimizer.step()
+            self._optimize()
         return self.flat.change_norms()
 
     def unapplied_record(self) -> StepRecord:
@@ -146,11 +144,11 @@ class Machine(RunState):
         self, raw: list[float], clipped: list[float], cosine: float, changes: list[float] | None
     ) -> StepRecord:
         applied = changes is not None
-        total, clipped_total = root_sum_square(raw), root_sum_square(clipped)
+        total = root_sum_square(raw)
+        clipped_total = total if clipped is raw else root_sum_square(clipped)
         now = time.perf_counter()
         self.seconds, self.resumed = self.seconds + now - self.resumed, now
-        weight_norm = self._per_layer(self.weight_norms)
-        weight_norm = np.where(np.isnan(self.frozen_norm), weight_norm, self.frozen_norm)
+        weight_norm = self._weight_norm()
         return StepRecord(
             step=self.step,
             epoch=self.window.epoch,
@@ -178,15 +176,25 @@ class Machine(RunState):
     def _per_layer(self, values: list[float]) -> Array:
         return per_layer(values, self.groups)
 
+    def _weight_norm(self) -> Array:
+        norms_now = self._per_layer(self.weight_norms)
+        if self.frozen_norm is None:
+            return norms_now
+        return np.where(np.isnan(self.frozen_norm), norms_now, self.frozen_norm)
+
     def _has_gradient(self) -> Array:
-        return np.array([any(self.flat.received[i] for i in group) for group in self.groups], dtype=float)
+        if self.frozen_norm is None and all(self.flat.received):
+            return np.ones(len(self.groups))
+        return np.array([any(map(self.flat.received.__getitem__, group)) for group in self.groups], dtype=float)
 
     def _update_ratio(self, changes: list[float] | None, weight_norm: Array) -> Array:
         if changes is None:
             return np.where([bool(g) for g in self.groups], 0.0, np.nan)
         change = self._per_layer(changes)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(change == 0.0, 0.0, change / weight_norm)
+            ratio = change / weight_norm
+        ratio[change == 0.0] = 0.0
+        return ratio
 
     def stage(self, moment: Moment) -> Stage:
         """Measure where the step stands."""

@@ -32,7 +32,8 @@ class Meter:
         self._mean = [0.0] * layers
         self._spread = [0.0] * layers
         self._saturated = [0.0] * layers
-        self._silent: dict[tuple[int, ...], Tensor] = {}
+        self._bounded = False  # whether an activation seen has ends to saturate at
+        self._silent: dict[tuple[int, ...], Tensor | None] = {}  # None: no unit is
         self.samples = 0
         self.loss = 0.0
         self.first_bad_activation: tuple[int, float] | None = None
@@ -62,14 +63,18 @@ class Meter:
         for layer, mean, spread in zip(layers, *_moments(flat), strict=True):
             self._merge(layer, n, mean, spread)
         if bounds is not None:
+            self._bounded = True
             for layer, share in zip(layers, _share_at_ends(flat, bounds), strict=True):
                 self._saturated[layer] += n * share
         self._see_silent(layers, _silent_units(stack))
 
-    def _see_silent(self, layers: tuple[int, ...], silent: Tensor) -> None:
-        known = self._silent.get(layers)
-        if known is not None and known.shape == silent.shape:
-            silent = known & silent
+    def _see_silent(self, layers: tuple[int, ...], silent: Tensor | None) -> None:
+        if layers in self._silent:
+            known = self._silent[layers]
+            if known is None or silent is None:
+                silent = None
+            elif known.shape == silent.shape:
+                silent = known & silent
         self._silent[layers] = silent
 
     def _merge(self, layer: int, n: int, mean: float, spread: float) -> None:
@@ -93,6 +98,7 @@ class Meter:
             if count:
                 self._merge(layer, count, other._mean[layer], other._spread[layer])
             self._saturated[layer] += other._saturated[layer]
+        self._bounded |= other._bounded
         for layers, silent in other._silent.items():
             self._see_silent(layers, silent)
 
@@ -108,16 +114,20 @@ class Meter:
 
     def saturated(self) -> Array:
         """Share of entries at the ends of a bounded activation's range."""
+        if not self._bounded:
+            return np.zeros(self.layers)
         return np.array([share / max(n, 1) for share, n in zip(self._saturated, self._count, strict=True)])
 
     def dead(self) -> Array:
         """Share of units that were exactly 0 for every sample."""
+        if not any(silent is not None for silent in self._silent.values()):
+            return np.zeros(self.layers)
         shares = [0.0] * self.layers
         for layers, silent in self._silent.items():
-            counts = silent.reshape(len(layers), -1).sum(1).tolist()
-            units = max(silent[0].numel(), 1)
-            for layer, count in zip(layers, counts, strict=True):
-                shares[layer] = count / units
+            if silent is not None:
+                units = silent.numpy().reshape(len(layers), -1)
+                for layer, count in zip(layers, units.sum(1).tolist(), strict=True):
+                    shares[layer] = count / units.shape[1]
         return np.array(shares)
 
 
@@ -146,10 +156,10 @@ def _two_passes(row: Tensor) -> tuple[float, float]:
     return mean, norms([row - mean])[0]
 
 
-def _silent_units(stack: Tensor) -> Tensor:
+def _silent_units(stack: Tensor) -> Tensor | None:
     """Return which units are exactly 0 for every sample: shape (layers, units...), samples along dim 1."""
     silent = stack.amax(1) == 0
-    return silent & (stack.amin(1) == 0) if bool(silent.any()) else silent
+    return silent & (stack.amin(1) == 0) if bool(silent.any()) else None
 
 
 def _share_at_ends(flat: Tensor, bounds: tuple[float, float]) -> list[float]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from gradlab.data import Loss
 from gradlab.network import Network
 from gradlab.network.activations import asymptotes
 
@@ -34,20 +35,20 @@ class Pass:
 
     Attributes
     ----------
-    output : Tensor
-        What the network returned.
+    loss : Tensor
+        The mean loss of the samples, shape ``()``.
     stacks : list of (layers, Tensor, range)
         What the layers hand on, detached, stacked where shape and range of the activation agree.
     """
 
-    output: Any
+    loss: Tensor
 
     @property
     def stacks(self) -> list[Stack]:
         """What the layers hand on."""
         raise NotImplementedError
 
-    def gradients(self, loss: Tensor, params: list[nn.Parameter], into: list[Tensor]) -> Found:
+    def gradients(self, params: list[nn.Parameter], into: list[Tensor]) -> Found:
         """Run the backward pass: dL/dp of each parameter, which may lie in `into`, and the stacks of dL/dz."""
         raise NotImplementedError
 
@@ -57,8 +58,8 @@ class AutogradPass(Pass):
 
     Parameters
     ----------
-    output : Tensor
-        What the network returned.
+    loss : Tensor
+        The loss, with its graph.
     edges : list of (layer, GradientEdge)
         Where d loss / d z of a layer can be read in the backward pass; a layer called twice has two.
     activations : list of (layer, Tensor, range)
@@ -67,20 +68,20 @@ class AutogradPass(Pass):
 
     def __init__(
         self,
-        output: Any,
+        loss: Tensor,
         edges: list[tuple[int, GradientEdge]],
         activations: list[tuple[int, Tensor, Range]],
     ) -> None:
-        self.output, self._edges, self._activations = output, edges, activations
+        self.loss, self._edges, self._activations = loss, edges, activations
 
     @property
     def stacks(self) -> list[Stack]:
         """What the layers hand on."""
         return stacked(self._activations)
 
-    def gradients(self, loss: Tensor, params: list[nn.Parameter], into: list[Tensor]) -> Found:
+    def gradients(self, params: list[nn.Parameter], into: list[Tensor]) -> Found:
         """Run one backward pass of autograd."""
-        found, deltas = gradients(loss, params, self._edges)
+        found, deltas = gradients(self.loss, params, self._edges)
         self._edges = []
         return found, [(layers, stack) for layers, stack, _ in stacked([(i, d, None) for i, d in deltas])]
 
@@ -134,12 +135,12 @@ class NetworkProbe:
         hidden = [None if network.residual else asymptotes(m) for m in network.activations]
         self.ranges: list[Range] = [*hidden, None]
 
-    def forward(self, x: Tensor) -> Pass:
-        """Run the network on `x` and note every layer."""
+    def forward(self, x: Tensor, y: Tensor, loss: Loss) -> Pass:
+        """Run the network on `x`, compare with `y` and note every layer."""
         trace = self.network.trace(x)
         edges = [(i, _edge(z)) for i, z in enumerate(trace.pre_activations) if z.requires_grad]
         after = [(i, h.detach(), self.ranges[i]) for i, h in enumerate(trace.activations)]
-        return AutogradPass(trace.output, edges, after)
+        return AutogradPass(loss(trace.output, y), edges, after)
 
 
 def _edge(z: Tensor) -> GradientEdge:
@@ -179,12 +180,12 @@ class HookProbe:
             if id(module) in numbers or not list(module.children())
         ]
 
-    def forward(self, x: Tensor) -> Pass:
-        """Run the network on `x` and note every layer that it calls."""
+    def forward(self, x: Tensor, y: Tensor, loss: Loss) -> Pass:
+        """Run the network on `x`, compare with `y` and note every layer that it calls."""
         self._edges = []
         try:
-            output = self.network(x)
-            return AutogradPass(output, self._edges, [(s.layer, s.value, s.bounds) for s in self._seen])
+            found = loss(self.network(x), y)
+            return AutogradPass(found, self._edges, [(s.layer, s.value, s.bounds) for s in self._seen])
         finally:
             self._edges, self._seen, self._tails = None, [], {}
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,13 +17,13 @@ from torch import Tensor, nn
 from gradlab.carry_over import State
 from gradlab.config import Config
 from gradlab.data import Data
-from gradlab.history import StepRecord
+from gradlab.history import Array, StepRecord
 from gradlab.measure import root_sum_square
 from gradlab.optimizers import OPTIMIZERS
 from gradlab.trainer.chain import Chain
 from gradlab.trainer.flat import FlatParameters
 from gradlab.trainer.meter import Meter
-from gradlab.trainer.probe import HookProbe, NetworkProbe, Pass, layer_of
+from gradlab.trainer.probe import HookProbe, Layer, NetworkProbe, Pass, layer_of
 from gradlab.trainer.snapshots import Snapshot
 from gradlab.trainer.stream import Stream, Window
 
@@ -55,15 +57,11 @@ class RunState:
             self._chain = Chain(probe.network, probe.ranges)
         output = {id(p) for p in probe.layers[-1].module.parameters()}
         self.all_but_output = [p for p in self.flat.params if id(p) not in output]
-        self.frozen_norm = np.array(
-            [
-                np.nan if group else _norm(layer.weights)
-                for layer, group in zip(probe.layers, self.groups, strict=True)
-            ]
-        )
+        self.frozen_norm = _frozen_norms(probe.layers, self.groups)
         self.optimizer = OPTIMIZERS[config.optimizer](
             [self.flat.weights], config.lr, config.momentum, config.weight_decay
         )
+        self._optimize = _unwrapped(self.optimizer)
         self.carry: State = {}
         self.stream = Stream(data.n, config.batch_seed)
         self.step = self.samples = self.micro_batches = self.updates = 0
@@ -159,6 +157,20 @@ class RunState:
         """Put copied buffers back."""
         for (module, name), value in zip(self._buffer_slots, buffers, strict=True):
             module._buffers[name] = None if value is None else value.clone()
+
+
+def _frozen_norms(layers: list[Layer], groups: list[list[int]]) -> Array | None:
+    """Return the norm of each frozen layer, nan for the others; None if none is frozen."""
+    if all(groups):
+        return None
+    return np.array([np.nan if g else _norm(layer.weights) for layer, g in zip(layers, groups, strict=True)])
+
+
+def _unwrapped(optimizer: torch.optim.Optimizer) -> Callable[[], object]:
+    """Return the step of an optimizer of torch's without the profiler's wrapping, which costs as much as it."""
+    if not type(optimizer).__module__.startswith("torch.optim."):
+        return optimizer.step
+    return partial(inspect.unwrap(type(optimizer).step), optimizer)
 
 
 def _copy(value: Any) -> Any:

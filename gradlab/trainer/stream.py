@@ -71,7 +71,7 @@ class Stream:
         if self.position >= self.n:
             self._start_epoch(self.epoch + 1)
         rows = self._order[self.position : self.position + batch_size * count]
-        return Window(list(rows.split(batch_size)), self.epoch)
+        return Window([rows] if count == 1 else list(rows.split(batch_size)), self.epoch)
 
     def advance(self, samples: int) -> None:
         """Step past a window of that many samples."""
