@@ -3,6 +3,7 @@
 import argparse
 import json
 import platform
+import resource
 import statistics
 import time
 from pathlib import Path
@@ -14,25 +15,40 @@ FOLDER = Path(__file__).parent
 
 
 class Ratio(NamedTuple):
-    """Two ways timed in turn: median seconds of each, their ratio, and the quartiles of the pairs' ratios."""
+    """Two ways timed in turn: median seconds of each, their ratio, and the quartiles of the pairs' ratios.
+
+    `cpu` is the ratio of the processor time, children included, which a busy machine disturbs less.
+    """
 
     median_a: float
     median_b: float
     ratio: float
     spread: tuple[float, float]
+    cpu: float
 
     def __str__(self):
         low, high = self.spread
         return (
             f"{1e3 * self.median_a:.3f} ms / {1e3 * self.median_b:.3f} ms = {self.ratio:.2f} "
-            f"(half of the pairs {low:.2f} to {high:.2f})"
+            f"(half of the pairs {low:.2f} to {high:.2f}; of processor time {self.cpu:.2f})"
         )
 
 
 def seconds(run):
-    start = time.perf_counter()
+    """Return the seconds that a call takes."""
+    return timed(run)[0]
+
+
+def timed(run):
+    """Return the seconds that a call takes, and those of processor time."""
+    cpu, start = processor_time(), time.perf_counter()
     run()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, processor_time() - cpu
+
+
+def processor_time():
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def quartiles(values):
@@ -42,9 +58,11 @@ def quartiles(values):
 
 
 def of_pairs(pairs):
-    """Make a `Ratio` of pairs (seconds a, seconds b), each pair measured side by side."""
-    a, b = (statistics.median(side) for side in zip(*pairs, strict=True))
-    return Ratio(a, b, a / b, quartiles([x / y for x, y in pairs]))
+    """Make a `Ratio` of pairs (a, b), each side what `timed` returns, measured side by side."""
+    wall = [(a[0], b[0]) for a, b in pairs]
+    a, b = (statistics.median(side) for side in zip(*wall, strict=True))
+    cpu = [statistics.median(side[1] for side in sides) for sides in zip(*pairs, strict=True)]
+    return Ratio(a, b, a / b, quartiles([x / y for x, y in wall]), cpu[0] / max(cpu[1], 1e-9))
 
 
 def ratio(run_a, run_b, rounds, warmup=3):
@@ -55,11 +73,11 @@ def ratio(run_a, run_b, rounds, warmup=3):
     pairs = []
     for number in range(rounds):
         if number % 2:
-            b = seconds(run_b)
-            pairs.append((seconds(run_a), b))
+            b = timed(run_b)
+            pairs.append((timed(run_a), b))
         else:
-            a = seconds(run_a)
-            pairs.append((a, seconds(run_b)))
+            a = timed(run_a)
+            pairs.append((a, timed(run_b)))
     return of_pairs(pairs)
 
 
