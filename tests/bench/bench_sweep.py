@@ -1,22 +1,15 @@
 """How much faster stacked networks train than one Trainer after the other: `python -m tests.bench.bench_sweep`."""
 
-import argparse
 import statistics
-import time
 
 import torch
 
 from gradlab import Config, Trainer
 from gradlab.sweep import Sweep
+from tests.bench import report
 
 NETWORKS, STEPS, ROUNDS = 256, 50, 3
 CASES = ((10, 16, 10.0), (20, 32, 3.0))  # depth, width, the ratio wanted
-
-
-def seconds(run):
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
 
 
 def one_after_the_other(configs, steps):
@@ -37,18 +30,15 @@ def measure(depth, width, networks, steps, rounds):
     for _ in range(rounds):
         sweep = Sweep(config, {"gain": gains}, steps=steps, seeds=4)
         configs = [sweep.grid.config_of(number) for number in range(sweep.grid.size)]
-        stacked.append(seconds(lambda: sweep.run(progress=False)))  # noqa: B023  (called at once)
+        stacked.append(report.seconds(lambda: sweep.run(progress=False)))  # noqa: B023  (called at once)
         assert set(sweep.how.values()) == {"stacked"}
-        alone.append(seconds(lambda: one_after_the_other(configs, steps)))  # noqa: B023
+        alone.append(report.seconds(lambda: one_after_the_other(configs, steps)))  # noqa: B023
     return statistics.median(alone), statistics.median(stacked)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--networks", type=int, default=NETWORKS)
-    parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    options = parser.parse_args()
+def main(arguments=None):
+    options = report.options(__doc__, arguments, networks=NETWORKS, steps=STEPS, rounds=ROUNDS)
+    rows = []
     torch.set_num_threads(1)
     Trainer(Config()).run(1)  # torch loads what an optimizer needs with the first one
     for depth, width, wanted in CASES:
@@ -58,6 +48,8 @@ def main():
             f"median of {options.rounds}: one after the other {alone:.2f} s, stacked {stacked:.2f} s, "
             f"ratio {alone / stacked:.1f} (wanted: at least {wanted:g})"
         )
+        rows.append({"depth": depth, "width": width, "alone": alone, "stacked": stacked, "wanted": wanted})
+    report.save("bench_sweep", rows)
 
 
 if __name__ == "__main__":
