@@ -9,8 +9,8 @@ pytestmark = pytest.mark.browser
 
 OPEN = "from gradlab import GradLab\nlab = GradLab(preset='exploding_tanh', lang='zh')\nlab\n"
 NAMES = (
-    "ReLU tanh sigmoid PyTorch SGD Adam AdamW RMSprop Kaiming Xavier XOR RMS AGC NaN nan inf Alt chi dL dz dW phi "
-    "init normal fan_in gain lr relu kaiming layer True float bias_std residual norm"
+    "ReLU Leaky tanh Sigmoid sigmoid GELU SELU SiLU swish PyTorch SGD Adam AdamW RMSprop Kaiming Xavier XOR RMS AGC "
+    "NaN nan inf Alt chi dL dz dW phi normal fan_in relu kaiming layer float True"
 )
 SECTIONS = ("网络与数据", "训练", "细看", "相图")
 
