@@ -86,3 +86,30 @@ def test_a_divergence_is_said_in_chinese_and_the_keyboard_leads_back(lab):
     expect(lab.notebook.get_by_role("alert")).to_contain_text("已回退到第")
     lab.command("apputils:change-theme", theme="JupyterLab Light")
     assert lab.console_errors == []
+
+
+def test_two_lanes_and_a_moment_of_the_past_are_told_in_chinese(lab):
+    open_panel(lab, OPEN.replace("preset='exploding_tanh'", "depth=4, width=16"))
+    for _ in range(2):
+        lab.button("单步").click()
+    expect(lab.notebook.locator(".gradlab-status")).to_contain_text("第 2 步")
+    lab.button("固定").click()
+    lab.toggle("对比").click()
+    expect(lab.notebook.locator(".gradlab-info")).to_contain_text("各道完全相同")
+    lab.evaluate("lab.set(lr=0.5)")
+    lab.evaluate("len(lab.run(20))")
+    expect(lab.notebook.locator(".gradlab-info")).to_contain_text("学习率：A 0.05，B 0.5。")
+    expect(lab.notebook.locator(".gradlab-info")).to_contain_text("最近 10 步的平均损失")
+    lab.screenshot("chinese-lanes")
+    assert english_left(lab) == []
+    assert lab.console_errors == []
+
+
+def test_a_lecture_in_chinese_fits_a_projector(lab):
+    lab.page.set_viewport_size({"width": 1280, "height": 720})
+    open_panel(lab, OPEN.replace("preset=", "lecture=True, preset="))
+    lab.evaluate("len(lab.run(30))")
+    expect(lab.notebook.locator(".gradlab-status")).to_contain_text("第 30 步")
+    lab.screenshot("chinese-lecture")
+    assert english_left(lab) == []
+    assert lab.console_errors == []
