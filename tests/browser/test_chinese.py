@@ -23,7 +23,8 @@ def open_panel(lab, code=OPEN):
 
 
 def english_left(lab):
-    """Latin words of two letters or more that stand in the panel and are no names."""
+    """Latin words of two letters or more that stand in the panel and are no names; nor may a glyph be missing."""
+    assert not [out for cell in lab.cells() for out in cell["outputs"] if out["output_type"] == "stream"]
     seen = lab.notebook.locator(".gradlab").first.evaluate(
         "panel => [panel.innerText, ...[...panel.querySelectorAll('*')].flatMap(e => [e.getAttribute('title'),"
         " e.getAttribute('aria-label')])].filter(t => t && t !== 'null').join('\\n')"
@@ -108,8 +109,11 @@ def test_two_lanes_and_a_moment_of_the_past_are_told_in_chinese(lab):
 def test_a_lecture_in_chinese_fits_a_projector(lab):
     lab.page.set_viewport_size({"width": 1280, "height": 720})
     open_panel(lab, OPEN.replace("preset=", "lecture=True, preset="))
+    lab.command("application:toggle-left-area")
     lab.evaluate("len(lab.run(30))")
     expect(lab.notebook.locator(".gradlab-status")).to_contain_text("第 30 步")
+    lab.notebook.locator("img.gradlab-picture").scroll_into_view_if_needed()
     lab.screenshot("chinese-lecture")
+    lab.command("application:toggle-left-area")
     assert english_left(lab) == []
     assert lab.console_errors == []
