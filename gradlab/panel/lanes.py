@@ -164,7 +164,11 @@ class Lanes:
             ahead=who_is_ahead(self.histories, self._text.lang),
         )
         ended = self._text("lanes.ended") if rival.stopped else ""
-        return {self._text("info.lanes"): " ".join(filter(None, (words, ended, self._text("lanes.heatmap"))))}
+        return {
+            self._text("info.lanes"): self._text("alt.between").join(
+                filter(None, (words, ended, self._text("lanes.heatmap")))
+            )
+        }
 
     def _caption(self, _: Trainer, measure: str) -> str:
         """Return what a person who does not see the picture should know of lane A."""

@@ -190,7 +190,9 @@ class Face:
     def show_info(self, lines: Mapping[str, str]) -> None:
         """Show sentences about the run, each under its heading; empty ones are left out."""
         shown = [
-            f"<div><b>{html.escape(head)}:</b> {html.escape(line)}</div>" for head, line in lines.items() if line
+            f"<div><b>{html.escape(head)}{self._text('info.colon')}</b>{html.escape(line)}</div>"
+            for head, line in lines.items()
+            if line
         ]
         self._info.value = f'<div class="gradlab-info">{"".join(shown)}</div>'
 

@@ -134,7 +134,6 @@ class LiveFigure:
         panel.ax.clear()
         PLOTS[panel.name](panel.ax, history)
         colour_axes(panel.ax, view.theme)
-        set_font(panel.ax, view.text)
         return []
 
     def _build(self, history: History, measures: Sequence[str], view: View) -> None:
@@ -148,7 +147,6 @@ class LiveFigure:
         if "profile" in self.plots:
             add_legend(self.figure, view)
         name_lanes(self.figure, view)
-        set_font(self.figure, view.text)
 
 
 def lecture_figure(plots: Sequence[str] = DEFAULT) -> LiveFigure:

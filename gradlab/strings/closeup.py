@@ -26,7 +26,7 @@ EN = {
 ZH = {
     "closeup.failed": "无法细看：{error}",
     "closeup.histogram": "dL/dW 各元素的大小",
-    "closeup.share": "（占该层）",
+    "closeup.share": "该层元素",
     "closeup.noise": "梯度与梯度噪声",
     "closeup.mean": "{k} 个微批次的均值",
     "closeup.spread": "批次大小 {size} 时的离散度",

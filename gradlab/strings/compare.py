@@ -28,7 +28,7 @@ EN = {
 }
 
 ZH = {
-    "compare.equal": "各路完全相同：所有旋钮都一样。",
+    "compare.equal": "各道完全相同：所有旋钮都一样。",
     "compare.knob": "{label}：{values}。",
     "compare.comma": "，",
     "compare.between": "",
@@ -40,15 +40,15 @@ ZH = {
     "compare.batches_same": "批次相同",
     "compare.batches_differ": "批次不同（{knobs}）",
     "compare.lost": "{lane} 在第 {step} 步发散。",
-    "compare.none_left": "没有谁领先：各路都已发散。",
+    "compare.none_left": "没有谁领先：各道都已发散。",
     "compare.too_early": "还看不出谁领先：不足 {steps} 步。",
-    "compare.alone": "只有 {lane} 一路；最近 {steps} 步的平均损失：{means}。",
+    "compare.alone": "只有 {lane} 一道；最近 {steps} 步的平均损失：{means}。",
     "compare.means": "最近 {steps} 步的平均损失：{means}。",
-    "compare.none_finite": "没有谁领先：各路的损失都不是有限数。",
-    "compare.others_lost": "{lane} 领先：其他各路的损失不是有限数。",
+    "compare.none_finite": "没有谁领先：各道的损失都不是有限数。",
+    "compare.others_lost": "{lane} 领先：其他各道的损失不是有限数。",
     "compare.level": "{lane} 与 {second} 不相上下。",
     "compare.ahead": "{lane} 领先：与 {second} 相差 {gap}，超过噪声 {noise}。",
     "compare.unclear": "谁也没有明显领先：{lane} 最低，但与 {second} 只差 {gap}，没有超过噪声 {noise}。",
-    "compare.samples": "到此为止见过的样本，与最少的一路相比：{lanes}。",
+    "compare.samples": "到此为止见过的样本，与最少的一道相比：{lanes}。",
     "compare.times": "{lane} 是其 {ratio} 倍",
 }

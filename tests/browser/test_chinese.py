@@ -9,8 +9,8 @@ pytestmark = pytest.mark.browser
 
 OPEN = "from gradlab import GradLab\nlab = GradLab(preset='exploding_tanh', lang='zh')\nlab\n"
 NAMES = (
-    "ReLU tanh sigmoid PyTorch SGD Adam AdamW RMSprop Kaiming Xavier XOR RMS AGC NaN nan inf Alt chi dL dz dW phi "
-    "init normal fan_in gain lr relu kaiming layer True float bias_std residual norm"
+    "ReLU Leaky tanh Sigmoid sigmoid GELU SELU SiLU swish PyTorch SGD Adam AdamW RMSprop Kaiming Xavier XOR RMS AGC "
+    "NaN nan inf Alt chi dL dz dW phi normal fan_in relu kaiming layer float True"
 )
 SECTIONS = ("网络与数据", "训练", "细看", "相图")
 
@@ -23,7 +23,8 @@ def open_panel(lab, code=OPEN):
 
 
 def english_left(lab):
-    """Latin words of two letters or more that stand in the panel and are no names."""
+    """Latin words of two letters or more that stand in the panel and are no names; nor may a glyph be missing."""
+    assert not [out for cell in lab.cells() for out in cell["outputs"] if out["output_type"] == "stream"]
     seen = lab.notebook.locator(".gradlab").first.evaluate(
         "panel => [panel.innerText, ...[...panel.querySelectorAll('*')].flatMap(e => [e.getAttribute('title'),"
         " e.getAttribute('aria-label')])].filter(t => t && t !== 'null').join('\\n')"
@@ -85,4 +86,34 @@ def test_a_divergence_is_said_in_chinese_and_the_keyboard_leads_back(lab):
     lab.page.keyboard.press("Alt+b")
     expect(lab.notebook.get_by_role("alert")).to_contain_text("已回退到第")
     lab.command("apputils:change-theme", theme="JupyterLab Light")
+    assert lab.console_errors == []
+
+
+def test_two_lanes_and_a_moment_of_the_past_are_told_in_chinese(lab):
+    open_panel(lab, OPEN.replace("preset='exploding_tanh'", "depth=4, width=16"))
+    for _ in range(2):
+        lab.button("单步").click()
+    expect(lab.notebook.locator(".gradlab-status")).to_contain_text("第 2 步")
+    lab.button("固定").click()
+    lab.toggle("对比").click()
+    expect(lab.notebook.locator(".gradlab-info")).to_contain_text("各道完全相同")
+    lab.evaluate("lab.set(lr=0.5)")
+    lab.evaluate("len(lab.run(20))")
+    expect(lab.notebook.locator(".gradlab-info")).to_contain_text("学习率：A 0.05，B 0.5。")
+    expect(lab.notebook.locator(".gradlab-info")).to_contain_text("最近 10 步的平均损失")
+    lab.screenshot("chinese-lanes")
+    assert english_left(lab) == []
+    assert lab.console_errors == []
+
+
+def test_a_lecture_in_chinese_fits_a_projector(lab):
+    lab.page.set_viewport_size({"width": 1280, "height": 720})
+    open_panel(lab, OPEN.replace("preset=", "lecture=True, preset="))
+    lab.command("application:toggle-left-area")
+    lab.evaluate("len(lab.run(30))")
+    expect(lab.notebook.locator(".gradlab-status")).to_contain_text("第 30 步")
+    lab.notebook.locator("img.gradlab-picture").scroll_into_view_if_needed()
+    lab.screenshot("chinese-lecture")
+    lab.command("application:toggle-left-area")
+    assert english_left(lab) == []
     assert lab.console_errors == []
