@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from gradlab.history import PER_LAYER, SCALARS, History, Mark
 from gradlab.history.record import COUNTS
 
 
-def history_to_csv(history: History, path: str | os.PathLike[str]) -> None:
-    """Write a history as CSV in UTF-8: one row a step, the columns of `History.to_frame`, and the marks.
+def history_to_csv(history: History, path: str | os.PathLike[str] | None = None) -> str:
+    """Return a history as CSV: one row a step, the columns of `History.to_frame`, and the marks.
+
+    With a path it is written there too, in UTF-8.
 
     Numbers are written with all their digits, what is not finite as ``nan``, ``inf`` and ``-inf``, whether a
     step was applied as 1 or 0. The last column, ``marks``, says what happened before or at the step, e.g.
@@ -27,10 +30,13 @@ def history_to_csv(history: History, path: str | os.PathLike[str]) -> None:
         [int(v) for v in history.column(name)] if name in whole else history.column(name).tolist() for name in SCALARS
     ]
     columns += [values.tolist() for name in PER_LAYER for values in history.column(name).T]
-    with Path(path).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(names)
-        writer.writerows(zip(*columns, _marks(history), strict=True))
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow(names)
+    writer.writerows(zip(*columns, _marks(history), strict=True))
+    if path is not None:
+        Path(path).write_text(table.getvalue(), encoding="utf-8", newline="")
+    return table.getvalue()
 
 
 def _marks(history: History) -> list[str]:

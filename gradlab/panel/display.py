@@ -49,6 +49,8 @@ class Display:
         Each adds to the picture in words: ``caption(trainer, measure) -> str``.
     ghost : History or None
         A pinned run, drawn behind.
+    shown : (History, View)
+        What the picture shows.
     """
 
     def __init__(self, text: Text, face: Face, picture: Picture, controls: Controls, insight: Insight) -> None:
@@ -61,6 +63,7 @@ class Display:
         self.alert = self.status = self.words = ""
         self.said: Mapping[str, str] = {}
         self.ghost: History | None = None
+        self.shown = (History(()), View(text=text))
         self._text, self._face, self._picture, self._controls = text, face, picture, controls
         self._told = 0.0
         self._timed: tuple[float, int, Trainer] | None = None
@@ -77,6 +80,7 @@ class Display:
         self._face.show_status(self.status)
         self._face.show_alert(self.alert)
         view = self._view(trainer, history, measure)
+        self.shown = (history, view)
         self._picture.show(history, view)
         if not view.hidden:
             self._closer.update(trainer, view, now=say)

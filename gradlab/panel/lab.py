@@ -16,6 +16,7 @@ from gradlab.panel.bridge import Bridge, key
 from gradlab.panel.cells import OpenPanels
 from gradlab.panel.choose import chosen
 from gradlab.panel.controls import OWN, Controls, seeds
+from gradlab.panel.home import TakeHome
 from gradlab.panel.lanes import Comparing, Lanes
 from gradlab.panel.phase import PhaseView
 from gradlab.panel.picture import Picture
@@ -96,11 +97,12 @@ class GradLab(Comparing, Remote, widgets.VBox):
         self._face = Face(text, self._controls, self._picture, names, beside=lecture)
         self._run = Run(trainer, own, text, self._face, self._picture, self._controls)
         self.lanes = Lanes(self._run, self._face, own, text)
+        self.home = TakeHome(self._run, self.bridge, own, lambda: self.lanes.rival is not None, text)
         self.phase = PhaseView(self._run, own, text)
         self.time = Timeline(self._run, self._picture, self.bridge, text)
         if names is None or "time" in names:
             self._face.below_picture.children = [self.time.box]
-        sections = {"phase": self.phase.box}
+        sections = {"home": self.home.box, "phase": self.phase.box}
         shown = [box for name, box in sections.items() if names is None or name in names]
         super().__init__([*self._face.children, *shown, self.bridge])
         self.add_class("gradlab")
@@ -151,7 +153,7 @@ class GradLab(Comparing, Remote, widgets.VBox):
         run.close()
         if self.predictor is not None:
             self.predictor.close()
-        parts = (self.time, self.phase, self.lanes, self.bridge)
+        parts = (self.time, self.phase, self.home, self.lanes, self.bridge)
         for part in (*parts, self._face, self._picture, self._controls):
             part.close()
         super().close()

@@ -2,7 +2,7 @@
 
 from gradlab.plots import heatmap, loss, profile
 from gradlab.plots.closeup import draw_closeups
-from gradlab.plots.figure import LiveFigure, anchored, draw, lecture_figure
+from gradlab.plots.figure import LiveFigure, anchored, draw, draw_view, lecture_figure
 from gradlab.plots.png import figure_png
 from gradlab.plots.view import PLOTS, View
 
@@ -13,6 +13,7 @@ __all__ = [
     "anchored",
     "draw",
     "draw_closeups",
+    "draw_view",
     "figure_png",
     "heatmap",
     "lecture_figure",

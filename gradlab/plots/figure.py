@@ -211,11 +211,17 @@ def draw(
     matplotlib.figure.Figure
         Not known to pyplot; a notebook shows it, ``savefig`` writes it.
     """
-    live = LiveFigure(tuple(plots) if plots is not None else DEFAULT)
     if clip is None:
         clip = len(history) > 0 and bool(np.any(history.column("clip_coef") < 1))
     band = anchored(theory, history)
-    live.update(history, View(measure=measure, clip=clip, ghost=ghost, theory=band, text=Text(lang)))
+    view = View(measure=measure, clip=clip, ghost=ghost, theory=band, text=Text(lang))
+    return draw_view(history, view, tuple(plots) if plots is not None else DEFAULT)
+
+
+def draw_view(history: History, view: View, plots: Sequence[str] = DEFAULT) -> Figure:
+    """Draw a history once, as a panel with this view shows it."""
+    live = LiveFigure(plots)
+    live.update(history, view)
     for ax in live.figure.axes:
         for artist in ax.get_children():
             artist.set_animated(False)

@@ -14,6 +14,7 @@ from gradlab.strings import (
     closeup,
     compare,
     errors,
+    home,
     lanes,
     names,
     panel,
@@ -42,6 +43,7 @@ _PARTS: tuple[ModuleType, ...] = (
     predict,
     lanes,
     time,
+    home,
 )
 
 
