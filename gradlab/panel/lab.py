@@ -12,6 +12,7 @@ from torch import nn
 
 from gradlab.config import Config
 from gradlab.data import Loss
+from gradlab.panel.badge import Badge
 from gradlab.panel.bridge import Bridge, key
 from gradlab.panel.cells import OpenPanels
 from gradlab.panel.choose import chosen
@@ -100,6 +101,8 @@ class GradLab(Comparing, Remote, widgets.VBox):
         self.time = Timeline(self._run, self._picture, self.bridge, text)
         if names is None or "time" in names:
             self._face.below_picture.children = [self.time.box]
+        self.badge = Badge(self._run, text)
+        self._controls.beside_accumulation.children = [self.badge.box]
         sections = {"phase": self.phase.box}
         shown = [box for name, box in sections.items() if names is None or name in names]
         super().__init__([*self._face.children, *shown, self.bridge])
@@ -151,7 +154,7 @@ class GradLab(Comparing, Remote, widgets.VBox):
         run.close()
         if self.predictor is not None:
             self.predictor.close()
-        parts = (self.time, self.phase, self.lanes, self.bridge)
+        parts = (self.badge, self.time, self.phase, self.lanes, self.bridge)
         for part in (*parts, self._face, self._picture, self._controls):
             part.close()
         super().close()

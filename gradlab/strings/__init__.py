@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from gradlab.strings import (
+    badge,
     closeup,
     compare,
     errors,
@@ -42,6 +43,7 @@ _PARTS: tuple[ModuleType, ...] = (
     predict,
     lanes,
     time,
+    badge,
 )
 
 
