@@ -23,6 +23,7 @@ from gradlab.strings import (
     predict,
     presets,
     record,
+    slow,
     status,
     sweep,
     theory,
@@ -44,6 +45,7 @@ _PARTS: tuple[ModuleType, ...] = (
     lanes,
     time,
     badge,
+    slow,
 )
 
 
