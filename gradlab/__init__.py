@@ -4,7 +4,7 @@ from gradlab import theory
 from gradlab.accumulation import ACCUMULATIONS
 from gradlab.carry_over import CARRY_OVERS, CumulativeGradient
 from gradlab.clipping import CLIPS
-from gradlab.closeup import gradient_histogram, gradient_noise, sharpness
+from gradlab.closeup import Equality, accumulation_equality, gradient_histogram, gradient_noise, sharpness
 from gradlab.compare import compare
 from gradlab.config import Config, Knob
 from gradlab.data import DATASETS
@@ -43,6 +43,7 @@ __all__ = [
     "CumulativeGradient",
     "Diagnosis",
     "Divergence",
+    "Equality",
     "GradLab",
     "History",
     "Knob",
@@ -53,6 +54,7 @@ __all__ = [
     "StepRecord",
     "Sweep",
     "Trainer",
+    "accumulation_equality",
     "build_network",
     "compare",
     "config_to_code",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gradlab.accumulation import ACCUMULATIONS
 from gradlab.carry_over import CARRY_OVERS
 from gradlab.clipping import CLIPS
+from gradlab.config import Config
 from gradlab.export.facts import Facts
 from gradlab.export.parts import Lines, definitions, indented
 from gradlab.export.sources import Sources
@@ -134,6 +135,21 @@ def _clip(facts: Facts, sources: Sources) -> Lines:
     return ["", f"# clip, {when}", call]
 
 
+def carry_and_update(config: Config, sources: Sources) -> Lines:
+    """Let the optimizer step, after what the carry-over makes of the gradients."""
+    if config.carry_over == "none":
+        return ["optimizer.step()"]
+    function, what = CARRY_OVERS[config.carry_over].function, f"carry_over={config.carry_over!r}"
+    call = sources.call(function, ["gradients", "carry"], what)
+    return [
+        "gradients = [p.grad for p in params]",
+        "with torch.no_grad():",
+        f"    apply = {call}",
+        "if apply:",
+        "    optimizer.step()",
+    ]
+
+
 def _update(facts: Facts, sources: Sources) -> Lines:
     config = facts.config
     lines, skip = [], config.nonfinite == "skip"
@@ -141,15 +157,9 @@ def _update(facts: Facts, sources: Sources) -> Lines:
         sources.imports.need("copy")
         kept = "weights.clone(), copy.deepcopy(optimizer.state[weights])"
         lines += ["", "# what an update that overflows goes back to", f"old_weights, old_state = {kept}"]
-    if config.carry_over == "none":
-        lines += ["", "# update", "optimizer.step()"]
-    else:
-        call = sources.call(
-            CARRY_OVERS[config.carry_over].function, ["gradients", "carry"], f"carry_over={config.carry_over!r}"
-        )
-        lines += ["old_carry = copy.deepcopy(carry)"] if skip else []
-        lines += ["", "# carry over, update", "gradients = [p.grad for p in params]"]
-        lines += ["with torch.no_grad():", f"    apply = {call}", "if apply:", "    optimizer.step()"]
+    carries = config.carry_over != "none"
+    lines += ["old_carry = copy.deepcopy(carry)"] if skip and carries else []
+    lines += ["", "# carry over, update" if carries else "# update", *carry_and_update(config, sources)]
     if config.nonfinite == "stop":
         lines += ["if not finite(weights):", "    break"]
     if skip:

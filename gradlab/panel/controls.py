@@ -104,6 +104,7 @@ class Controls:
             "accumulation": self._rule("accumulation", "mean", text("tip.accumulation_rule"), text),
             "clip": self._rule("clip", "global_norm", text("tip.clipping_rule"), text),
         }
+        self.beside_accumulation = widgets.VBox(layout={"flex": "1 1 320px"})
         seed = widgets.BoundedIntText(
             0, min=0, max=2**31 - 1, description=text("control.seed"), style=_STYLE, layout={"width": _WIDE}
         )
@@ -184,7 +185,8 @@ class Controls:
         """Return the controls of a knob: of a rule its switch, its menu and the number that goes with it."""
         if name in self.toggles:
             number = {"accumulation": "accumulation_steps", "clip": "clip_threshold"}[name]
-            return self.toggles[name], self.rules[name], self.by_name[number]
+            beside = (self.beside_accumulation,) if name == "accumulation" else ()
+            return self.toggles[name], self.rules[name], self.by_name[number], *beside
         return (self.seed,) if name == "seed" else (self.by_name[name],)
 
     def disable(self, names: set[str]) -> None:
@@ -202,7 +204,7 @@ class Controls:
         """Close the widgets."""
         for widget in (*self.by_name.values(), *self.toggles.values(), *self.rules.values()):
             widget.close()
-        for widget in (self.seed, self.preset, self.measure, self.theory):
+        for widget in (self.seed, self.preset, self.measure, self.theory, self.beside_accumulation):
             widget.close()
 
 

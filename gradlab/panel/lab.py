@@ -12,6 +12,7 @@ from torch import nn
 
 from gradlab.config import Config
 from gradlab.data import Loss
+from gradlab.panel.badge import Badge
 from gradlab.panel.bridge import Bridge, key
 from gradlab.panel.cells import OpenPanels
 from gradlab.panel.choose import chosen
@@ -23,6 +24,7 @@ from gradlab.panel.picture import Picture
 from gradlab.panel.predictor import Predictor
 from gradlab.panel.remote import Remote
 from gradlab.panel.run import Run
+from gradlab.panel.slow import SlowMotion
 from gradlab.panel.start import first_trainer, starting_config, without_effect
 from gradlab.panel.timeline import Timeline
 from gradlab.panel.view import Face
@@ -102,7 +104,9 @@ class GradLab(Comparing, Remote, widgets.VBox):
         self.time = Timeline(self._run, self._picture, self.bridge, text)
         if names is None or "time" in names:
             self._face.below_picture.children = [self.time.box]
-        sections = {"home": self.home.box, "phase": self.phase.box}
+        self.badge, self.slow = Badge(self._run, text), SlowMotion(self._run, text)
+        self._controls.beside_accumulation.children = [self.badge.box]
+        sections = {"slow": self.slow.box, "home": self.home.box, "phase": self.phase.box}
         shown = [box for name, box in sections.items() if names is None or name in names]
         super().__init__([*self._face.children, *shown, self.bridge])
         self.add_class("gradlab")
@@ -153,7 +157,7 @@ class GradLab(Comparing, Remote, widgets.VBox):
         run.close()
         if self.predictor is not None:
             self.predictor.close()
-        parts = (self.time, self.phase, self.home, self.lanes, self.bridge)
+        parts = (self.slow, self.badge, self.time, self.phase, self.home, self.lanes, self.bridge)
         for part in (*parts, self._face, self._picture, self._controls):
             part.close()
         super().close()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
+from gradlab.history import StepRecord
 from gradlab.panel.controls import OWN, Controls
 from gradlab.panel.display import Display
 from gradlab.panel.insight import Insight
@@ -155,7 +156,11 @@ class Run(Moves):
             self.refresh(self._text("status.idle", minutes=_UNTOUCHED_MINUTES))
 
     def _step(self) -> None:
-        record, history = self.trainer.step(), self.trainer.history
+        self.took(self.trainer.step())
+
+    def took(self, record: StepRecord) -> None:
+        """Tell of a step that the trainer has taken, and of what went wrong in it."""
+        history = self.trainer.history
         for told in self.hooks.stepped:
             told(record)
         diverged, last = history.diverged, history.marks[-1:]

@@ -37,6 +37,8 @@ CSS = """<style>
 .gradlab .gradlab-picture {user-select: none; -webkit-user-drag: none;}
 .gradlab .gradlab-time {font-size: 14px; line-height: 1.4; white-space: normal; max-width: 1100px;
   font-variant-numeric: tabular-nums; color: var(--jp-ui-font-color1, #222);}
+.gradlab .gradlab-badge {font-size: 13px; line-height: 1.35; padding: 2px 8px; margin-left: 10px; max-width: 560px;
+  white-space: normal; color: var(--jp-ui-font-color1, #222); background: var(--jp-layout-color2, #f4f4f4);}
 .gradlab .gradlab-scrubber {flex: 1 1 420px; min-width: 300px; max-width: 900px; overflow: visible;}
 .gradlab .gradlab-scrubber label {display: flex; align-items: center; gap: 8px; font-size: 13px;
   color: var(--jp-ui-font-color1, #222);}

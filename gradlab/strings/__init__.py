@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from gradlab.strings import (
+    badge,
     closeup,
     compare,
     errors,
@@ -23,6 +24,7 @@ from gradlab.strings import (
     predict,
     presets,
     record,
+    slow,
     status,
     sweep,
     theory,
@@ -44,6 +46,8 @@ _PARTS: tuple[ModuleType, ...] = (
     lanes,
     time,
     home,
+    badge,
+    slow,
 )
 
 

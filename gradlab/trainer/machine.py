@@ -200,7 +200,9 @@ class Machine(RunState):
         """Measure where the step stands."""
         name, m = moment
         per_micro_batch = name in ("forward", "backward")
-        partial = self._per_layer(self.flat.clipped_norms()) if (name, m) != ("forward", 1) else self._nothing
+        begun = (name, m) != ("forward", 1)
+        summed = self.flat.clipped_norms() if begun else []
+        partial = self._per_layer(summed) if begun else self._nothing
         own = partial
         if per_micro_batch:
             found = [torch.zeros(1) if g is None else g for g in self._found]
@@ -213,6 +215,7 @@ class Machine(RunState):
             loss=self.micro_loss if per_micro_batch else self.meter.loss,
             grad_norm=own,
             partial_norm=partial,
+            total_norm=root_sum_square(summed) if begun else math.nan,
         )
 
     # ------------------------------------------------------------------ what is not finite

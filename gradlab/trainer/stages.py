@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,6 +31,8 @@ class Stage:
         nan before there is one.
     partial_norm : array (layers,)
         Norm of the weighted sum of the micro-batch gradients so far.
+    total_norm : float
+        Norm of that weighted sum over all parameters, biases included; nan before there is one.
     record : StepRecord or None
         The finished step, for the last stage.
     """
@@ -41,6 +44,7 @@ class Stage:
     loss: float
     grad_norm: Array
     partial_norm: Array
+    total_norm: float = math.nan
     record: StepRecord | None = None
 
     def __repr__(self) -> str:
