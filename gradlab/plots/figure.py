@@ -27,6 +27,7 @@ DEFAULT = ("loss", "heatmap", "profile")
 LECTURE = (620, 400)  # logical pixels of a lecture's figure
 _SPLIT = (0.985, 0.46, 0.42)  # of the width, left of the profiles, by their number
 _LEGEND_ROW = 22
+_ONE_LINE, _TWO_LINES = 30, 46  # logical pixels above the loss: the marks' names, and above them the lanes'
 
 
 @dataclasses.dataclass
@@ -39,10 +40,13 @@ class _Panel:
     measure: str | None = None
 
 
-def _layout(figure: Figure, names: Sequence[str], measures: Sequence[str]) -> list[tuple[str, Axes, str | None]]:
+def _layout(
+    figure: Figure, names: Sequence[str], measures: Sequence[str], head: float
+) -> list[tuple[str, Axes, str | None]]:
     """Stack the plots over time at the left, set the profiles side by side at the right.
 
-    The margins hold type, so they are counted in logical pixels, whatever the size of the figure.
+    The margins hold type, so they are counted in logical pixels, whatever the size of the figure; `head` is left
+    free above the plots over time.
     """
     wide, high = 100 * figure.get_figwidth(), 100 * figure.get_figheight()
     left = [name for name in names if name != "profile"]
@@ -54,7 +58,7 @@ def _layout(figure: Figure, names: Sequence[str], measures: Sequence[str]) -> li
         box = (x / wide, y / high, width / wide, height / high)
         axes.append((name, figure.add_axes(box), measure))
 
-    top, bottom, gap = high - 30, 58, 21
+    top, bottom, gap = high - head, 58, 21
     height = (top - bottom - gap * (len(left) - 1)) / max(1, len(left))
     for i, name in enumerate(left):
         add(name, None, 62, top - (i + 1) * height - i * gap, split - 72, height)
@@ -141,7 +145,8 @@ class LiveFigure:
         self.figure.set_facecolor(view.theme.back)
         self._background = None
         self._panels = []
-        for name, ax, measure in _layout(self.figure, self.plots, measures):
+        head = _TWO_LINES if view.rival is not None or view.ghost is not None else _ONE_LINE
+        for name, ax, measure in _layout(self.figure, self.plots, measures, head):
             colour_axes(ax, view.theme)
             self._panels.append(_Panel(name, ax, PLOTS[name](ax, history), measure))
         if "profile" in self.plots:

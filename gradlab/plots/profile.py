@@ -21,6 +21,8 @@ from gradlab.plots.view import PLOTS, Update, View, row_beside
 
 ROWS = {"nonfinite": 1.05, "zero": -0.05, "missing": -0.11}  # outside the decades, labelled on the axis
 LIMITS = (-0.15, 1.10)
+_ABOVE, _BELOW = (0.845, 0.785), (0.335, 0.275)  # of the axis: where the notes stand
+_CROWDED = 0.74  # from there on dots and notes at the top would meet
 MARKERS = {"underflow": "v", "zero": "x", "nonfinite": "*", "missing": "_"}
 
 
@@ -45,7 +47,7 @@ def profile(ax: Axes, history: History) -> Update:
     (now,) = ax.plot([], [], lw=1.8, marker="o", ms=5, **style)
     odd = _odd_marks(ax, style)
     rival: dict[str, Line2D] = {}
-    notes = [add_note(ax, 0.98, height) for height in (0.845, 0.785)]
+    notes = [add_note(ax, 0.98, height) for height in _ABOVE]
     guess = GuessLine(ax)
     shown: list[object] = [None]
 
@@ -66,8 +68,10 @@ def profile(ax: Axes, history: History) -> Update:
         _show(after, measure, history if view.clip and measure.after else None, measure.after or "", row)
         _show_units(shares, history if view.units else None, row)
         _show_theory(theory, band, measure, view)
-        for note, line in zip(notes, growth_notes(history, measure, row, view), strict=True):
+        heights = _ABOVE if _clear_above(history, measure) else _BELOW
+        for note, height, line in zip(notes, heights, growth_notes(history, measure, row, view), strict=True):
             note.set_text(line)
+            note.set_y(height)
         theme = view.theme
         for artist, colour in (
             (now, theme.now),
@@ -159,6 +163,15 @@ def _place(artist: Line2D, kind: str, kinds: Kinds | None, history: History, mea
     else:
         heights = np.full(len(where), ROWS[kind])
     artist.set_data(where + 1, heights)
+
+
+def _clear_above(history: History, measure: Measure) -> bool:
+    """Whether the notes at the top right would stand clear of the dots of step 0: they do not jump."""
+    if not len(history):
+        return True
+    right = history.row(measure.name, 0)[len(history.layer_names) // 3 :]
+    heights = measure.position(right[np.isfinite(right) & (right > 0)])
+    return not len(heights) or bool(heights.max() < _CROWDED)
 
 
 def growth_notes(history: History, measure: Measure, row: int, view: View) -> list[str]:
