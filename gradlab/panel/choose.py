@@ -8,7 +8,7 @@ from typing import Any
 from gradlab.config import Config
 
 EXTRAS = ("preset", "new_seed", "seed", "measure", "theory", "check")
-SECTIONS = ("time", "compare", "slow", "home", "closeup", "phase")
+SECTIONS = ("time", "compare", "exercise", "slow", "home", "closeup", "phase")
 LECTURE = (
     *("preset", "depth", "activation", "init", "gain", "lr", "accumulation", "clip"),
     *("measure", "theory", "time", "compare"),

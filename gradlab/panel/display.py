@@ -9,6 +9,7 @@ from gradlab.config import Config
 from gradlab.history import History
 from gradlab.panel.controls import Controls
 from gradlab.panel.insight import Insight
+from gradlab.panel.names import preset_lesson
 from gradlab.panel.picture import Picture
 from gradlab.panel.view import Face
 from gradlab.panel.words import counts, describe
@@ -103,7 +104,7 @@ class Display:
         words = " ".join([describe(history, view.measure, self._text, row), *filter(None, captions)])
         self.words = self._text("alt.hidden") if view.hidden else words
         self._face.show_words(self.words)
-        said = {} if view.hidden else dict(self.insight.sentences(trainer, bool(self._controls.theory.value)))
+        said = {} if view.hidden else self._sentences(trainer)
         if not can_draw(self._text.lang):
             said[self._text("info.font")] = self._text("font.missing", package=PACKAGE)
         for teller in self.tellers:
@@ -112,6 +113,13 @@ class Display:
         self._face.show_info(self.said)
         knobs = {} if view.hidden else self.insight.suggestion
         self._face.offer_try(", ".join(f"{name}={value}" for name, value in knobs.items()))
+
+    def _sentences(self, trainer: Trainer) -> dict[str, str]:
+        """Return the lesson of the preset, if one is chosen, and what theory and diagnosis say."""
+        lesson = preset_lesson(str(self._controls.preset.value), self._text)
+        return {self._text("info.lesson"): lesson} | self.insight.sentences(
+            trainer, bool(self._controls.theory.value)
+        )
 
     def shown_history(self, trainer: Trainer) -> History:
         """Return the run's history; before the first step, what that step would show."""

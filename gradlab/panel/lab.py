@@ -26,6 +26,7 @@ from gradlab.panel.remote import Remote
 from gradlab.panel.run import Run
 from gradlab.panel.slow import SlowMotion
 from gradlab.panel.start import first_trainer, starting_config, without_effect
+from gradlab.panel.task import Tasks
 from gradlab.panel.timeline import Timeline
 from gradlab.panel.view import Face
 from gradlab.plots import LiveFigure, lecture_figure
@@ -45,6 +46,8 @@ class GradLab(Comparing, Remote, widgets.VBox):
         Your own, as for `Trainer`.
     preset : str, optional
         A name from `PRESETS`, instead of `config`.
+    exercise : str, optional
+        A name from `EXERCISES`: starts at its broken network, with the task unfolded.
     predict : bool, default False
         Whether the profile of a new network stays hidden until a prediction is made; then both are shown, and
         scored.
@@ -80,6 +83,7 @@ class GradLab(Comparing, Remote, widgets.VBox):
         data: Any = None,
         loss: Loss | None = None,
         preset: str | None = None,
+        exercise: str | None = None,
         predict: bool = False,
         lecture: bool = False,
         show: Sequence[str] | None = None,
@@ -87,7 +91,7 @@ class GradLab(Comparing, Remote, widgets.VBox):
         **knobs: Any,
     ) -> None:
         names = chosen(show, lecture)
-        start = starting_config(config, preset, knobs)
+        start = starting_config(config, preset, exercise, knobs)
         text = Text(lang)
         own = {"network": network, "data": data, "loss": loss}
         trainer, problem = first_trainer(start, own, preset)
@@ -106,7 +110,8 @@ class GradLab(Comparing, Remote, widgets.VBox):
             self._face.below_picture.children = [self.time.box]
         self.badge, self.slow = Badge(self._run, text), SlowMotion(self._run, text)
         self._controls.beside_accumulation.children = [self.badge.box]
-        sections = {"slow": self.slow.box, "home": self.home.box, "phase": self.phase.box}
+        self.tasks = Tasks(self._run, own, text)
+        sections = {"exercise": self.tasks.box, "slow": self.slow.box, "home": self.home.box, "phase": self.phase.box}
         shown = [box for name, box in sections.items() if names is None or name in names]
         super().__init__([*self._face.children, *shown, self.bridge])
         self.add_class("gradlab")
@@ -120,6 +125,8 @@ class GradLab(Comparing, Remote, widgets.VBox):
         if self.predictor is not None:
             self._face.above_picture.children = [self.predictor.box]
         self._wire()
+        if exercise is not None:
+            self.tasks.open(exercise)
         self._panels.enter(self, GradLab.close)
         self._run.refresh("" if problem is None else str(text.say(problem)))
 
@@ -157,7 +164,7 @@ class GradLab(Comparing, Remote, widgets.VBox):
         run.close()
         if self.predictor is not None:
             self.predictor.close()
-        parts = (self.slow, self.badge, self.time, self.phase, self.home, self.lanes, self.bridge)
+        parts = (self.tasks, self.slow, self.badge, self.time, self.phase, self.home, self.lanes, self.bridge)
         for part in (*parts, self._face, self._picture, self._controls):
             part.close()
         super().close()

@@ -27,3 +27,8 @@ def choice_labels(name: str, knob: Knob, text: Text) -> list[tuple[str, str]]:
 def preset_labels(text: Text) -> list[tuple[str, str]]:
     """Return (label, name) of the presets."""
     return [(text.name(f"label.preset.{name}", PRESETS.entry(name).label), name) for name in PRESETS]
+
+
+def preset_lesson(name: str, text: Text) -> str:
+    """Return the one-line lesson of a preset; empty for settings that are none."""
+    return text.name(f"summary.preset.{name}", PRESETS.entry(name).summary) if name in PRESETS else ""

@@ -6,14 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from gradlab.config import Config
+from gradlab.exercise import exercise as open_exercise
 from gradlab.presets import PRESETS
 from gradlab.trainer import Trainer
 
 
-def starting_config(config: Config | None, preset: str | None, knobs: Mapping[str, Any]) -> Config:
+def starting_config(
+    config: Config | None, preset: str | None, exercise: str | None, knobs: Mapping[str, Any]
+) -> Config:
     """Return the config that a panel's arguments ask for, or raise ValueError."""
-    if config is not None and preset is not None:
-        raise ValueError(f"preset={preset!r} together with config={config!r}; expected one of the two")
+    given = {"config": config, "preset": preset, "exercise": exercise}
+    if len(named := [f"{name}={value!r}" for name, value in given.items() if value is not None]) > 1:
+        raise ValueError(f"{' together with '.join(named)}; expected one of the two")
+    if exercise is not None:
+        return open_exercise(exercise).config.replace(**knobs)
     if config is not None and not isinstance(config, Config):
         raise ValueError(f"config={config!r:.60}; expected a Config (or knobs by name, as in GradLab(depth=30))")
     start = PRESETS[preset] if preset is not None else config or Config()

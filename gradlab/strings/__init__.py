@@ -27,6 +27,7 @@ from gradlab.strings import (
     slow,
     status,
     sweep,
+    task,
     theory,
     time,
 )
@@ -48,6 +49,7 @@ _PARTS: tuple[ModuleType, ...] = (
     home,
     badge,
     slow,
+    task,
 )
 
 
