@@ -67,7 +67,7 @@ ZH = {
     "home.lines": "{lines} 行 PyTorch 代码，训练 {steps} 步",
     "home.settings": "{count} 项设置，JSON 格式",
     "home.rows": "{name}，记录 {count} 步，{size} kB",
-    "home.file": "{name}，{size} kB",
+    "home.file": "{name}，大小 {size} kB",
     "home.no_step": "尚未走任何一步。",
     "home.own_code": "自带的网络、数据或损失无法写成代码（{parts}）。设置可用“复制 JSON”和“复制调用”带走。",
     "home.own_left_out": "其中不含自带的{parts}，使用时请再次传入。",
