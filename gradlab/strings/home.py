@@ -44,7 +44,7 @@ EN = {
 
 ZH = {
     "home.title": "带回家",
-    "home.about": "把屏幕上的一切带走：只用 torch 就能训练此网络的代码、数据和图。",
+    "home.about": "把屏幕上的一切带走：只用 PyTorch 就能训练此网络的代码、数据和图。",
     "home.code": "复制代码",
     "home.json": "复制 JSON",
     "home.call": "复制调用",
@@ -52,8 +52,8 @@ ZH = {
     "home.png": "PNG 图片",
     "home.svg": "SVG 图片",
     "home.replay": "回放",
-    "home.tip_code": "只用 torch 的脚本，打印至今各步的损失",
-    "home.tip_json": "全部设置，供 Config.from_json 读取",
+    "home.tip_code": "只用 PyTorch 的脚本，打印至今各步的损失",
+    "home.tip_json": "全部设置，JSON 格式",
     "home.tip_call": "以这些设置打开本面板的一行代码",
     "home.tip_csv": "每一步、每一层的数值表",
     "home.tip_png": "当前的图，像素格式",
@@ -74,7 +74,7 @@ ZH = {
     "home.moved": "训练途中改动过旋钮（{moves}）。脚本从第一步起就用现在的设置，因此打印的损失与此处显示的不同。",
     "home.move": "第 {step} 步：{move}",
     "home.more": "另 {count} 处",
-    "home.threads": "torch 在此用 {count} 个线程计算，脚本只用一个：末几位数字可能不同。",
+    "home.threads": "PyTorch 在此用 {count} 个线程计算，脚本只用一个：末几位数字可能不同。",
     "home.lane": "内容为 B 道，即旋钮所控制的一道。",
     "home.part.network": "网络",
     "home.part.data": "数据",
