@@ -217,6 +217,16 @@ def test_the_panel_says_which_knobs_differ_and_who_is_ahead(panel):
     assert "The pictures show lane B, and beside it, dashed with diamonds, lane A: After 200 steps" in words
 
 
+def test_looking_back_shows_both_lanes_at_the_same_step(panel):
+    lab = panel()
+    lab.compare(lr=0.5)
+    lab.run(9)
+    lab.time.show_step(3)
+    _, words = shown(lab)
+    assert f"After 4 steps the loss is {lab.history[3].loss:.4g}." in words
+    assert f"lane A: After 4 steps the loss is {lab.lanes.rival.history[3].loss:.4g}." in words
+
+
 def test_the_ghost_is_named_by_the_settings_that_differ_from_the_present_ones(panel):
     lab = panel()
     lab.run(4)

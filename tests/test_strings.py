@@ -50,7 +50,7 @@ SAME_EVERYWHERE = {
     ),
     *("AGC", "RMS", "XOR", "Kaiming", "Xavier", "PyTorch", "Config", "CumulativeGradient", "fan_in", "logits"),
     *("dL", "dz", "dW", "NaN", "nan", "inf", "Alt", "chi", "phi"),
-    *("float", "True", "False"),
+    *("float", "True", "False", "JSON", "CSV", "PNG", "SVG", "kB"),
 }
 """Names and symbols that a Chinese text has too."""
 

@@ -22,7 +22,7 @@ _WORDS_EVERY = 2.0  # seconds between two tellings of the picture while it moves
 
 Lens = Callable[[View, Trainer], View]
 Teller = Callable[[Trainer], Mapping[str, str]]
-Caption = Callable[[Trainer, str], str]
+Caption = Callable[[Trainer, View], str]
 
 
 class Display:
@@ -47,7 +47,7 @@ class Display:
     tellers : list of callable
         Each has sentences to add below the picture, by heading: ``teller(trainer) -> mapping``.
     captions : list of callable
-        Each adds to the picture in words: ``caption(trainer, measure) -> str``.
+        Each adds to the picture in words: ``caption(trainer, view) -> str``.
     ghost : History or None
         A pinned run, drawn behind.
     shown : (History, View)
@@ -100,9 +100,9 @@ class Display:
     def _tell(self, trainer: Trainer, history: History, view: View) -> None:
         self._told = time.monotonic()
         row = -1 if view.at is None else view.at
-        captions = (caption(trainer, view.measure) for caption in self.captions)
-        words = " ".join([describe(history, view.measure, self._text, row), *filter(None, captions)])
-        self.words = self._text("alt.hidden") if view.hidden else words
+        captions = (caption(trainer, view) for caption in self.captions)
+        words = [describe(history, view.measure, self._text, row), *filter(None, captions)]
+        self.words = self._text("alt.hidden") if view.hidden else self._text("alt.between").join(words)
         self._face.show_words(self.words)
         said = {} if view.hidden else self._sentences(trainer)
         if not can_draw(self._text.lang):

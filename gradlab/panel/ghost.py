@@ -55,7 +55,7 @@ class Ghost:
     def _tell(self, trainer: Trainer) -> dict[str, str]:
         return {self._text("info.ghost"): self._words(trainer.config)}
 
-    def _caption(self, trainer: Trainer, _: str) -> str:
+    def _caption(self, trainer: Trainer, _: View) -> str:
         words = self._words(trainer.config)
         return self._text("alt.ghost", ghost=words) if words else ""
 

@@ -107,7 +107,8 @@ class TakeHome:
 
     def _tell(self, key: str, parcel: Parcel) -> None:
         lane = self._text("home.lane") if self._comparing() else ""
-        self._say(" ".join(filter(None, (self._text(key, what=parcel.what), *parcel.notes, lane))))
+        said = filter(None, (self._text(key, what=parcel.what), *parcel.notes, lane))
+        self._say(self._text("alt.between").join(said))
 
     def _say(self, words: str, content: str = "") -> None:
         self.words = words

@@ -18,6 +18,7 @@ from gradlab.panel.start import without_effect
 from gradlab.panel.view import Face
 from gradlab.panel.words import describe
 from gradlab.plots import View
+from gradlab.plots.view import row_beside
 from gradlab.strings import Text
 from gradlab.trainer import Trainer
 
@@ -164,17 +165,16 @@ class Lanes:
             ahead=who_is_ahead(self.histories, self._text.lang),
         )
         ended = self._text("lanes.ended") if rival.stopped else ""
-        return {
-            self._text("info.lanes"): self._text("alt.between").join(
-                filter(None, (words, ended, self._text("lanes.heatmap")))
-            )
-        }
+        said = filter(None, (words, ended, self._text("lanes.heatmap")))
+        return {self._text("info.lanes"): self._text("alt.between").join(said)}
 
-    def _caption(self, _: Trainer, measure: str) -> str:
+    def _caption(self, trainer: Trainer, view: View) -> str:
         """Return what a person who does not see the picture should know of lane A."""
         if self.rival is None:
             return ""
-        return self._text("alt.lanes", words=describe(self.rival.history, measure, self._text))
+        history = self._shown(self.rival)
+        row = row_beside(trainer.history, view.at, history)
+        return self._text("alt.lanes", words=describe(history, view.measure, self._text, row))
 
     def close(self) -> None:
         """Let lane A and the ghost go."""

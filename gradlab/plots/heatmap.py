@@ -23,7 +23,7 @@ KIND_COLOURS = {"underflow": "#3b0f4f", "zero": "#000000", "nonfinite": "#d55e00
 @PLOTS.register("heatmap", "Layers x steps")
 def heatmap(ax: Axes, history: History) -> Update:
     """The measure of every layer at every step, as a colour of the same fixed decades as the profile."""
-    image = ax.add_image(CellsImage(ax, animated=True))
+    image = ax.add_image(CellsImage(ax, animated=True, zorder=1))
     cells = Cells(COLOURS, KIND_COLOURS, _COLUMNS)
     cursor = step_cursor(ax)
     shown: list[object] = [None]

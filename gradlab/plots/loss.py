@@ -53,6 +53,9 @@ def loss(ax: Axes, history: History) -> Update:
         limit = step_limit(last_step(history))
         curve.update(history, limit)
         moved = decades.include(curve.y)
+        if view.ghost:
+            _reach(behind, view.ghost, limit)
+            moved = decades.include(behind.y) or moved
         if view.rival is not None:
             _reach(beside, view.rival, limit)
             moved = decades.include(beside.y) or moved
@@ -62,8 +65,6 @@ def loss(ax: Axes, history: History) -> Update:
             marks.name(view)
         line.set_data(curve.x, curve.y)
         bad.set_data(curve.odd, np.full(len(curve.odd), decades.high - 0.12 * (decades.high - decades.low)))
-        if view.ghost:
-            _reach(behind, view.ghost, limit)
         ghost.set_data(*(behind.x, behind.y) if view.ghost else ([], []))
         at = history.row("step", view.at) if view.at is not None and len(history) else None
         cursor.set_data([] if at is None else [at, at], [] if at is None else [decades.low, decades.high])
