@@ -11,7 +11,7 @@ OPEN = "from gradlab import GradLab\nlab = GradLab(preset='exploding_tanh', lang
 NAMES = (
     "ReLU Leaky tanh Sigmoid sigmoid GELU SELU SiLU swish PyTorch SGD Adam AdamW RMSprop Kaiming Xavier XOR RMS AGC "
     "NaN nan inf Alt chi dL dz dW phi normal fan_in relu kaiming layer float True "
-    "torch from_json JSON CSV PNG SVG HTML kB"
+    "Config torch from_json JSON CSV PNG SVG HTML kB"
 )
 SECTIONS = ("网络与数据", "训练", "细看", "相图")
 
