@@ -50,7 +50,7 @@ SAME_EVERYWHERE = {
     ),
     *("AGC", "RMS", "XOR", "Kaiming", "Xavier", "PyTorch", "Config", "CumulativeGradient", "fan_in", "logits"),
     *("dL", "dz", "dW", "NaN", "nan", "inf", "Alt", "chi", "phi"),
-    *("float", "True", "False", "JSON", "CSV", "PNG", "SVG", "kB"),
+    *("float", "True", "False", "torch", "from_json", "JSON", "CSV", "PNG", "SVG", "HTML", "kB"),
 }
 """Names and symbols that a Chinese text has too."""
 
@@ -192,6 +192,9 @@ def assert_chinese(text, where=""):
 
 
 def widgets_in(widget):
+    """A widget and all in it, but for lines of PyTorch, which are code in every language."""
+    if "gradlab-slow-code" in getattr(widget, "_dom_classes", ()):
+        return
     yield widget
     for child in getattr(widget, "children", ()):
         yield from widgets_in(child)

@@ -10,7 +10,8 @@ pytestmark = pytest.mark.browser
 OPEN = "from gradlab import GradLab\nlab = GradLab(preset='exploding_tanh', lang='zh')\nlab\n"
 NAMES = (
     "ReLU Leaky tanh Sigmoid sigmoid GELU SELU SiLU swish PyTorch SGD Adam AdamW RMSprop Kaiming Xavier XOR RMS AGC "
-    "NaN nan inf Alt chi dL dz dW phi normal fan_in relu kaiming layer float True"
+    "NaN nan inf Alt chi dL dz dW phi normal fan_in relu kaiming layer float True "
+    "Config torch from_json JSON CSV PNG SVG HTML kB"
 )
 SECTIONS = ("网络与数据", "训练", "细看", "相图")
 
