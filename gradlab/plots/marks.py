@@ -64,8 +64,7 @@ class Marks:
         np.minimum.at(self._clipped, stretch_of(steps, _TICKS, limit), steps)
 
     def name(self, view: View) -> None:
-        """Name the marks in a line above the axis, or inside of it where lanes and ghost are named above."""
-        above = view.rival is None and view.ghost is None
+        """Name the marks in a line above the axis."""
         style: dict[str, Any] = {"ls": "none", "marker": "|", "ms": 9}
         handles = [
             Line2D(
@@ -75,7 +74,7 @@ class Marks:
         ]
         self._ax.legend(
             handles=handles,
-            loc="lower left" if above else "upper left",
+            loc="lower left",
             bbox_to_anchor=(0.0, 1.0),
             ncols=len(handles),
             fontsize=9,
