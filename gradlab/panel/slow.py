@@ -27,6 +27,7 @@ _CSS = """<style>
 .gradlab .gradlab-slow-code {overflow-x: auto; margin: 4px 0;}
 .gradlab .gradlab-slow-code div {white-space: pre; font-size: 13px; line-height: 19px;
   font-family: var(--jp-code-font-family, monospace); color: var(--jp-ui-font-color1, #222);}
+.gradlab .gradlab-slow-code code {font: inherit; color: inherit; background: none; padding: 0;}
 .gradlab .gradlab-slow-code [role=group] div {border-left: 4px solid transparent; padding-left: 4px;}
 .gradlab .gradlab-slow-code [role=group] .gradlab-now {border-left-color: #d55e00; font-weight: 700;
   background: var(--jp-layout-color2, #eee);}
@@ -183,7 +184,8 @@ class SlowMotion:
         for line in step_lines(trainer.config, trainer.data.loss):
             now = stage is not None and stage.name in line.stages
             mark, style = (_HERE, ' class="gradlab-now" aria-current="step"') if now else ("  ", "")
-            lines.append(f"<div{style}>{mark}{html.escape(line.text)}</div>")
+            note = f"{'  ' if line.text else ''}# {self._text(line.note)}" if line.note else ""
+            lines.append(f"<div{style}>{mark}<code>{html.escape(line.text)}</code>{html.escape(note)}</div>")
         label = html.escape(self._text("slow.code"), quote=True)
         self._code.value = f'<div role="group" aria-label="{label}">{"".join(lines)}</div>'
 
