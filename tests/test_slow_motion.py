@@ -54,7 +54,7 @@ def names(lab):
 
 
 def code_of(lab):
-    return html.unescape(lab.slow.box.children[0].children[3].children[1].value)
+    return html.unescape(lab.slow.box.children[0].children[3].value)
 
 
 def marked(lab):

@@ -208,7 +208,7 @@ def texts_of(widget):
     if isinstance(widget, widgets.Dropdown | widgets.SelectionSlider | widgets.ToggleButtons | widgets.Select):
         yield from (("option", str(label)) for label, _ in widget.options)
     if isinstance(widget, widgets.HTML | widgets.Label):
-        said = re.sub(r"<style>.*?</style>", "", widget.value, flags=re.DOTALL)
+        said = re.sub(r"<style>.*?</style>|<code>.*?</code>", "", widget.value, flags=re.DOTALL)
         yield from (("aria-label", html.unescape(label)) for label in re.findall(r'aria-label="(.*?)"', said))
         yield "text", html.unescape(re.sub(r"<.*?>", " ", said))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch.nn import functional as F
@@ -38,10 +38,13 @@ class CodeLine:
         The line, indented.
     stages : tuple of str
         Names of the `Stage`s that it belongs to; empty for what stands before the step.
+    note : str
+        Key of the comment behind it in the table of strings; empty if there is none.
     """
 
     text: str
     stages: tuple[str, ...] = ()
+    note: str = ""
 
 
 def step_lines(config: Config, loss: Callable[..., Any] = F.cross_entropy) -> list[CodeLine]:
@@ -66,14 +69,14 @@ def step_lines(config: Config, loss: Callable[..., Any] = F.cross_entropy) -> li
         early = False
     else:
         early = config.clip_order == "each_micro_batch" and config.clip != "none"
-        inside = [forward, CodeLine("(loss * weight).backward()  # adds to every p.grad", ("backward",))]
-        inside += [CodeLine(text, ("backward", "clip")) for text in call.clip()] if early else []
+        inside = [forward, CodeLine("(loss * weight).backward()", ("backward",), "code.adds")]
+        inside += call.clip(("backward", "clip")) if early else []
         lines += [
             CodeLine("samples = [len(rows) for rows in micro_batches]"),
             CodeLine(f"for rows, weight in zip(micro_batches, {call.weights()}):", ("accumulate",)),
-            *(CodeLine(indented([line.text])[0], line.stages) for line in inside),
+            *(replace(line, text=indented([line.text])[0]) for line in inside),
         ]
-    lines += [] if early else [CodeLine(text, ("clip",)) for text in call.clip()]
+    lines += [] if early else call.clip(("clip",))
     return lines + [CodeLine(text, ("update",)) for text in call.update()]
 
 
@@ -98,15 +101,15 @@ class _Calls:
     def weights(self) -> str:
         return self._call(ACCUMULATIONS[self._config.accumulation], "ACCUMULATIONS", ["samples"])
 
-    def clip(self) -> Lines:
+    def clip(self, stages: tuple[str, ...]) -> list[CodeLine]:
         name, threshold = self._config.clip, repr(self._config.clip_threshold)
         if name == "none":
-            return ["# no clipping"]
+            return [CodeLine("", stages, "code.no_clip")]
         if name in _TORCH_CLIPS:
-            return _TORCH_CLIPS[name].format(threshold=threshold).split("\n")
+            return [CodeLine(text, stages) for text in _TORCH_CLIPS[name].format(threshold=threshold).split("\n")]
         exempt = CLIPS[name].options.get("exempt_output")
         call = self._call(CLIPS[name], "CLIPS", ["clipped" if exempt else "params", threshold])
-        return [f"{call}  # all but the output layer" if exempt else call]
+        return [CodeLine(call, stages, "code.exempt" if exempt else "")]
 
     def update(self) -> Lines:
         try:

@@ -23,12 +23,14 @@ _HERE = "\N{BLACK RIGHT-POINTING TRIANGLE} "
 _CSS = """<style>
 .gradlab .gradlab-slow-words {font-size: 14px; line-height: 1.4; white-space: normal; max-width: 1100px;
   color: var(--jp-ui-font-color1, #222);}
-.gradlab .gradlab-slow-picture {flex: 1 1 600px; min-width: 420px;}
-.gradlab .gradlab-slow-code {flex: 1 1 400px; min-width: 320px; overflow-x: auto; font-size: 12.5px;
-  line-height: 1.5; font-family: var(--jp-code-font-family, monospace); color: var(--jp-ui-font-color1, #222);}
-.gradlab .gradlab-slow-code div {white-space: pre; border-left: 4px solid transparent; padding-left: 4px;}
-.gradlab .gradlab-slow-code .gradlab-now {border-left-color: #d55e00; background: var(--jp-layout-color2, #eee);
-  font-weight: 700;}
+.gradlab .gradlab-slow-picture {max-width: 1000px;}
+.gradlab .gradlab-slow-code {overflow-x: auto; margin: 4px 0;}
+.gradlab .gradlab-slow-code div {white-space: pre; font-size: 13px; line-height: 19px;
+  font-family: var(--jp-code-font-family, monospace); color: var(--jp-ui-font-color1, #222);}
+.gradlab .gradlab-slow-code code {font: inherit; color: inherit; background: none; padding: 0;}
+.gradlab .gradlab-slow-code [role=group] div {border-left: 4px solid transparent; padding-left: 4px;}
+.gradlab .gradlab-slow-code [role=group] .gradlab-now {border-left-color: #d55e00; font-weight: 700;
+  background: var(--jp-layout-color2, #eee);}
 </style>"""
 
 
@@ -70,10 +72,8 @@ class SlowMotion:
             self._image.add_class(name)
         self._code.add_class("gradlab-slow-code")
         self._row = widgets.HBox([self.next, self.finish])
-        self._seen = widgets.HBox([self._image, self._code])
-        for row in (self._row, self._seen):
-            row.add_class("gradlab-row")
-        self._page = widgets.VBox([self._style, self._row, self._said, self._seen])
+        self._row.add_class("gradlab-row")
+        self._page = widgets.VBox([self._style, self._row, self._said, self._code, self._image])
         self.box = widgets.Accordion([self._page], titles=(text("slow.title"),), selected_index=None)
         self._say(self.words)
         self._show_code(run.trainer, None)
@@ -91,6 +91,19 @@ class SlowMotion:
 
     # ------------------------------------------------------------------ under the run's lock
     def _next(self) -> None:
+        if self._advance():
+            self._show()
+
+    def _finish(self) -> None:
+        """Go to the end of the step, and draw only that."""
+        moved = self._advance()
+        while self._walk is not None:
+            self._advance()
+        if moved:
+            self._show()
+
+    def _advance(self) -> bool:
+        """Reach the next stage; False if there is none, as in a run that is stopped."""
         self._pause()
         self._look()
         begins = self._walk is None
@@ -101,19 +114,14 @@ class SlowMotion:
         if stage is None:
             self._walk = None
             self._say(self._text("slow.stopped"))
-            return
+            return False
         self.stages = [stage] if begins else [*self.stages, stage]
         if stage.record is not None:
             self._walk = None
             self._run.display.alert = ""
             self._run.took(stage.record)
             self._run.refresh()
-        self._show()
-
-    def _finish(self) -> None:
-        self._next()
-        while self._walk is not None:
-            self._next()
+        return True
 
     def _pause(self) -> None:
         if self._run.playing:
@@ -176,7 +184,8 @@ class SlowMotion:
         for line in step_lines(trainer.config, trainer.data.loss):
             now = stage is not None and stage.name in line.stages
             mark, style = (_HERE, ' class="gradlab-now" aria-current="step"') if now else ("  ", "")
-            lines.append(f"<div{style}>{mark}{html.escape(line.text)}</div>")
+            note = f"{'  ' if line.text else ''}# {self._text(line.note)}" if line.note else ""
+            lines.append(f"<div{style}>{mark}<code>{html.escape(line.text)}</code>{html.escape(note)}</div>")
         label = html.escape(self._text("slow.code"), quote=True)
         self._code.value = f'<div role="group" aria-label="{label}">{"".join(lines)}</div>'
 
@@ -187,7 +196,7 @@ class SlowMotion:
     def close(self) -> None:
         """Close the widgets."""
         parts: tuple[Any, ...] = (self.next, self.finish, self._said, self._code, self._style, self._image)
-        for widget in (*parts, self._row, self._seen, self._page, self.box):
+        for widget in (*parts, self._row, self._page, self.box):
             widget.close()
 
 

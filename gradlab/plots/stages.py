@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from gradlab.history import Array
 from gradlab.measures import MEASURES, Measure, sort_kinds
 from gradlab.plots.closeup.axes import layer_axis
 from gradlab.plots.figure import colour_axes
+from gradlab.plots.fonts import drawable, set_font
 from gradlab.plots.profile import MARKERS, ROWS
 from gradlab.plots.view import Theme, View
 from gradlab.trainer import Stage
@@ -44,12 +46,14 @@ def draw_stages(stages: Sequence[Stage], config: Config, tiny: float, view: View
         The chain of stages with the present one marked; the gradients of the layers on the fixed decades; the
         norm of the growing sum on an axis from 0; the update of each layer.
     """
-    figure = Figure(figsize=(10, 4), dpi=160)
+    view = replace(view, text=drawable(view.text))
+    figure = Figure(figsize=(10, 3.6), dpi=200)
     figure.set_facecolor(view.theme.back)
     _chain(figure.add_axes((0.01, 0.78, 0.98, 0.21)), stages[-1], config, view)
     _gradients(figure.add_axes((0.065, 0.14, 0.4, 0.52)), stages, tiny, config.clip != "none", view)
     _growing(figure.add_axes((0.525, 0.14, 0.2, 0.52)), stages, config, view)
     _update(figure.add_axes((0.785, 0.14, 0.205, 0.52)), stages[-1], tiny, view)
+    set_font(figure, view.text)
     return figure
 
 
@@ -90,9 +94,8 @@ def _micro_batches(ax: Axes, now: Stage, view: View) -> None:
         open_ = now.name in ("forward", "backward") and i == now.micro_batch - 1
         colour = theme.now if open_ else theme.first
         filled = i < now.micro_batch
-        ax.add_patch(
-            Rectangle((0.05 + i * width, 0.06), 0.8 * width, 0.18, facecolor=colour if filled else "none", ec=colour)
-        )
+        look = {"facecolor": colour if filled else "none", "edgecolor": theme.back if filled else colour, "lw": 0.8}
+        ax.add_patch(Rectangle((0.05 + i * width, 0.06), 0.85 * width, 0.18, **look))
     said = view.text("stage.micro", m=now.micro_batch, count=count)
     ax.text(0.15 + count * width, 0.14, said, va="center", fontsize=9, color=theme.ink)
 
@@ -141,8 +144,9 @@ def _growing(ax: Axes, stages: Sequence[Stage], config: Config, view: View) -> N
     """Draw the norm of the sum after each micro-batch, and after clipping, as bars from 0."""
     theme, count = view.theme, stages[-1].micro_batches
     sums = [(s.micro_batch, s.total_norm) for s in stages if s.name == "backward"]
-    clipped = [s.total_norm for s in stages if s.name == "clip"]
-    bars = [*sums, *((count + 1, norm) for norm in clipped)]
+    end, broad = count + max(1.0, 0.22 * count), 0.7 if count < 9 else 0.08 * count  # of the bar after clipping
+    clips = config.clip != "none"
+    bars = [*sums, *((end, s.total_norm) for s in stages if s.name == "clip" and clips)]
     bars = [(x, norm) for x, norm in bars if math.isfinite(norm)]
     top = max([norm for _, norm in bars], default=0.0)
     late = config.clip == "global_norm" and config.clip_order == "after"
@@ -153,14 +157,15 @@ def _growing(ax: Axes, stages: Sequence[Stage], config: Config, view: View) -> N
         plate = {"facecolor": theme.back, "edgecolor": "none", "alpha": 0.85, "pad": 1}
         ax.text(0.5, config.clip_threshold, said, va="bottom", fontsize=8, color=theme.ink, bbox=plate, zorder=5)
     for x, norm in bars:
-        colour = theme.after if x > count else theme.now
-        ax.add_patch(Rectangle((x - 0.35, 0), 0.7, norm, facecolor=colour, edgecolor=theme.ink, lw=0.6))
+        colour, wide = (theme.after, broad) if x > count else (theme.now, 0.7)
+        ax.add_patch(Rectangle((x - wide / 2, 0), wide, norm, facecolor=colour))
         if (x, norm) == bars[-1] or x == count:
             ax.text(x, norm, f"{norm:.3g}", ha="center", va="bottom", fontsize=8, color=theme.ink)
-    ax.set_xlim(0.4, count + 1.6)
+    ax.set_xlim(0.4, (end if clips else count) + 0.6 + broad / 4)
     ax.set_ylim(0, 1.18 * top or 1.0)
     ticks = sorted({1, max(1, count // 2), count})
-    ax.set_xticks([*ticks, count + 1], [*map(str, ticks), view.text("stage.clipped")])
+    last = ([end], [view.text("stage.clipped")]) if clips else ([], [])
+    ax.set_xticks([*ticks, *last[0]], [*map(str, ticks), *last[1]])
     ax.set_yticks([0, top] if top else [0], ["0", f"{top:.2g}"] if top else ["0"])
     ax.set_title(view.text("stage.growing"))
     colour_axes(ax, theme)

@@ -79,15 +79,38 @@ def test_the_keyboard_alone_walks_and_a_moved_knob_abandons_the_half_step(panel)
     assert len(lab.cells()) == 1
 
 
-def test_it_can_be_read_in_the_dark_on_a_projector(panel):
+def test_code_and_picture_are_seen_together_on_a_projector_light_and_dark(panel):
     lab = panel
     lab.page.set_viewport_size({"width": 1280, "height": 720})
-    lab.command("apputils:change-theme", theme="JupyterLab Dark")
     for _ in range(10):
         before = said(lab).inner_text()
         lab.button("Next stage").click()
         expect(said(lab)).not_to_have_text(before)
-    lab.notebook.locator(".gradlab-slow-code").scroll_into_view_if_needed()
+    picture, code = lab.notebook.locator("img.gradlab-slow-picture"), lab.notebook.locator(".gradlab-slow-code")
+    picture.scroll_into_view_if_needed()
+    lab.screenshot("slow-1280x720")
+    assert picture.bounding_box()["y"] + picture.bounding_box()["height"] - code.bounding_box()["y"] < 600
+    lab.command("apputils:change-theme", theme="JupyterLab Dark")
     lab.page.wait_for_timeout(500)
     lab.screenshot("slow-dark-1280x720")
     lab.command("apputils:change-theme", theme="JupyterLab Light")
+
+
+def test_it_stands_in_chinese(lab):
+    code = OPEN.replace("depth=6", "depth=6, lang='zh'").replace(
+        "lab.run(5)", "lab.run(60)\nlab.set(lr=0.2)\nlab.run(20)"
+    )
+    lab.open(lab.write("slow-zh.ipynb", code))
+    assert lab.run_all()
+    lab.evaluate("lab.show_step(60)")
+    expect(lab.notebook.locator(".gradlab-time")).to_contain_text("正在回看：图中显示第 60 步")
+    lab.screenshot("time-zh")
+    lab.notebook.get_by_text("慢动作", exact=True).click()
+    for _ in range(10):
+        before = said(lab).inner_text()
+        lab.button("下一阶段").click()
+        expect(said(lab)).not_to_have_text(before)
+    expect(said(lab)).to_contain_text("裁剪：范数从")
+    lab.notebook.locator("img.gradlab-slow-picture").scroll_into_view_if_needed()
+    lab.page.wait_for_timeout(300)
+    lab.screenshot("slow-zh")
