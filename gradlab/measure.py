@@ -119,6 +119,12 @@ def root_sum_square(values: Sequence[float]) -> float:
     return total if math.isfinite(total) else sum(abs(v) for v in values)  # hypot(inf, nan) is inf
 
 
+def quotients(parts: Sequence[float], wholes: Sequence[float]) -> list[float]:
+    """Divide norms by norms: 0 of anything is 0, something of 0 is infinite."""
+    pairs = zip(parts, wholes, strict=True)
+    return [0.0 if part == 0.0 else part / whole if whole else part * math.inf for part, whole in pairs]
+
+
 def scale_(tensors: Sequence[Tensor], factor: float) -> None:
     """Multiply tensors in place by a factor in [0, 1] that may lie below the range of their dtype."""
     if not tensors:

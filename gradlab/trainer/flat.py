@@ -126,6 +126,11 @@ class FlatParameters:
         self.received = [r or g is not None for r, g in zip(self.received, gradients, strict=True)]
         return [torch.zeros_like(p) if g is None else g for g, p in zip(gradients, self.params, strict=True)]
 
+    @property
+    def complete(self) -> bool:
+        """Whether every parameter received a gradient from the last micro-batch."""
+        return self.received is self._all
+
     def keep_unclipped(self) -> None:
         """Copy the gradient before it is clipped."""
         self._unclipped.copy_(self.gradient)

@@ -19,7 +19,7 @@ from gradlab.carry_over import CARRY_OVERS
 from gradlab.clipping import CLIPS
 from gradlab.config import Config
 from gradlab.history import Array, Divergence, StepRecord
-from gradlab.measure import norms, root_sum_square
+from gradlab.measure import norms, quotients, root_sum_square
 from gradlab.trainer.flat import per_layer
 from gradlab.trainer.meter import Meter
 from gradlab.trainer.stages import Stage
@@ -183,18 +183,14 @@ class Machine(RunState):
         return np.where(np.isnan(self.frozen_norm), norms_now, self.frozen_norm)
 
     def _has_gradient(self) -> Array:
-        if self.frozen_norm is None and all(self.flat.received):
+        if self.frozen_norm is None and self.flat.complete:
             return np.ones(len(self.groups))
         return np.array([any(map(self.flat.received.__getitem__, group)) for group in self.groups], dtype=float)
 
     def _update_ratio(self, changes: list[float] | None, weight_norm: Array) -> Array:
         if changes is None:
             return np.where([bool(g) for g in self.groups], 0.0, np.nan)
-        change = self._per_layer(changes)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = change / weight_norm
-        ratio[change == 0.0] = 0.0
-        return ratio
+        return np.array(quotients(self._per_layer(changes).tolist(), weight_norm.tolist()))
 
     def stage(self, moment: Moment) -> Stage:
         """Measure where the step stands."""
