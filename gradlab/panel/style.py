@@ -4,22 +4,25 @@ CSS = """<style>
 .gradlab {max-width: 1200px; padding: 2px 4px;}
 .gradlab .gradlab-picture {width: 100%; max-width: 1200px; height: auto; aspect-ratio: 1000 / 430;
   object-fit: contain;}
-.gradlab-lecture {max-width: none !important; --big: 18px; --line: 36px;}
+.gradlab-lecture {max-width: none !important; --big: 18px; --line: 32px;}
 .gradlab-lecture .gradlab-picture {aspect-ratio: 620 / 400; max-height: 74vh;}
 .gradlab-lecture .gradlab-hall {flex-flow: row wrap; align-items: flex-start; overflow: visible;}
 .gradlab-lecture .gradlab-column {flex: 0 1 330px; overflow: visible;}
 .gradlab-lecture .gradlab-main {flex: 1 1 520px; overflow: visible;}
-.gradlab-lecture .gradlab-row > * {margin: 2px 6px 2px 0;}
+.gradlab-lecture .gradlab-row > * {margin: 1px 6px 1px 0;}
 .gradlab-lecture :is(.widget-label, .widget-readout, .widget-label-basic, select, input, button.jupyter-button),
-.gradlab-lecture :is(.gradlab-status, .gradlab-info, .gradlab-alert) {font-size: var(--big) !important;
+.gradlab-lecture :is(.gradlab-status, .gradlab-info, .gradlab-alert, .gradlab-badge, .gradlab-time) {font-size: var(--big) !important;
   color: var(--jp-ui-font-color0, #000) !important;}
-.gradlab-lecture :is(button.jupyter-button, select, .widget-inline-hbox, .widget-label, .widget-readout) {
+.gradlab-lecture :is(button.jupyter-button, select, .widget-inline-hbox:not(.widget-html), .widget-label, .widget-readout) {
   height: var(--line) !important; line-height: var(--line) !important;}
 .gradlab-lecture .widget-inline-hbox {width: auto; align-items: center;}
 .gradlab-lecture .gradlab-column :is(.widget-inline-hbox) {width: 322px !important;}
 .gradlab-lecture .widget-label {width: auto !important; min-width: 118px; text-align: left; margin-right: 8px;}
 .gradlab-lecture .widget-readout {min-width: 62px; width: 62px; margin: 0 !important;}
 .gradlab-lecture .widget-dropdown select {padding-top: 0; padding-bottom: 0; min-width: 90px;}
+.gradlab-lecture .widget-html, .gradlab-lecture .widget-html-content {height: auto;}
+.gradlab-lecture .gradlab-status {font-size: 16px !important;}
+.gradlab-lecture > .gradlab-row .widget-dropdown {width: 470px !important;}
 .gradlab-lecture .gradlab-column button.widget-toggle-button {width: 322px !important;}
 .gradlab .gradlab-closeup {width: 100%; height: auto;}
 .gradlab .gradlab-row {flex-flow: row wrap; align-items: center; overflow: visible;}

@@ -119,7 +119,10 @@ class LiveFigure:
         for panel in self._panels:
             shown = dataclasses.replace(view, measure=panel.measure or measures[0])
             artists.append((panel.ax, self._update_panel(panel, history, shown)))
-        state = [(p.ax.get_xlim(), p.ax.get_ylim(), p.update is None and len(history)) for p in self._panels]
+        state = [
+            (p.ax.get_xlim(), p.ax.get_ylim(), p.ax.get_legend(), p.update is None and len(history))
+            for p in self._panels
+        ]
         if self._background is None or state != self._state:
             set_font(self.figure, view.text)  # an axis may have written new labels
             self.canvas.draw()

@@ -62,7 +62,6 @@ def loss(ax: Axes, history: History) -> Update:
             _show_rival(view.rival, beside, decades, rival, rival_bad)
         if moved or ax.get_xlim()[1] != limit or ax.get_ylim() != (decades.low, decades.high):
             _axes(ax, decades, limit, view)
-            marks.name(view)
         line.set_data(curve.x, curve.y)
         bad.set_data(curve.odd, np.full(len(curve.odd), decades.high - 0.12 * (decades.high - decades.low)))
         ghost.set_data(*(behind.x, behind.y) if view.ghost else ([], []))

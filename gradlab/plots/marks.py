@@ -41,6 +41,7 @@ class Marks:
         self._lines = {kind: LineCollection([], animated=True, **look) for kind, look in _LOOKS.items()}
         for lines in self._lines.values():
             ax.add_collection(lines, autolim=False)
+        self._named: tuple[str, ...] | None = None
         self._known = Known()
         self._clipped = np.full(_TICKS, np.inf)
 
@@ -48,11 +49,14 @@ class Marks:
         """Follow a history within the axis' limits; return what is to be drawn."""
         limit, (bottom, top) = self._ax.get_xlim()[1], self._ax.get_ylim()
         self._note_clipped(history, limit)
+        there: list[str] = []
         for kind, lines in self._lines.items():
             low, high = (bottom + share * (top - bottom) for share in _SPANS[kind])
             where = self._clipped[np.isfinite(self._clipped)] if kind == "clipped" else _marked(history, kind)
             lines.set_segments([[(s, low), (s, high)] for s in where])
             lines.set_color(_colour(kind, view))
+            there += [kind] * (len(where) > 0)
+        self._name(tuple(there), view)
         return list(self._lines.values())
 
     def _note_clipped(self, history: History, limit: float) -> None:
@@ -63,14 +67,20 @@ class Marks:
         steps = history.column("step", start)[history.column("clip_coef", start) < 1]
         np.minimum.at(self._clipped, stretch_of(steps, _TICKS, limit), steps)
 
-    def name(self, view: View) -> None:
-        """Name the marks in a line above the axis."""
+    def _name(self, kinds: tuple[str, ...], view: View) -> None:
+        """Name the kinds of marks that there are, in a line above the axis."""
+        if kinds == self._named:
+            return
+        self._named = kinds
+        if (old := self._ax.get_legend()) is not None:
+            old.remove()
+        if not kinds:
+            return
         style: dict[str, Any] = {"ls": "none", "marker": "|", "ms": 9}
+        words = {kind: view.text(f"mark.{kind}") for kind in kinds}
+        widths = {kind: _LOOKS[kind]["linewidths"] for kind in kinds}
         handles = [
-            Line2D(
-                [], [], label=view.text(f"mark.{kind}"), color=_colour(kind, view), mew=look["linewidths"], **style
-            )
-            for kind, look in _LOOKS.items()
+            Line2D([], [], label=words[kind], color=_colour(kind, view), mew=widths[kind], **style) for kind in kinds
         ]
         self._ax.legend(
             handles=handles,
