@@ -85,15 +85,15 @@ class Marks:
         self._ax.legend(
             handles=handles,
             loc="lower left",
-            bbox_to_anchor=(0.0, 1.0),
+            bbox_to_anchor=(-0.1, 1.0),  # a lecture's axis is hardly as wide as the four names
             ncols=len(handles),
             fontsize=9,
             frameon=False,
             labelcolor=view.theme.ink,
             handletextpad=0.1,
-            columnspacing=1.0,
+            columnspacing=0.4,
             borderaxespad=0.1,
-            handlelength=1.0,
+            handlelength=0.5,
         )
 
 
