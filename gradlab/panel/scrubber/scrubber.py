@@ -20,6 +20,8 @@ class Scrubber(anywidget.AnyWidget):
     ----------
     label : str
         What stands before it, and what a screen reader calls it.
+    tip : str
+        What the mouse is told over it.
 
     Attributes
     ----------
