@@ -22,9 +22,11 @@ LAYER_COLUMNS = ("grad_norm", "clipped_norm", "weight_norm", "update_ratio", "de
 LAYER_COLUMNS += ("saturated", "dead", "has_gradient")
 
 
-def record(step, values, loss, has_gradient=1.0):
+def record(step, values, loss, has_gradient=None):
     numbers = {field.name: 1.0 for field in dataclasses.fields(StepRecord)}
-    numbers |= dict.fromkeys(LAYER_COLUMNS, np.asarray(values)) | {"has_gradient": has_gradient}
+    numbers |= dict.fromkeys(LAYER_COLUMNS, np.asarray(values)) | {
+        "has_gradient": np.ones(len(values)) if has_gradient is None else has_gradient
+    }
     return StepRecord(**numbers | {"step": step, "loss": loss})
 
 

@@ -11,9 +11,10 @@ CSS = """<style>
 .gradlab-lecture .gradlab-main {flex: 1 1 520px; overflow: visible;}
 .gradlab-lecture .gradlab-row > * {margin: 1px 6px 1px 0;}
 .gradlab-lecture :is(.widget-label, .widget-readout, .widget-label-basic, select, input, button.jupyter-button),
-.gradlab-lecture :is(.gradlab-status, .gradlab-info, .gradlab-alert, .gradlab-badge, .gradlab-time) {font-size: var(--big) !important;
-  color: var(--jp-ui-font-color0, #000) !important;}
-.gradlab-lecture :is(button.jupyter-button, select, .widget-inline-hbox:not(.widget-html), .widget-label, .widget-readout) {
+.gradlab-lecture :is(.gradlab-status, .gradlab-info, .gradlab-alert, .gradlab-badge, .gradlab-time) {
+  font-size: var(--big) !important; color: var(--jp-ui-font-color0, #000) !important;}
+.gradlab-lecture .widget-inline-hbox:not(.widget-html),
+.gradlab-lecture :is(button.jupyter-button, select, .widget-label, .widget-readout) {
   height: var(--line) !important; line-height: var(--line) !important;}
 .gradlab-lecture .widget-inline-hbox {width: auto; align-items: center;}
 .gradlab-lecture .gradlab-column :is(.widget-inline-hbox) {width: 322px !important;}
