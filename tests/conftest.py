@@ -67,3 +67,18 @@ def untouched_rng() -> Iterator[None]:
     after = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
     assert torch.equal(before[0], after[0])
     assert before[1:] == after[1:]
+
+
+@pytest.fixture
+def panel(request: pytest.FixtureRequest) -> Iterator[Callable[..., gradlab.GradLab]]:
+    """A function that makes panels, closed after the test; knobs in the module's `SMALL` are its defaults."""
+    made: list[gradlab.GradLab] = []
+    small = getattr(request.module, "SMALL", {})
+
+    def make(*args, **knobs):
+        made.append(gradlab.GradLab(*args, **{**small, **knobs}))
+        return made[-1]
+
+    yield make
+    for lab in made:
+        lab.close()

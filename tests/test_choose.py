@@ -5,18 +5,7 @@ import pytest
 
 from gradlab import GradLab
 
-
-@pytest.fixture
-def panel():
-    made = []
-
-    def make(**arguments):
-        made.append(GradLab(depth=3, width=4, **arguments))
-        return made[-1]
-
-    yield make
-    for lab in made:
-        lab.close()
+SMALL = {"depth": 3, "width": 4}
 
 
 def labels(widget):

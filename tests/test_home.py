@@ -17,19 +17,6 @@ from gradlab import Config, GradLab
 SMALL = {"depth": 3, "width": 8}
 
 
-@pytest.fixture
-def panel():
-    made = []
-
-    def make(**knobs):
-        made.append(GradLab(**{**SMALL, **knobs}))
-        return made[-1]
-
-    yield make
-    for lab in made:
-        lab.close()
-
-
 class Browser:
     """Stands for the browser's side of the bridge: notes what it is given, and says that it has copied."""
 

@@ -2,39 +2,19 @@
 
 import gc
 import re
-import time
 import weakref
 
 import numpy as np
 import pytest
 import torch
 from ipywidgets import HTML
+from panels import wait_until
 
-from gradlab import Config, GradLab, Trainer
+from gradlab import Config, Trainer
 from gradlab.plots import LiveFigure, View
 from gradlab.plots.view import LIGHT, row_beside
 
 SMALL = {"depth": 3, "width": 8}
-
-
-@pytest.fixture
-def panel():
-    made = []
-
-    def make(**knobs):
-        made.append(GradLab(**{**SMALL, **knobs}))
-        return made[-1]
-
-    yield make
-    for lab in made:
-        lab.close()
-
-
-def wait_until(condition, seconds=20.0):
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert condition()
 
 
 def losses(history):

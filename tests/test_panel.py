@@ -5,6 +5,7 @@ import time
 
 import pytest
 import torch
+from panels import wait_until
 
 import gradlab
 from gradlab import Config, GradLab, Trainer
@@ -17,28 +18,8 @@ from gradlab.strings import Text
 SMALL = {"depth": 3, "width": 8}
 
 
-@pytest.fixture
-def panel():
-    made = []
-
-    def make(*args, **knobs):
-        made.append(GradLab(*args, **{**SMALL, **knobs}))
-        return made[-1]
-
-    yield make
-    for lab in made:
-        lab.close()
-
-
 def workers():
     return [thread for thread in threading.enumerate() if thread.name == "gradlab"]
-
-
-def wait_until(condition, seconds=20.0):
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert condition()
 
 
 def test_run_is_the_trainers_run_bit_for_bit(panel):

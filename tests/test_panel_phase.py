@@ -3,11 +3,11 @@
 import math
 import re
 import threading
-import time
 
 import numpy as np
 import pytest
 import torch
+from panels import wait_until
 
 import gradlab
 from gradlab import Config, GradLab, Trainer
@@ -16,26 +16,6 @@ from gradlab.plots.sweep_scale import growth_colours
 
 SMALL = {"width": 16, "activation": "linear", "init": "normal", "n_samples": 64}
 WORDS = re.compile(r"gain (\S+), depth (\d+): x (\S+) per layer, (\w+) \(x (\S+) in all\)")
-
-
-@pytest.fixture
-def panel():
-    made = []
-
-    def make(**knobs):
-        made.append(GradLab(**{**SMALL, **knobs}))
-        return made[-1]
-
-    yield make
-    for lab in made:
-        lab.close()
-
-
-def wait_until(condition, seconds=60.0):
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert condition()
 
 
 @pytest.fixture(scope="module")

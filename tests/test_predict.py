@@ -10,18 +10,7 @@ from gradlab import Config, GradLab, Trainer
 from gradlab.guess import Score, line, measured_decades
 from gradlab.measures import MEASURES
 
-
-@pytest.fixture
-def panel():
-    made = []
-
-    def make(**arguments):
-        made.append(GradLab(predict=True, **arguments))
-        return made[-1]
-
-    yield make
-    for lab in made:
-        lab.close()
+SMALL = {"predict": True}
 
 
 def buttons_of(widget):

@@ -9,10 +9,11 @@ import time
 import numpy as np
 import pytest
 import torch
+from panels import wait_until
 from torch import nn
 from torch.nn import functional as F
 
-from gradlab import ACCUMULATIONS, CARRY_OVERS, CLIPS, OPTIMIZERS, Config, GradLab, Registry, Trainer
+from gradlab import ACCUMULATIONS, CARRY_OVERS, CLIPS, OPTIMIZERS, Config, Registry, Trainer
 from gradlab.export.idiom import step_lines
 from gradlab.measures import MEASURES
 from gradlab.plots import View
@@ -20,26 +21,6 @@ from gradlab.plots.stages import draw_stages
 
 SMALL = {"depth": 3, "width": 8, "activation": "tanh", "n_samples": 61, "batch_size": 16}
 RULES = {table.function.__name__: table.function for table in [*CLIPS.values(), *CARRY_OVERS.values()]}
-
-
-@pytest.fixture
-def panel():
-    made = []
-
-    def make(**knobs):
-        made.append(GradLab(**{**SMALL, **knobs}))
-        return made[-1]
-
-    yield make
-    for lab in made:
-        lab.close()
-
-
-def wait_until(condition, seconds=30.0):
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert condition()
 
 
 def press(lab, times=1):

@@ -1,31 +1,10 @@
 """Exercises in the panel."""
 
-import time
-
 import pytest
+from panels import wait_until
 
 import gradlab
 from gradlab import EXERCISES, Config, GradLab
-
-
-@pytest.fixture
-def panel():
-    made = []
-
-    def make(**arguments):
-        made.append(GradLab(**arguments))
-        return made[-1]
-
-    yield make
-    for lab in made:
-        lab.close()
-
-
-def wait_for(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.02)
-    assert condition()
 
 
 def press(lab, name):
@@ -35,7 +14,7 @@ def press(lab, name):
 def test_choosing_an_exercise_sets_the_controls_to_its_broken_network_and_says_the_task(panel):
     lab = panel()
     lab.tasks.menu.value = "rescue-30"
-    wait_for(lambda: lab.config == gradlab.exercise("rescue-30").config)
+    wait_until(lambda: lab.config == gradlab.exercise("rescue-30").config)
     assert not lab.tasks.buttons["check"].disabled
     assert {value for _, value in lab.tasks.menu.options} == {"", *EXERCISES}
 
@@ -45,26 +24,26 @@ def test_the_check_says_what_is_wrong_and_passes_a_repaired_network(panel):
     assert lab.config == gradlab.exercise("no-clipping").config
     press(lab, "check")
     expected = gradlab.exercise("no-clipping").check()
-    wait_for(lambda: lab.tasks.words == f"Not yet: {expected.sentence}")
+    wait_until(lambda: lab.tasks.words == f"Not yet: {expected.sentence}")
     lab.set(clip="none", gain=1.0)
     press(lab, "check")
-    wait_for(lambda: lab.tasks.words.startswith("Passed"))
+    wait_until(lambda: lab.tasks.words.startswith("Passed"))
 
 
 def test_hints_come_one_by_one_and_start_over_brings_the_broken_network_back(panel):
     lab, task = panel(exercise="deep-sigmoid"), gradlab.exercise("deep-sigmoid")
     for n in (*range(1, task.hints + 1), 1):
         press(lab, "hint")
-        wait_for(lambda n=n: lab.tasks.words == f"Hint {n} of {task.hints}: {task.hint(n)}")
+        wait_until(lambda n=n: lab.tasks.words == f"Hint {n} of {task.hints}: {task.hint(n)}")
     lab.set(gain=3.0)
     press(lab, "restart")
-    wait_for(lambda: lab.config == task.config)
+    wait_until(lambda: lab.config == task.config)
 
 
 def test_a_trick_that_the_rules_forbid_does_not_pass_in_the_panel(panel):
     lab = panel(exercise="rescue-30", depth=1)
     press(lab, "check")
-    wait_for(lambda: lab.tasks.words.startswith("Not yet") and "depth" in lab.tasks.words)
+    wait_until(lambda: lab.tasks.words.startswith("Not yet") and "depth" in lab.tasks.words)
 
 
 def test_an_exercise_excludes_a_preset_and_an_unknown_one_is_refused():

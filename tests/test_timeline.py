@@ -8,9 +8,10 @@ import time
 
 import numpy as np
 import pytest
+from panels import wait_until
 from PIL import Image
 
-from gradlab import Config, GradLab, Trainer
+from gradlab import Config, Trainer
 from gradlab.history import Mark
 from gradlab.panel.bridge import Pointer
 from gradlab.panel.words import happened
@@ -19,26 +20,6 @@ from gradlab.plots.pointing import step_at
 from gradlab.strings import Text
 
 SMALL = {"depth": 3, "width": 8, "n_samples": 64, "batch_size": 16}
-
-
-@pytest.fixture
-def panel():
-    made = []
-
-    def make(**knobs):
-        made.append(GradLab(**{**SMALL, **knobs}))
-        return made[-1]
-
-    yield make
-    for lab in made:
-        lab.close()
-
-
-def wait_until(condition, seconds=30.0):
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert condition()
 
 
 def image_of(lab):
