@@ -156,3 +156,24 @@ def test_a_note_lies_where_text_of_matplotlib_lies(words, dpi):
         boxes.append([*ink.min(0), *ink.max(0)])
     # a character starts at a whole pixel, and kerning is left out: half a pixel for every few letters
     assert np.abs(np.subtract(*boxes)).max() <= 3
+
+
+@pytest.mark.parametrize("width", [613, 960, 1183, 2400])
+def test_a_picture_fits_the_screen_pixel_by_pixel_and_shows_the_same_as_one_drawn_so_wide(width):
+    history = Trainer(Config(depth=4, width=8)).run(20)
+    live, fresh = LiveFigure(), LiveFigure()
+    live.render(history, View())
+    assert live.fit(width)
+    assert not live.fit(width)
+    fresh.fit(width)
+    picture = pixels(live.render(history, View()))
+    assert picture.shape[1] == width
+    assert np.array_equal(picture, pixels(fresh.render(history, View())))
+
+
+def test_a_picture_stays_within_sizes_that_can_be_read_and_sent():
+    live = LiveFigure(("profile",))
+    assert live.fit(10)
+    assert int(live.figure.bbox.width) == 600
+    live.fit(100_000)
+    assert int(live.figure.bbox.width) == 3000

@@ -82,7 +82,7 @@ class Display:
         self._face.show_alert(self.alert)
         view = self._view(trainer, history, measure)
         self.shown = (history, view)
-        self._picture.show(history, view)
+        self._picture.show(history, view, ask=say or not playing)
         if not view.hidden:
             self._closer.update(trainer, view, now=say)
         if say or time.monotonic() - self._told > _WORDS_EVERY:

@@ -143,6 +143,7 @@ class GradLab(Comparing, Remote, widgets.VBox):
         face.try_it.on_click(lambda _: run.post(run.try_suggestion))
         for shown in (self._controls.theory, self._controls.measure, *face.closer.boxes.values()):
             shown.observe(lambda _: run.post(run.refresh), "value")
+        self.bridge.on_width.append(lambda width: run.post(lambda: run.fit(width)))
         self._controls.preset.observe(lambda change: self._choose(change["new"]), "value")
 
     def _moved(self, knobs: Mapping[str, Any]) -> None:

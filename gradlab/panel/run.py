@@ -180,6 +180,11 @@ class Run(Moves):
         self._show_buttons()  # before the picture, which a slow connection takes its time over
         self.display.draw(self.trainer, self.playing, say=True)
 
+    def fit(self, width: float) -> None:
+        """Draw the picture as wide as the screen shows it, in pixels."""
+        if self._picture.fit(width):
+            self.refresh()
+
     def _show_buttons(self) -> None:
         self._face.show_buttons(self.playing, self._last_finite_step())
 

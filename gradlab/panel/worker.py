@@ -69,12 +69,12 @@ class Worker:
     def _loop(self) -> None:
         while not self._closed:
             try:
-                playing = self._playing()
-                command = self._commands.get_nowait() if playing else self._commands.get(timeout=_IDLE_SECONDS)
-            except queue.Empty:
-                if self._playing():
+                if self._playing() and self._commands.empty():
                     self._guarded(self._tick)
-                elif self._end_if_idle():
+                    continue
+                command = self._commands.get(timeout=_IDLE_SECONDS)
+            except queue.Empty:
+                if self._end_if_idle():
                     return
             else:
                 self._guarded(command)

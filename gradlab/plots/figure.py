@@ -28,6 +28,7 @@ LECTURE = (620, 400)  # logical pixels of a lecture's figure
 _SPLIT = (0.985, 0.46, 0.42)  # of the width, left of the profiles, by their number
 _LEGEND_ROW = 22
 _ONE_LINE, _TWO_LINES = 30, 46  # logical pixels above the loss: the marks' names, and above them the lanes'
+_SCALES = (0.6, 3.0)  # pixels per logical pixel, at least and at most
 
 
 @dataclasses.dataclass
@@ -99,6 +100,19 @@ class LiveFigure:
         self._built: Any = None
         self._background: Any = None
         self._state: Any = None
+
+    def fit(self, width: float) -> bool:
+        """Draw from now on `width` pixels wide, within reason; return whether that is another size.
+
+        A picture that is shown pixel by pixel is sharper than a larger one made to fit, and quicker at every turn.
+        """
+        low, high = (limit * 100 * self.figure.get_figwidth() for limit in _SCALES)
+        dpi = (min(max(round(width), low), high) + 0.5) / self.figure.get_figwidth()  # pixels are rounded down
+        if int(dpi * self.figure.get_figwidth()) == int(self.figure.bbox.width):
+            return False
+        self.figure.set_dpi(dpi)
+        self._built = None
+        return True
 
     def render(self, history: History, view: View) -> bytes:
         """Draw a history and return the picture as PNG bytes."""

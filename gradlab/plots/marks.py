@@ -42,6 +42,7 @@ class Marks:
         for lines in self._lines.values():
             ax.add_collection(lines, autolim=False)
         self._named: tuple[str, ...] | None = None
+        self._shown: dict[str, tuple[float, ...]] = {}
         self._known = Known()
         self._clipped = np.full(_TICKS, np.inf)
 
@@ -53,7 +54,10 @@ class Marks:
         for kind, lines in self._lines.items():
             low, high = (bottom + share * (top - bottom) for share in _SPANS[kind])
             where = self._clipped[np.isfinite(self._clipped)] if kind == "clipped" else _marked(history, kind)
-            lines.set_segments([[(s, low), (s, high)] for s in where])
+            upright = (low, high, *where)
+            if self._shown.get(kind) != upright:
+                self._shown[kind] = upright
+                lines.set_segments([[(s, low), (s, high)] for s in where])
             lines.set_color(_colour(kind, view))
             there += [kind] * (len(where) > 0)
         self._name(tuple(there), view)

@@ -89,6 +89,27 @@ function onPointer(model, event) {
   model.send({ kind: "pointer", what: event.type.replace("pointer", ""), x, y });
 }
 
+// How many pixels of the screen the picture is wide: it is then drawn with as many. Told again when that changes.
+function watchWidth(picture, tell) {
+  let told = 0;
+  let timer = 0;
+  const look = () => {
+    const { clientWidth: wide, clientHeight: high, naturalWidth, naturalHeight } = picture;
+    const shown = naturalHeight ? Math.min(wide, (high * naturalWidth) / naturalHeight) : wide; // object-fit: contain
+    const width = Math.round(shown * window.devicePixelRatio);
+    if (width > 0 && Math.abs(width - told) > 1) tell((told = width));
+  };
+  const observer = new ResizeObserver(() => {
+    clearTimeout(timer);
+    timer = setTimeout(look, 150);
+  });
+  observer.observe(picture);
+  return () => {
+    clearTimeout(timer);
+    observer.disconnect();
+  };
+}
+
 let last = ""; // a panel shown twice hears every message twice
 
 function render({ model, el }) {
@@ -108,6 +129,13 @@ function render({ model, el }) {
     for (const kind of kinds) root.addEventListener(kind, pointer);
     root.addEventListener("dragstart", (event) => event.target.closest(".gradlab-picture") && event.preventDefault());
   });
+  let unwatch = () => {};
+  const waiting = setInterval(() => {
+    const picture = panel()?.querySelector(".gradlab-picture");
+    if (!picture) return;
+    clearInterval(waiting);
+    unwatch = watchWidth(picture, (width) => model.send({ kind: "width", width }));
+  }, 50);
   const heard = async (message, buffers) => {
     if (message.id === last) return;
     last = message.id;
@@ -119,6 +147,8 @@ function render({ model, el }) {
   model.on("msg:custom", heard);
   return () => {
     clearTimeout(started);
+    clearInterval(waiting);
+    unwatch();
     watch?.disconnect();
     window.removeEventListener("keydown", keys, true);
     window.removeEventListener("focusin", focus, true);

@@ -37,6 +37,8 @@ class Bridge(anywidget.AnyWidget):
     ----------
     on_pointer : list of callable
         ``told(pointer)``, in whatever thread the message arrives.
+    on_width : list of callable
+        ``told(pixels)`` when the picture has another width on the screen, in pixels of the screen.
     on_copied : list of callable
         ``told(error)`` after `copy`; the error is empty if all went well.
     """
@@ -45,6 +47,7 @@ class Bridge(anywidget.AnyWidget):
 
     def __init__(self) -> None:
         self.on_pointer: list[Callable[[Pointer], None]] = []
+        self.on_width: list[Callable[[float], None]] = []
         self.on_copied: list[Callable[[str], None]] = []
         super().__init__()
         self.on_msg(self._heard)
@@ -62,6 +65,9 @@ class Bridge(anywidget.AnyWidget):
             pointer = Pointer(str(message["what"]), float(message["x"]), float(message["y"]))
             for told in self.on_pointer:
                 told(pointer)
+        elif message.get("kind") == "width":
+            for told in self.on_width:
+                told(float(message["width"]))
         elif message.get("kind") == "copied":
             for told in self.on_copied:
                 told(str(message["error"]))

@@ -1,0 +1,108 @@
+"""How soon the panel answers while it trains, in JupyterLab: `python -m tests.bench.bench_latency`."""
+
+import statistics
+import time
+
+from playwright.sync_api import expect
+
+from tests.bench.browser import jupyterlab
+from tests.bench.report import options, save
+
+PREPARE = """
+import time, torch
+torch.set_num_threads(1)
+from gradlab import Config, GradLab
+
+CONFIG = Config(depth=10, width=32, batch_size=32, lr=0.01)
+GradLab(CONFIG).close()  # torch and matplotlib load parts of themselves with the first network and picture
+shown, steps = [], []
+
+def watch(lab):
+    def told(change):
+        shown.append((time.time(), lab.config.lr, lab.trainer.step_count))
+    lab._picture.image.observe(told, "value")
+    lab._run.hooks.stepped.append(lambda record: steps.append(time.time()))
+"""
+WANTED = {"pause": 0.1, "slider": 0.15, "visible": 0.5}
+CLICKED = (
+    "window.clicked = 0; document.addEventListener('click', () => { window.clicked = Date.now() / 1000; }, true);"
+)
+PICTURE = "document.querySelector('img.gradlab-picture')"
+# the moment a key reached the slider, and the first picture whose bytes left the kernel after the knob had moved
+PRESSED = "document.addEventListener('keydown', () => { window.pressed = Date.now() / 1000; }, true);"
+LOADED = f"window.loaded = []; {PICTURE}.addEventListener('load', () => window.loaded.push(Date.now() / 1000));"
+
+
+def pause(lab):
+    """Return the seconds from the click on Pause to the end of the last step."""
+    lab.button("Play").click()
+    lab.page.wait_for_timeout(400)
+    lab.button("Pause").click()
+    expect(lab.button("Play")).to_be_visible()
+    return max(0.0, lab.evaluate("steps[-1]") - lab.page.evaluate("window.clicked"))
+
+
+def slider(lab, key):
+    """Return the seconds from a key on the learning rate's slider to the first picture loaded that shows it."""
+    lab.page.evaluate("window.loaded = []")
+    lr = lab.evaluate("lab.config.lr")
+    lab.press("Learning rate", key)
+    pressed = lab.page.evaluate("window.pressed")
+    lab.page.wait_for_function(f"window.loaded.some(t => t > {pressed} + 0.6)")
+    sent = lab.evaluate(f"next(t for t, lr, _ in shown if t > {pressed} and lr != {lr!r})")
+    return min(t for t in lab.page.evaluate("window.loaded") if t >= sent) - pressed
+
+
+def visible(lab):
+    """Return the seconds from running the cell to a picture that has loaded."""
+    lab.page.evaluate(f"window.old = {PICTURE}")
+    start = time.perf_counter()
+    lab.page.evaluate("() => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = 1; }")
+    lab.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-cell'); }")
+    lab.page.wait_for_function(
+        f"() => {{ const p = {PICTURE}; return p && p !== window.old && p.naturalWidth > 0; }}"
+    )
+    took = time.perf_counter() - start
+    lab.wait_idle()
+    return took
+
+
+def row(name, times):
+    times = sorted(times)
+    late = times[min(len(times) - 1, round(0.95 * len(times)))]
+    return {
+        "what": name,
+        "median": statistics.median(times),
+        "p95": late,
+        "tries": len(times),
+        "wanted": WANTED[name],
+    }
+
+
+def main(arguments=None):
+    found = options(__doc__, arguments, tries=50)
+    with jupyterlab() as lab:
+        lab.open(lab.write("latency.ipynb", PREPARE, "lab = GradLab(CONFIG); watch(lab)\nlab"))
+        assert lab.run_all(), lab.errors()
+        expect(lab.notebook.locator("img.gradlab-picture")).to_be_visible()
+        opened = [visible(lab) for _ in range(max(2, found.tries // 5))]
+        lab.page.wait_for_timeout(1500)
+        for script in (CLICKED, PRESSED, LOADED):
+            lab.page.evaluate(f"() => {{ {script} }}")
+        paused = [pause(lab) for _ in range(found.tries)]
+        lab.button("Play").click()
+        lab.page.wait_for_timeout(1000)
+        keys = ("ArrowRight", "ArrowLeft")
+        moved = [slider(lab, keys[number % 2]) for number in range(found.tries)]
+        lab.button("Pause").click()
+    rows = [row("pause", paused), row("slider", moved), row("visible", opened)]
+    for measured in rows:
+        print(
+            f"{measured['what']}: median {1e3 * measured['median']:.0f} ms, 95th percentile "
+            f"{1e3 * measured['p95']:.0f} ms of {measured['tries']}, wanted {1e3 * measured['wanted']:.0f} ms"
+        )
+    save("latency", rows)
+
+
+if __name__ == "__main__":
+    main()
