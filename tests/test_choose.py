@@ -44,3 +44,9 @@ def test_show_chooses_the_controls_of_a_lecture_too(panel):
 def test_an_unknown_name_is_refused_with_what_there_is(show):
     with pytest.raises(ValueError, match=r"show.*(gian|gain|3).*expected"):
         GradLab(show=show)
+
+
+@pytest.mark.parametrize("mode", ["predict", "lecture"])
+def test_a_mode_is_on_or_off(mode):
+    with pytest.raises(ValueError, match=f"{mode}='yes'; expected True or False"):
+        GradLab(**{mode: "yes"})

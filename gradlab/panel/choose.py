@@ -39,3 +39,9 @@ def chosen(show: Any, lecture: bool) -> tuple[str, ...] | None:
         if name not in choices():
             raise ValueError(f"show: {name!r}; expected names of {', '.join(choices())}")
     return tuple(dict.fromkeys(names))
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise ValueError unless `value` is True or False."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name}={value!r:.60}; expected True or False")

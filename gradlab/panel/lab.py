@@ -15,7 +15,7 @@ from gradlab.data import Loss
 from gradlab.panel.badge import Badge
 from gradlab.panel.bridge import Bridge, key
 from gradlab.panel.cells import OpenPanels
-from gradlab.panel.choose import chosen
+from gradlab.panel.choose import check_flag, chosen
 from gradlab.panel.controls import OWN, Controls, seeds
 from gradlab.panel.home import TakeHome
 from gradlab.panel.lanes import Comparing, Lanes
@@ -90,6 +90,8 @@ class GradLab(Comparing, Remote, widgets.VBox):
         lang: str = "en",
         **knobs: Any,
     ) -> None:
+        check_flag("predict", predict)
+        check_flag("lecture", lecture)
         names = chosen(show, lecture)
         start = starting_config(config, preset, exercise, knobs)
         text = Text(lang)
