@@ -9,6 +9,7 @@ from torch import nn
 
 from gradlab import ACTIVATIONS, Config, Trainer
 from gradlab.history import PER_LAYER, SCALARS
+from gradlab.trainer.kernels import JUDGES, KERNELS
 
 SHAPES = [
     {"depth": 1, "width": 1, "batch_size": 1},
@@ -42,6 +43,8 @@ def assert_same_bits(one, other):
 def test_every_activation_gives_the_bits_of_autograd(activation, shape, dtype):
     config = Config(activation=activation, dtype=dtype, n_samples=170, nonfinite="continue", **shape)
     fast, slow = Trainer(config), autograd_lane(Trainer(config))
+    assert fast.fast_lane
+    assert not slow.fast_lane
     fast.run(15)
     slow.run(15)
     assert_same_bits(fast, slow)
@@ -116,3 +119,71 @@ def test_what_the_optimizer_remembers_is_one_number_per_weight():
     trainer.step()
     weights = sum(p.numel() for p in trainer.network.parameters())
     assert trainer.optimizer_state()["exp_avg"].shape == (weights,)
+
+
+def refuse(*_):
+    raise RuntimeError("this torch has no such kernel")
+
+
+def one_bit_off(m, delta, h):
+    KERNELS_AS_SHIPPED.backward(m, delta, h)
+    delta.view(-1).view(torch.int32)[0] ^= 1
+
+
+def only_for_ten(m, z, h):
+    KERNELS_AS_SHIPPED.forward(m, z, h)
+    if len(h) == 10:
+        h[0, 0] += 1e-3
+
+
+KERNELS_AS_SHIPPED = KERNELS[nn.ReLU]
+WRONG = {
+    "a backward kernel one bit off": {"backward": one_bit_off},
+    "a forward kernel that rounds": {"forward": lambda m, z, h: h.relu_().mul_(1 + 2e-7)},
+    "a kernel that raises": {"forward": refuse},
+    "a backward kernel that raises": {"backward": refuse},
+    "a kernel wrong for the short micro-batch at the end of an epoch": {"forward": only_for_ten},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_machine_whose_kernels_differ_from_autograd_runs_autograd(wrong, monkeypatch):
+    config = Config(depth=4, width=16, batch_size=32, n_samples=170, init="kaiming")
+    slow = autograd_lane(Trainer(config))
+    monkeypatch.setitem(KERNELS, nn.ReLU, KERNELS_AS_SHIPPED._replace(**WRONG[wrong]))
+    trainer = Trainer(config)
+    trainer.run(15)
+    slow.run(15)
+    assert not trainer.fast_lane
+    assert_same_bits(trainer, slow)
+
+
+def test_a_loss_whose_kernel_differs_from_autograd_runs_autograd(monkeypatch):
+    config = Config(depth=3, width=8, activation="tanh")
+    judge = JUDGES[nn.functional.cross_entropy]
+    monkeypatch.setitem(
+        JUDGES, nn.functional.cross_entropy, judge._replace(backward=lambda *args: judge.backward(*args) * 2)
+    )
+    trainer, slow = Trainer(config), autograd_lane(Trainer(config))
+    trainer.run(5)
+    slow.run(5)
+    assert not trainer.fast_lane
+    assert_same_bits(trainer, slow)
+
+
+@pytest.mark.parametrize("init", [{"init": "fixed", "gain": 1e-30}, {"init": "fixed", "gain": 1e30}], ids=str)
+def test_a_wrong_kernel_is_found_although_the_gradient_has_vanished_or_is_nan(init, monkeypatch):
+    monkeypatch.setitem(KERNELS, nn.ReLU, KERNELS_AS_SHIPPED._replace(backward=one_bit_off))
+    assert not Trainer(Config(depth=12, width=16, nonfinite="continue", **init)).fast_lane
+
+
+def test_trying_the_lanes_moves_nothing():
+    before = torch.random.get_rng_state()
+    config = Config(depth=3, width=9, n_samples=100, batch_size=30)  # a shape that no other test uses
+    trainer, again = Trainer(config), Trainer(config)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    for p, q in zip(trainer.network.parameters(), again.network.parameters(), strict=True):
+        assert torch.equal(p, q)
+    assert torch.equal(trainer.next_window().micro_batches[0], again.next_window().micro_batches[0])
+    assert trainer.optimizer_state().keys() == again.optimizer_state().keys()
+    assert all(p.grad is None for p in trainer.network.parameters())

@@ -5,13 +5,14 @@ kernels (a graph, a fresh tensor at every node, a copy of every gradient) is hal
 each layer's h_l and d loss / d z_l is written into one block for all layers, so that one operation measures them
 all, and each gradient goes straight to where the optimizer reads it.
 
-Whatever is not listed in `kernels` (a norm, a residual block, an activation or a network of one's own, a loss of
-one's own, a module or a parameter with a hook) goes the general way: `NetworkProbe` and autograd.
+`Guard` compares the two on the machine at hand before the fast lane is used. Whatever is not listed in `kernels`
+(a norm, a residual block, an activation or a network of one's own, a loss of one's own, a module or a parameter
+with a hook) goes the general way: `NetworkProbe` and autograd.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -77,6 +78,11 @@ class Chain:
             and type(activations[0]) in KERNELS
             and list(map(id, params)) == list(map(id, network.parameters()))
         )
+
+    def signature(self, loss: Loss) -> Hashable:
+        """Return what decides how the kernels compute: they, the modules' settings and the parameters' shapes."""
+        settings = frozenset(phi.extra_repr() for phi in self._phi)
+        return type(self._phi[0]), settings, self._kernels, JUDGES[loss], tuple(p.shape for p in self._params)
 
     def untouched(self) -> bool:
         """Return whether nobody hung a hook on the network, froze a parameter or swapped a part since."""

@@ -93,8 +93,12 @@ class FlatParameters:
         if self._first and weight == 1.0 and not self.separate:
             return self.gradients
         if not self._fresh:
-            self._fresh = self._views(torch.zeros_like(self.gradient))
+            self._fresh = self.scratch()
         return self._fresh
+
+    def scratch(self) -> list[Tensor]:
+        """Return new tensors for gradients, which lie as those of the run do."""
+        return self._views(torch.zeros_like(self.gradient))
 
     def accumulate(self, gradients: Sequence[Tensor | None], weight: float) -> None:
         """Add ``weight`` times the gradients to the flat gradient; the first ones replace it (NaN * 0 is NaN)."""

@@ -82,6 +82,11 @@ class Machine(RunState):
         window = self.stream.peek(config.batch_size, count)
         return window, entry([len(rows) for rows in window.micro_batches])
 
+    def fast(self, config: Config) -> bool:
+        """Return whether the fast lane runs the next step."""
+        window, _ = self._peek(config)
+        return all(self.lane(len(rows)) is not self.probe for rows in window.micro_batches)
+
     def next_window(self, config: Config) -> NextWindow:
         """Return what the next step will see; nothing moves."""
         window, weights = self._peek(config)
@@ -90,7 +95,7 @@ class Machine(RunState):
 
     def _forward(self, rows: Tensor, config: Config) -> None:
         with self._sealed_randomness(config) if self.stochastic else nullcontext():
-            done = self.lane.forward(self.data.x[rows], self.data.y[rows], self.data.loss)
+            done = self.lane(len(rows)).forward(self.data.x[rows], self.data.y[rows], self.data.loss)
         self._pass, self._found = done, []
         self.micro_loss, self.micro_samples = done.loss.item(), len(rows)
         self.meter.see_loss(self.micro_loss, len(rows))

@@ -22,6 +22,7 @@ from gradlab.measure import root_sum_square
 from gradlab.optimizers import OPTIMIZERS
 from gradlab.trainer.chain import Chain
 from gradlab.trainer.flat import FlatParameters
+from gradlab.trainer.guard import Guard
 from gradlab.trainer.meter import Meter
 from gradlab.trainer.probe import HookProbe, Layer, NetworkProbe, Pass, layer_of
 from gradlab.trainer.snapshots import Snapshot
@@ -47,14 +48,14 @@ class RunState:
     def __init__(self, config: Config, probe: NetworkProbe | HookProbe, data: Data, stochastic: bool) -> None:
         self.probe, self.data, self.stochastic = probe, data, stochastic
         self.network = probe.network
-        self._chain: Chain | None = None
+        self._guard: Guard | None = None
         self._buffer_slots = [(m, name) for m in self.network.modules() for name in m._buffers]
         params = [p for p in self.network.parameters() if p.requires_grad]
         numbers = {id(p): i for i, p in enumerate(params)}
         self.groups = [[numbers[id(p)] for p in layer.weights if id(p) in numbers] for layer in probe.layers]
         self.flat = FlatParameters(params, [i for group in self.groups for i in group])
         if isinstance(probe, NetworkProbe) and Chain.fits(probe.network, data.loss):
-            self._chain = Chain(probe.network, probe.ranges)
+            self._guard = Guard(Chain(probe.network, probe.ranges), probe, self.flat, data)
         output = {id(p) for p in probe.layers[-1].module.parameters()}
         self.all_but_output = [p for p in self.flat.params if id(p) not in output]
         self.frozen_norm = _frozen_norms(probe.layers, self.groups)
@@ -76,11 +77,19 @@ class RunState:
         self._undo_optimizer: dict[str, Any] = {}
         self._undo_carry: State = {}
         self._updating = False
+        self.lane(min(config.batch_size, data.n))  # a trial now rather than in the first step's time
 
-    @property
-    def lane(self) -> Chain | NetworkProbe | HookProbe:
-        """What runs the network: the fast lane where it does all that autograd would."""
-        return self._chain if self._chain is not None and self._chain.untouched() else self.probe
+    def lane(self, samples: int) -> Chain | NetworkProbe | HookProbe:
+        """Return what runs a micro-batch: the fast lane where it does all that autograd would, to the bit.
+
+        One size of micro-batch on which the two differ, and the rest of the run is autograd's.
+        """
+        if self._guard is None or not self._guard.chain.untouched():
+            return self.probe
+        if not self._guard.trusts(samples):
+            self._guard = None
+            return self.probe
+        return self._guard.chain
 
     def commit(self, record: StepRecord) -> None:
         """Move on to the next step."""

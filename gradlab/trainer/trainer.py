@@ -192,6 +192,14 @@ class Trainer(Course):
         return record
 
     # ------------------------------------------------------------------ looking
+    @property
+    def fast_lane(self) -> bool:
+        """Whether the next step calls autograd's kernels itself instead of running autograd; no number differs.
+
+        True for a plain network of the tables, if both ways agreed bit for bit when they were tried on this machine.
+        """
+        return self._machine.fast(self.config)
+
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
         """Return the loss over all the data, and the share classified right where there are classes.
