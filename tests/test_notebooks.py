@@ -4,7 +4,7 @@ nbval, which the suite runs on the same files, compares every value with the com
 tested here: the form that all notebooks share, and a run in which nobody looks at the outputs but everything must go
 well. That run is papermill's and `jupyter nbconvert --execute`'s: both drive nbclient, which starts a fresh kernel,
 sends the cells, plays the front end for the widgets' messages, and knows nothing of the outputs committed before.
-It takes the CPU as long as nbval's, so the notebooks run side by side, one a core.
+It takes the CPU as long as nbval's, so the notebooks run side by side, one a core that no other worker has.
 """
 
 import ast
@@ -20,6 +20,7 @@ from nbclient import NotebookClient
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 LECTURES = [path for path in NOTEBOOKS if path.name[:2] != "00"]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+SHARED = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))  # by how many processes of pytest -n
 SECONDS, SECONDS_IN_ALL = 60, 240  # of one core; measured on a busy one: 4 to 37, 107 in all
 MODULES = {"copy", "functools", "math", "statistics", "matplotlib", "numpy", "torch", "gradlab"}
 NOISE = {"print", "display", "clear_output", "Output", "Thread", "open", "eval", "exec"}
@@ -161,7 +162,7 @@ def executed(tmp_path_factory):
     """Path -> the notebook after a run by nbclient; the long ones, which come last, start first."""
 
     async def run_all():
-        core, folder = asyncio.Semaphore(CORES), tmp_path_factory.mktemp("empty")
+        core, folder = asyncio.Semaphore(max(1, CORES // SHARED)), tmp_path_factory.mktemp("empty")
         return await asyncio.gather(*(run(path, folder, core) for path in reversed(NOTEBOOKS)))
 
     return dict(zip(reversed(NOTEBOOKS), asyncio.run(run_all()), strict=True))
