@@ -11,7 +11,7 @@ CSS = """<style>
 .gradlab-lecture .gradlab-main {flex: 1 1 520px; overflow: visible;}
 .gradlab-lecture .gradlab-row > * {margin: 1px 6px 1px 0;}
 .gradlab-lecture :is(.widget-label, .widget-readout, .widget-label-basic, select, input, button.jupyter-button),
-.gradlab-lecture :is(.gradlab-status, .gradlab-info, .gradlab-alert, .gradlab-badge, .gradlab-time) {
+.gradlab-lecture :is(.gradlab-status, .gradlab-info, .gradlab-task, .gradlab-alert, .gradlab-badge, .gradlab-time) {
   font-size: var(--big) !important; color: var(--jp-ui-font-color0, #000) !important;}
 .gradlab-lecture .widget-inline-hbox:not(.widget-html),
 .gradlab-lecture :is(button.jupyter-button, select, .widget-label, .widget-readout) {
@@ -33,8 +33,8 @@ CSS = """<style>
 .gradlab .widget-readout {min-width: 40px; width: 44px; margin: 0 12px 0 2px; text-align: right;}
 .gradlab .gradlab-status {font-size: 14px; font-variant-numeric: tabular-nums; line-height: 1.45;
   min-height: 1.45em; color: var(--jp-ui-font-color1, #222);}
-.gradlab .gradlab-info {font-size: 14px; line-height: 1.4; color: var(--jp-ui-font-color1, #222); max-width: 900px;
-  white-space: normal;}
+.gradlab :is(.gradlab-info, .gradlab-task) {font-size: 14px; line-height: 1.4; max-width: 900px;
+  white-space: normal; color: var(--jp-ui-font-color1, #222);}
 .gradlab .gradlab-predict {border-left: 4px solid #b0508a; padding: 2px 8px; overflow: visible;
   border-top: 1px solid var(--jp-border-color2, #e0e0e0); border-bottom: 1px solid var(--jp-border-color2, #e0e0e0);}
 .gradlab .gradlab-predict .gradlab-info {max-width: none;}

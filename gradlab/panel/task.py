@@ -86,7 +86,7 @@ class Tasks:
         self._hints = 0
         for button in self.buttons.values():
             button.disabled = self.exercise is None
-        self._task.value = f'<div class="gradlab-info">{self.exercise._repr_html_()}</div>' if self.exercise else ""
+        self._task.value = f'<div class="gradlab-task">{self.exercise._repr_html_()}</div>' if self.exercise else ""
         self._say("", "" if self.exercise else self._text("task.about"))
         if not self._keep:
             self.restart()
@@ -120,7 +120,7 @@ class Tasks:
         self.words = f"{head}: {words}" if head else words
         bold = f"<b>{html.escape(head)}:</b> " if head else ""
         self._said.value = (
-            f'<div class="gradlab-info" role="{role}">{bold}{html.escape(words)}</div>' if words else ""
+            f'<div class="gradlab-task" role="{role}">{bold}{html.escape(words)}</div>' if words else ""
         )
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ NAMES = (
     "NaN nan inf Alt chi dL dz dW phi normal fan_in relu kaiming layer float True "
     "Config torch from_json JSON CSV PNG SVG HTML kB"
 )
-SECTIONS = ("网络与数据", "训练", "细看", "相图")
+SECTIONS = ("网络与数据", "训练", "细看", "慢动作", "带回家", "相图")
 
 
 def open_panel(lab, code=OPEN):

@@ -56,6 +56,25 @@ function keepFocus(panel) {
   return watch;
 }
 
+// The headings of folded sections are made for the mouse only: Tab shall reach them, Enter and Space shall open them.
+function openByKey(panel) {
+  const name = () => {
+    for (const heading of panel.querySelectorAll(".jupyter-widget-Collapse-header")) {
+      const open = heading.parentElement.classList.contains("jupyter-widget-Collapse-open");
+      Object.assign(heading, { tabIndex: 0, role: "button", ariaExpanded: String(open) });
+    }
+  };
+  panel.addEventListener("keydown", (event) => {
+    if (!["Enter", " "].includes(event.key) || !event.target.matches(".jupyter-widget-Collapse-header")) return;
+    event.preventDefault(); // Space scrolls
+    event.target.click();
+  });
+  const watch = new MutationObserver(name);
+  watch.observe(panel, { subtree: true, childList: true, attributeFilter: ["class"] });
+  name();
+  return watch;
+}
+
 async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
@@ -119,13 +138,13 @@ function render({ model, el }) {
   const focus = (event) => panel() && noteFocus(panel(), event);
   const pointer = (event) => onPointer(model, event);
   const kinds = ["pointerdown", "pointermove", "pointerup"];
-  let watch = null;
+  let watches = [];
   const started = setTimeout(() => {
     const root = panel();
     if (!root) return;
     root.tabIndex = -1; // a click anywhere in the panel gives it the keys
     nameKeys(root);
-    watch = keepFocus(root);
+    watches = [keepFocus(root), openByKey(root)];
     for (const kind of kinds) root.addEventListener(kind, pointer);
     root.addEventListener("dragstart", (event) => event.target.closest(".gradlab-picture") && event.preventDefault());
   });
@@ -149,7 +168,7 @@ function render({ model, el }) {
     clearTimeout(started);
     clearInterval(waiting);
     unwatch();
-    watch?.disconnect();
+    for (const watch of watches) watch.disconnect();
     window.removeEventListener("keydown", keys, true);
     window.removeEventListener("focusin", focus, true);
     model.off("msg:custom", heard);
