@@ -1,8 +1,10 @@
 """The panel without a browser: code, threads and words. The mouse is tested in tests/browser."""
 
+import gc
 import threading
 import time
 
+import ipywidgets as widgets
 import pytest
 import torch
 from panels import wait_until
@@ -249,6 +251,21 @@ def test_own_network_and_data_play_in_the_panel(panel):
     lab.reset()
     lab.run(2)
     assert all(torch.equal(p, q) for p, q in zip(network.parameters(), before, strict=True))
+
+
+def test_closing_a_panel_leaves_no_widget_behind(panel):
+    def alive():
+        gc.collect()
+        return {
+            id(thing) for thing in gc.get_objects() if isinstance(thing, widgets.Widget) and thing.comm is not None
+        }
+
+    before = alive()
+    lab = panel(predict=True)
+    lab.run(2)
+    assert len(alive()) > len(before) + 200
+    lab.close()
+    assert alive() <= before
 
 
 def test_the_repr_is_short_and_stable_and_a_picture_travels_with_it(panel):

@@ -28,6 +28,7 @@ from gradlab.panel.slow import SlowMotion
 from gradlab.panel.start import first_trainer, starting_config, without_effect
 from gradlab.panel.task import Tasks
 from gradlab.panel.timeline import Timeline
+from gradlab.panel.tree import close_all, widgets_within
 from gradlab.panel.view import Face
 from gradlab.plots import LiveFigure, lecture_figure
 from gradlab.plots.view import CONTRAST
@@ -165,12 +166,14 @@ class GradLab(Comparing, Remote, widgets.VBox):
         if run is None or run.closed:
             return
         run.close()
+        within = [*widgets_within(self), *self._picture.widgets]
         if self.predictor is not None:
             self.predictor.close()
         parts = (self.tasks, self.slow, self.badge, self.time, self.phase, self.home, self.lanes, self.bridge)
         for part in (*parts, self._face, self._picture, self._controls):
             part.close()
         super().close()
+        close_all(within)
 
     # ------------------------------------------------------------------ shown without a kernel
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:

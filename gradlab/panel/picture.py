@@ -98,7 +98,12 @@ class Picture:
         """Draw from now on for a picture of so many pixels of the screen; return whether that is another size."""
         return self.live.fit(width)
 
+    @property
+    def widgets(self) -> tuple[widgets.Widget, ...]:
+        """The image, and what is not displayed."""
+        return self._link, self._seen, self.image
+
     def close(self) -> None:
         """Close the widgets."""
-        for widget in (self._link, self._seen, self.image):
+        for widget in self.widgets:
             widget.close()
