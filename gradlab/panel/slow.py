@@ -103,7 +103,10 @@ class SlowMotion:
             self._show()
 
     def _advance(self) -> bool:
-        """Reach the next stage; False if there is none, as in a run that is stopped."""
+        """Reach the next stage; False if there is none, as in a run that is stopped or waits for a prediction."""
+        if self._run.locked:
+            self._say(self._run.locked)
+            return False
         self._pause()
         self._look()
         begins = self._walk is None
