@@ -31,7 +31,7 @@ CSS = """<style>
 .gradlab-lecture .gradlab-badge {margin-left: 0;}
 .gradlab-lecture .gradlab-measure .widget-label {min-width: 76px;}
 .gradlab-lecture .gradlab-scrubber label {font-size: 16px; color: var(--jp-ui-font-color0, #000);}
-.gradlab .gradlab-closeup {width: 100%; height: auto;}
+.gradlab :is(.gradlab-closeup, .gradlab-slow-picture) {width: 100%; height: auto;}
 .gradlab .gradlab-row {flex-flow: row wrap; align-items: center; overflow: visible;}
 .gradlab .gradlab-group {overflow: visible;}
 .gradlab .widget-label {font-size: 13px;}
@@ -65,6 +65,6 @@ CSS = """<style>
 body[data-jp-theme-light="false"] .gradlab select {background-image: url("data:image/svg+xml,%3Csvg \
 xmlns='http://www.w3.org/2000/svg' viewBox='0 0 18 18'%3E%3Cpath d='M5 7l4 4 4-4' fill='none' stroke='%23eee' \
 stroke-width='1.5'/%3E%3C/svg%3E") !important;}
-body[data-jp-theme-light="false"] .gradlab :is(.gradlab-picture, .gradlab-closeup) {
+body[data-jp-theme-light="false"] .gradlab :is(.gradlab-picture, .gradlab-closeup, .gradlab-slow-picture) {
   filter: invert(1) hue-rotate(180deg);}
 </style>"""
