@@ -28,9 +28,9 @@ CSS = """<style>
 .gradlab-lecture .gradlab-status {font-size: 16px !important;}
 .gradlab-lecture > .gradlab-row .widget-dropdown {width: 470px !important;}
 .gradlab-lecture .gradlab-column button.widget-toggle-button:not(.gradlab-key-c) {width: 322px !important;}
-.gradlab-lecture .gradlab-badge {margin-left: 0;}
+.gradlab.gradlab-lecture .gradlab-badge {margin-left: 0;}
 .gradlab-lecture .gradlab-measure .widget-label {min-width: 76px;}
-.gradlab-lecture .gradlab-scrubber label {font-size: 16px; color: var(--jp-ui-font-color0, #000);}
+.gradlab.gradlab-lecture .gradlab-scrubber label {font-size: 16px; color: var(--jp-ui-font-color0, #000);}
 .gradlab :is(.gradlab-closeup, .gradlab-slow-picture) {width: 100%; height: auto;}
 .gradlab .gradlab-row {flex-flow: row wrap; align-items: center; overflow: visible;}
 .gradlab .gradlab-group {overflow: visible;}
