@@ -300,3 +300,18 @@ def test_looking_deeper_is_off_by_default_and_survives_a_ruined_network():
         bytes(look.page.children[-1].value).startswith(b"\x89PNG") or "No closer look" in look.page.children[1].value
     )
     look.close()
+
+
+def test_what_a_hand_moves_while_another_thread_shows_a_config_counts():
+    moved, began, go_on = [], threading.Event(), threading.Event()
+    controls = Controls(Text("en"), moved.append)
+    lr, depth = controls.by_name["lr"], controls.by_name["depth"]
+    lr.observe(lambda _: (began.set(), go_on.wait(30)), "value")
+    shower = threading.Thread(target=controls.show, args=(Config(lr=0.5),))
+    shower.start()
+    assert began.wait(30)
+    depth.value = 11
+    go_on.set()
+    shower.join(30)
+    controls.close()
+    assert moved == [{"depth": 11}]

@@ -1,6 +1,7 @@
 """Predict, then reveal."""
 
 import math
+import time
 
 import ipywidgets as widgets
 import numpy as np
@@ -11,6 +12,13 @@ from gradlab.guess import Score, line, measured_decades
 from gradlab.measures import MEASURES
 
 SMALL = {"predict": True}
+
+
+def wait_until(condition, seconds=30.0):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert condition()
 
 
 def buttons_of(widget):
@@ -95,3 +103,16 @@ def test_without_predict_nothing_is_hidden():
     assert lab.predictor is None
     assert "Backward signal" in lab.words
     lab.close()
+
+
+def test_slow_motion_waits_for_the_prediction_and_the_status_line_says_so(panel):
+    lab = panel()
+    assert lab.status == "First predict and reveal"
+    lab.slow.next.click()
+    wait_until(lambda: lab.slow.words == "First predict and reveal")
+    assert lab.slow.stages == []
+    lab.predictor.ways["flat"].click()
+    lab.predictor.reveal.click()
+    wait_until(lambda: lab.status.startswith("Ready"))
+    lab.slow.next.click()
+    wait_until(lambda: lab.slow.half_way)

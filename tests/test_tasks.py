@@ -2,6 +2,7 @@
 
 import pytest
 from panels import wait_until
+from torch import nn
 
 import gradlab
 from gradlab import EXERCISES, Config, GradLab
@@ -51,6 +52,8 @@ def test_an_exercise_excludes_a_preset_and_an_unknown_one_is_refused():
         GradLab(preset="article", exercise="rescue-30")
     with pytest.raises(ValueError, match="exercise='rescue'; expected one of rescue-30"):
         GradLab(exercise="rescue")
+    with pytest.raises(ValueError, match="exercise='rescue-30' together with network; Exercises need a built-in"):
+        GradLab(exercise="rescue-30", network=nn.Linear(2, 2))
 
 
 def test_the_lesson_of_a_preset_stands_below_the_picture_until_a_knob_moves(panel):

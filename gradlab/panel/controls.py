@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -81,7 +82,7 @@ class Controls:
 
     def __init__(self, text: Text, changed: Callable[[Mapping[str, Any]], None]) -> None:
         self._changed = changed
-        self.silent = False
+        self._shower: int | None = None
         knobs = {name: in_language(name, knob, text) for name, knob in Config.knobs().items()}
         default = Config()
         self.by_name: dict[str, Any] = {}
@@ -113,6 +114,7 @@ class Controls:
         self.preset = self._menu(presets, OWN, text("control.preset"), text("tip.preset"))
         measures = [(text("measure.both"), BOTH), *((text(m.key), name) for name, m in MEASURES.items())]
         self.measure = self._menu(measures, BOTH, text("control.measure"), text("tip.measure"))
+        self.measure.add_class("gradlab-measure")
         theory = widgets.Checkbox(False, description=text("control.theory"), indent=False, layout={"width": "90px"})
         self.theory = _tip(text("tip.theory"), theory)
         self._listen()
@@ -166,7 +168,7 @@ class Controls:
 
     def show(self, config: Config, preset: str | None = None) -> None:
         """Set every control to a config; a value beyond a slider's range shows as its nearest end."""
-        self.silent = True
+        self._shower = threading.get_ident()
         try:
             for name, widget in self.by_name.items():
                 _assign(widget, getattr(config, name))
@@ -179,7 +181,12 @@ class Controls:
             if preset is not None:
                 _assign(self.preset, preset)
         finally:
-            self.silent = False
+            self._shower = None
+
+    @property
+    def silent(self) -> bool:
+        """Whether a change comes from `show`; what a hand moves meanwhile comes in another thread, and counts."""
+        return self._shower == threading.get_ident()
 
     def of(self, name: str) -> tuple[widgets.DOMWidget, ...]:
         """Return the controls of a knob: of a rule its switch, its menu and the number that goes with it."""

@@ -77,7 +77,8 @@ class Display:
         for watch in self.watchers:
             watch(trainer.config)
         self._measure_speed(trainer, playing)
-        self.status = counts(trainer.history, self._text, self._speed)
+        waits = "" if len(trainer.history) else self._face.locked
+        self.status = waits or counts(trainer.history, self._text, self._speed)
         self._face.show_status(self.status)
         self._face.show_alert(self.alert)
         view = self._view(trainer, history, measure)

@@ -25,7 +25,7 @@ from gradlab.panel.predictor import Predictor
 from gradlab.panel.remote import Remote
 from gradlab.panel.run import Run
 from gradlab.panel.slow import SlowMotion
-from gradlab.panel.start import first_trainer, starting_config, without_effect
+from gradlab.panel.start import first_trainer, refuse_own, starting_config, without_effect
 from gradlab.panel.task import Tasks
 from gradlab.panel.timeline import Timeline
 from gradlab.panel.tree import close_all, widgets_within
@@ -97,6 +97,7 @@ class GradLab(Comparing, Remote, widgets.VBox):
         start = starting_config(config, preset, exercise, knobs)
         text = Text(lang)
         own = {"network": network, "data": data, "loss": loss}
+        refuse_own(exercise, own, text)
         trainer, problem = first_trainer(start, own, preset)
         self._controls = Controls(text, self._moved)
         self._controls.show(trainer.config, preset if problem is None and not knobs else OWN)

@@ -193,6 +193,11 @@ class Run(Moves):
         self._face.locked = why
         self._show_buttons()
 
+    @property
+    def locked(self) -> str:
+        """Why Play and Step are grey; empty if they are not."""
+        return self._face.locked
+
     def _failed(self, error: BaseException) -> None:
         """Tell of an exception in the worker: training pauses, the panel says why."""
         self.playing = False

@@ -68,8 +68,7 @@ class SlowMotion:
         self.finish.on_click(lambda _: run.post(self._finish))
         self._said, self._code, self._style = widgets.HTML(), widgets.HTML(), widgets.HTML(_CSS)
         self._image = widgets.Image(format="png", layout={"display": "none"})
-        for name in ("gradlab-slow-picture", "gradlab-closeup"):
-            self._image.add_class(name)
+        self._image.add_class("gradlab-slow-picture")
         self._code.add_class("gradlab-slow-code")
         self._row = widgets.HBox([self.next, self.finish])
         self._row.add_class("gradlab-row")
@@ -103,7 +102,10 @@ class SlowMotion:
             self._show()
 
     def _advance(self) -> bool:
-        """Reach the next stage; False if there is none, as in a run that is stopped."""
+        """Reach the next stage; False if there is none, as in a run that is stopped or waits for a prediction."""
+        if self._run.locked:
+            self._say(self._run.locked)
+            return False
         self._pause()
         self._look()
         begins = self._walk is None

@@ -8,6 +8,7 @@ from typing import Any
 from gradlab.config import Config
 from gradlab.exercise import exercise as open_exercise
 from gradlab.presets import PRESETS
+from gradlab.strings import Text
 from gradlab.trainer import Trainer
 
 
@@ -34,6 +35,13 @@ def first_trainer(config: Config, own: Mapping[str, Any], preset: str | None) ->
         if preset is None:
             raise
         return Trainer(Config()), error
+
+
+def refuse_own(exercise: str | None, own: Mapping[str, Any], text: Text) -> None:
+    """Raise ValueError if an exercise, which has its own network and data, is given others."""
+    given = [name for name, value in own.items() if value is not None]
+    if exercise is not None and given:
+        raise ValueError(f"exercise={exercise!r} together with {', '.join(given)}; {text('task.own')}")
 
 
 def without_effect(network: Any, data: Any) -> set[str]:

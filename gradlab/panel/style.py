@@ -5,10 +5,13 @@ CSS = """<style>
 .gradlab .gradlab-picture {width: 100%; max-width: 1200px; height: auto; aspect-ratio: 1000 / 430;
   object-fit: contain;}
 .gradlab-lecture {max-width: none !important; --big: 18px; --line: 32px;}
-.gradlab-lecture .gradlab-picture {aspect-ratio: 620 / 400; max-height: 74vh;}
+.gradlab-lecture .gradlab-picture {aspect-ratio: 620 / 400; max-width: calc(74vh * 620 / 400);}
+.gradlab-lecture .gradlab-main:has(.gradlab-alert) .gradlab-picture {max-width: calc(58vh * 620 / 400);}
+.gradlab-lecture .gradlab-main:has(.gradlab-predict:not([style*="display: none"])) .gradlab-picture {
+  max-width: calc(50vh * 620 / 400);}
 .gradlab-lecture .gradlab-hall {flex-flow: row wrap; align-items: flex-start; overflow: visible;}
 .gradlab-lecture .gradlab-column {flex: 0 1 330px; overflow: visible;}
-.gradlab-lecture .gradlab-main {flex: 1 1 520px; overflow: visible;}
+.gradlab-lecture .gradlab-main {flex: 1 1 420px; overflow: visible;}
 .gradlab-lecture .gradlab-row > * {margin: 1px 6px 1px 0;}
 .gradlab-lecture :is(.widget-label, .widget-readout, .widget-label-basic, select, input, button.jupyter-button),
 .gradlab-lecture :is(.gradlab-status, .gradlab-info, .gradlab-task, .gradlab-alert, .gradlab-badge, .gradlab-time) {
@@ -24,8 +27,11 @@ CSS = """<style>
 .gradlab-lecture .widget-html, .gradlab-lecture .widget-html-content {height: auto;}
 .gradlab-lecture .gradlab-status {font-size: 16px !important;}
 .gradlab-lecture > .gradlab-row .widget-dropdown {width: 470px !important;}
-.gradlab-lecture .gradlab-column button.widget-toggle-button {width: 322px !important;}
-.gradlab .gradlab-closeup {width: 100%; height: auto;}
+.gradlab-lecture .gradlab-column button.widget-toggle-button:not(.gradlab-key-c) {width: 322px !important;}
+.gradlab.gradlab-lecture .gradlab-badge {margin-left: 0;}
+.gradlab-lecture .gradlab-measure .widget-label {min-width: 76px;}
+.gradlab.gradlab-lecture .gradlab-scrubber label {font-size: 16px; color: var(--jp-ui-font-color0, #000);}
+.gradlab :is(.gradlab-closeup, .gradlab-slow-picture) {width: 100%; height: auto;}
 .gradlab .gradlab-row {flex-flow: row wrap; align-items: center; overflow: visible;}
 .gradlab .gradlab-group {overflow: visible;}
 .gradlab .widget-label {font-size: 13px;}
@@ -56,6 +62,9 @@ CSS = """<style>
 .gradlab .noUi-handle:focus-visible, .gradlab [tabindex]:focus-visible {
   outline: 3px solid #0072b2; outline-offset: 1px;}
 .gradlab button.gradlab-play {font-weight: 600;}
-body[data-jp-theme-light="false"] .gradlab :is(.gradlab-picture, .gradlab-closeup) {
+body[data-jp-theme-light="false"] .gradlab select {background-image: url("data:image/svg+xml,%3Csvg \
+xmlns='http://www.w3.org/2000/svg' viewBox='0 0 18 18'%3E%3Cpath d='M5 7l4 4 4-4' fill='none' stroke='%23eee' \
+stroke-width='1.5'/%3E%3C/svg%3E") !important;}
+body[data-jp-theme-light="false"] .gradlab :is(.gradlab-picture, .gradlab-closeup, .gradlab-slow-picture) {
   filter: invert(1) hue-rotate(180deg);}
 </style>"""

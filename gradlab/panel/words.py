@@ -58,7 +58,7 @@ def happened(history: History, row: int, text: Text) -> str:
     notes += [text(f"time.{kind}") for kind in failed]
     if not record.applied and not failed:
         notes.append(text("time.kept"))
-    return "; ".join([text("time.row", step=record.step, loss=f"{record.loss:.4g}"), *notes])
+    return text("time.then").join([text("time.row", step=record.step, loss=f"{record.loss:.4g}"), *notes])
 
 
 def _profile(history: History, name: str, text: Text, row: int) -> list[str]:
