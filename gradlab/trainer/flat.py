@@ -177,7 +177,12 @@ class FlatParameters:
 
 def per_layer(values: list[float], groups: list[list[int]]) -> Array:
     """Merge norms of parameters into norms of layers; nan for a layer without a trainable weight."""
-    return np.array([values[g[0]] if len(g) == 1 else _together([values[i] for i in g]) for g in groups])
+    return np.array(merged(values, groups))
+
+
+def merged(values: list[float], groups: list[list[int]]) -> list[float]:
+    """Do as `per_layer`, with Python's floats."""
+    return [values[g[0]] if len(g) == 1 else _together([values[i] for i in g]) for g in groups]
 
 
 def _together(values: list[float]) -> float:

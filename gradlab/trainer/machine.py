@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,18 +16,18 @@ from gradlab.accumulation import ACCUMULATIONS
 from gradlab.carry_over import CARRY_OVERS
 from gradlab.clipping import CLIPS
 from gradlab.config import Config
-from gradlab.history import Array, Divergence, StepRecord
-from gradlab.measure import norms, quotients, root_sum_square
+from gradlab.history import Divergence, StepRecord
+from gradlab.measure import norms, root_sum_square
 from gradlab.trainer.flat import per_layer
+from gradlab.trainer.measuring import Measuring
 from gradlab.trainer.meter import Meter
 from gradlab.trainer.stages import Stage
-from gradlab.trainer.state import RunState
 from gradlab.trainer.stream import NextWindow, Window, pass_seed
 
 Moment = tuple[Literal["forward", "backward", "accumulate", "clip", "update", "nonfinite"], int]
 
 
-class Machine(RunState):
+class Machine(Measuring):
     """The run's state with the verbs that move it on by one step."""
 
     def run_step(self, config: Config) -> Generator[Moment, None, tuple[StepRecord, Divergence | None]]:
@@ -145,69 +143,17 @@ class Machine(RunState):
         raw = self.flat.gradient_norms()
         return self._record(raw, raw, 1.0, None)
 
-    def _record(
-        self, raw: list[float], clipped: list[float], cosine: float, changes: list[float] | None
-    ) -> StepRecord:
-        applied = changes is not None
-        total = root_sum_square(raw)
-        clipped_total = total if clipped is raw else root_sum_square(clipped)
-        now = time.perf_counter()
-        self.seconds, self.resumed = self.seconds + now - self.resumed, now
-        weight_norm = self._weight_norm()
-        return StepRecord(
-            step=self.step,
-            epoch=self.window.epoch,
-            samples=self.samples + self.meter.samples,
-            micro_batches=self.micro_batches + len(self.window.micro_batches),
-            updates=self.updates + applied,
-            applied=applied,
-            loss=self.meter.loss,
-            seconds=self.seconds,
-            total_norm=total,
-            clipped_total_norm=clipped_total,
-            clip_coef=clipped_total / total if total > 0 else 1.0,
-            clip_cosine=cosine,
-            grad_norm=self._per_layer(raw),
-            clipped_norm=self._per_layer(clipped),
-            weight_norm=weight_norm,
-            update_ratio=self._update_ratio(changes, weight_norm),
-            delta_norm=self.meter.delta_norm(),
-            activation_std=self.meter.activation_std(),
-            saturated=self.meter.saturated(),
-            dead=self.meter.dead(),
-            has_gradient=self._has_gradient(),
-        )
-
-    def _per_layer(self, values: list[float]) -> Array:
-        return per_layer(values, self.groups)
-
-    def _weight_norm(self) -> Array:
-        norms_now = self._per_layer(self.weight_norms)
-        if self.frozen_norm is None:
-            return norms_now
-        return np.where(np.isnan(self.frozen_norm), norms_now, self.frozen_norm)
-
-    def _has_gradient(self) -> Array:
-        if self.frozen_norm is None and self.flat.complete:
-            return np.ones(len(self.groups))
-        return np.array([any(map(self.flat.received.__getitem__, group)) for group in self.groups], dtype=float)
-
-    def _update_ratio(self, changes: list[float] | None, weight_norm: Array) -> Array:
-        if changes is None:
-            return np.where([bool(g) for g in self.groups], 0.0, np.nan)
-        return np.array(quotients(self._per_layer(changes).tolist(), weight_norm.tolist()))
-
     def stage(self, moment: Moment) -> Stage:
         """Measure where the step stands."""
         name, m = moment
         per_micro_batch = name in ("forward", "backward")
         begun = (name, m) != ("forward", 1)
         summed = self.flat.clipped_norms() if begun else []
-        partial = self._per_layer(summed) if begun else self._nothing
+        partial = per_layer(summed, self.groups) if begun else self._nothing
         own = partial
         if per_micro_batch:
             found = [torch.zeros(1) if g is None else g for g in self._found]
-            own = self._per_layer(norms(found)) if found else self._nothing
+            own = per_layer(norms(found), self.groups) if found else self._nothing
         return Stage(
             name=name,
             micro_batch=m,

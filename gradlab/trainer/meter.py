@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from gradlab.history import Array
 from gradlab.measure import norms, row_norms
 from gradlab.trainer.probe import Range, stacked
 
@@ -102,33 +100,31 @@ class Meter:
         for layers, silent in other._silent.items():
             self._see_silent(layers, silent)
 
-    def delta_norm(self) -> Array:
+    def delta_norm(self) -> list[float]:
         """Root-mean-square over the window's samples of the norm of d loss_i / d z_l; nan where not seen."""
         root = math.sqrt(max(self.samples, 1))
-        return np.array([math.nan if delta is None else delta / root for delta in self._delta])
+        return [math.nan if delta is None else delta / root for delta in self._delta]
 
-    def activation_std(self) -> Array:
+    def activation_std(self) -> list[float]:
         """Standard deviation of the entries of each layer's activation; nan where not seen."""
         pairs = zip(self._spread, self._count, strict=True)
-        return np.array([spread / math.sqrt(n) if n else math.nan for spread, n in pairs])
+        return [spread / math.sqrt(n) if n else math.nan for spread, n in pairs]
 
-    def saturated(self) -> Array:
+    def saturated(self) -> list[float]:
         """Share of entries at the ends of a bounded activation's range."""
         if not self._bounded:
-            return np.zeros(self.layers)
-        return np.array([share / max(n, 1) for share, n in zip(self._saturated, self._count, strict=True)])
+            return [0.0] * self.layers
+        return [share / max(n, 1) for share, n in zip(self._saturated, self._count, strict=True)]
 
-    def dead(self) -> Array:
+    def dead(self) -> list[float]:
         """Share of units that were exactly 0 for every sample."""
-        if not any(silent is not None for silent in self._silent.values()):
-            return np.zeros(self.layers)
         shares = [0.0] * self.layers
         for layers, silent in self._silent.items():
             if silent is not None:
                 units = silent.numpy().reshape(len(layers), -1)
                 for layer, count in zip(layers, units.sum(1).tolist(), strict=True):
                     shares[layer] = count / units.shape[1]
-        return np.array(shares)
+        return shares
 
 
 def _moments(flat: Tensor) -> tuple[list[float], list[float]]:
@@ -158,8 +154,8 @@ def _two_passes(row: Tensor) -> tuple[float, float]:
 
 def _silent_units(stack: Tensor) -> Tensor | None:
     """Return which units are exactly 0 for every sample: shape (layers, units...), samples along dim 1."""
-    silent = stack.amax(1) == 0
-    return silent & (stack.amin(1) == 0) if bool(silent.any()) else None
+    highest = stack.amax(1)
+    return None if bool(highest.all()) else (highest == 0) & (stack.amin(1) == 0)
 
 
 def _share_at_ends(flat: Tensor, bounds: tuple[float, float]) -> list[float]:

@@ -137,9 +137,9 @@ class Recorder:
                 weight_norm=weight_norm,
                 update_ratio=_ratio(self._per_layer(dict(enumerate(changes))), weight_norm),
                 delta_norm=shown.delta_norm,
-                activation_std=meter.activation_std(),
-                saturated=meter.saturated(),
-                dead=meter.dead(),
+                activation_std=np.array(meter.activation_std()),
+                saturated=np.array(meter.saturated()),
+                dead=np.array(meter.dead()),
                 has_gradient=np.array([any(i in raw for i in group) for group in self._groups], dtype=float),
             )
         )
