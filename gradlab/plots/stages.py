@@ -47,12 +47,12 @@ def draw_stages(stages: Sequence[Stage], config: Config, tiny: float, view: View
         norm of the growing sum on an axis from 0; the update of each layer.
     """
     view = replace(view, text=drawable(view.text))
-    figure = Figure(figsize=(10, 3.6), dpi=200)
+    figure = Figure(figsize=(10, 4.6), dpi=200)
     figure.set_facecolor(view.theme.back)
-    _chain(figure.add_axes((0.01, 0.78, 0.98, 0.21)), stages[-1], config, view)
-    _gradients(figure.add_axes((0.065, 0.14, 0.4, 0.52)), stages, tiny, config.clip != "none", view)
-    _growing(figure.add_axes((0.525, 0.14, 0.2, 0.52)), stages, config, view)
-    _update(figure.add_axes((0.785, 0.14, 0.205, 0.52)), stages[-1], tiny, view)
+    _chain(figure.add_axes((0.01, 0.83, 0.98, 0.165)), stages[-1], config, view)
+    _gradients(figure.add_axes((0.065, 0.11, 0.4, 0.6)), stages, tiny, config.clip != "none", view)
+    _growing(figure.add_axes((0.525, 0.11, 0.2, 0.6)), stages, config, view)
+    _update(figure.add_axes((0.785, 0.11, 0.205, 0.6)), stages[-1], tiny, view)
     set_font(figure, view.text)
     return figure
 
@@ -166,7 +166,7 @@ def _growing(ax: Axes, stages: Sequence[Stage], config: Config, view: View) -> N
     ticks = sorted({1, max(1, count // 2), count})
     last = ([end], [view.text("stage.clipped")]) if clips else ([], [])
     ax.set_xticks([*ticks, *last[0]], [*map(str, ticks), *last[1]])
-    ax.set_yticks([0, top] if top else [0], ["0", f"{top:.2g}"] if top else ["0"])
+    ax.set_yticks([0, top] if top else [0], ["0", f"{top:.3g}"] if top else ["0"])
     ax.set_title(view.text("stage.growing"))
     colour_axes(ax, theme)
     _small(ax)
