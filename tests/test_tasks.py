@@ -25,10 +25,10 @@ def test_the_check_says_what_is_wrong_and_passes_a_repaired_network(panel):
     assert lab.config == gradlab.exercise("no-clipping").config
     press(lab, "check")
     expected = gradlab.exercise("no-clipping").check()
-    wait_until(lambda: lab.tasks.words == f"Not yet: {expected.sentence}")
+    wait_until(lambda: lab.tasks.words == f"Check: {expected.sentence}")
     lab.set(clip="none", gain=1.0)
     press(lab, "check")
-    wait_until(lambda: lab.tasks.words.startswith("Passed"))
+    wait_until(lambda: lab.tasks.words.startswith("Check: Passed"))
 
 
 def test_hints_come_one_by_one_and_start_over_brings_the_broken_network_back(panel):
@@ -44,7 +44,7 @@ def test_hints_come_one_by_one_and_start_over_brings_the_broken_network_back(pan
 def test_a_trick_that_the_rules_forbid_does_not_pass_in_the_panel(panel):
     lab = panel(exercise="rescue-30", depth=1)
     press(lab, "check")
-    wait_until(lambda: lab.tasks.words.startswith("Not yet") and "depth" in lab.tasks.words)
+    wait_until(lambda: lab.tasks.words.startswith("Check: Not trained") and "depth" in lab.tasks.words)
 
 
 def test_an_exercise_excludes_a_preset_and_an_unknown_one_is_refused():

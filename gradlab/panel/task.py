@@ -111,14 +111,15 @@ class Tasks:
             return
         self._say("", self._text("task.checking"))
         result = self.exercise.check(self._run.trainer.config)
-        self._say(self._text("task.passed" if result else "task.failed"), result.sentence)
+        self._say(self._text("task.check"), result.sentence)
 
     def _failed(self, error: BaseException) -> None:
         self._say("", self._text("task.error", error=f"{type(error).__name__}: {error}"), "alert")
 
     def _say(self, head: str, words: str, role: str = "status") -> None:
-        self.words = f"{head}: {words}" if head else words
-        bold = f"<b>{html.escape(head)}:</b> " if head else ""
+        colon = self._text("info.colon")
+        self.words = f"{head}{colon}{words}" if head else words
+        bold = f"<b>{html.escape(head + colon)}</b>" if head else ""
         self._said.value = (
             f'<div class="gradlab-task" role="{role}">{bold}{html.escape(words)}</div>' if words else ""
         )
