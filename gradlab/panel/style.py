@@ -33,6 +33,8 @@ CSS = """<style>
 .gradlab.gradlab-lecture .gradlab-scrubber label {font-size: 16px; color: var(--jp-ui-font-color0, #000);}
 .gradlab :is(.gradlab-closeup, .gradlab-slow-picture) {width: 100%; height: auto;}
 .gradlab .gradlab-row {flex-flow: row wrap; align-items: center; overflow: visible;}
+.gradlab .gradlab-row > .widget-dropdown {margin-right: 10px;}
+.gradlab .widget-html:has(> .widget-html-content > style:only-child) {display: none;}
 .gradlab .gradlab-group {overflow: visible;}
 .gradlab .widget-label {font-size: 13px;}
 .gradlab .widget-html:has(> .widget-html-content:empty) {display: none;}
@@ -60,7 +62,7 @@ CSS = """<style>
   clip-path: inset(50%); white-space: nowrap;}
 .gradlab button:focus-visible, .gradlab select:focus-visible, .gradlab input:focus-visible,
 .gradlab .noUi-handle:focus-visible, .gradlab [tabindex]:focus-visible {
-  outline: 3px solid #0072b2; outline-offset: 1px;}
+  outline: 3px solid #0072b2 !important; outline-offset: 1px;}
 .gradlab button.gradlab-play {font-weight: 600;}
 body[data-jp-theme-light="false"] .gradlab select {background-image: url("data:image/svg+xml,%3Csvg \
 xmlns='http://www.w3.org/2000/svg' viewBox='0 0 18 18'%3E%3Cpath d='M5 7l4 4 4-4' fill='none' stroke='%23eee' \
