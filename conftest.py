@@ -14,4 +14,5 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         def _split_scope(self, nodeid: str) -> str:
             return "tests/browser" if nodeid.startswith("tests/browser/") else super()._split_scope(nodeid)
 
+    config.option.loadscopereorder = False  # as collected: what takes longest, notebooks and browser, comes first
     return ByFile(config, log)
