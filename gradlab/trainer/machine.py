@@ -22,6 +22,7 @@ from gradlab.trainer.flat import per_layer
 from gradlab.trainer.measuring import Measuring
 from gradlab.trainer.meter import Meter
 from gradlab.trainer.stages import Stage
+from gradlab.trainer.state import is_shipped
 from gradlab.trainer.stream import NextWindow, Window, pass_seed
 
 Moment = tuple[Literal["forward", "backward", "accumulate", "clip", "update", "nonfinite"], int]
@@ -117,7 +118,8 @@ class Machine(Measuring):
 
     def _clip(self, config: Config) -> None:
         entry = CLIPS[config.clip]
-        as_one = [self.flat.weights] if entry.options.get("as_one") else self.flat.params
+        together = entry.options.get("as_one") and is_shipped(entry)  # the flat gradient's gaps must stay zeros
+        as_one = [self.flat.weights] if together else self.flat.params
         self.flat.attach()
         entry(self.all_but_output if entry.options.get("exempt_output") else as_one, config.clip_threshold)
 
@@ -136,6 +138,8 @@ class Machine(Measuring):
             if not CARRY_OVERS[config.carry_over](self.flat.gradients, self.carry):
                 return None
             self._optimize()
+            if not self._tidy:
+                self.flat.clear_gaps()
         return self.flat.change_norms()
 
     def unapplied_record(self) -> StepRecord:
