@@ -1,6 +1,8 @@
 """The fast lane of a built network gives the bits of autograd, and steps aside for whatever it does not know."""
 
 import copy
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -187,3 +189,33 @@ def test_trying_the_lanes_moves_nothing():
     assert torch.equal(trainer.next_window().micro_batches[0], again.next_window().micro_batches[0])
     assert trainer.optimizer_state().keys() == again.optimizer_state().keys()
     assert all(p.grad is None for p in trainer.network.parameters())
+
+
+SHAKING = """
+import torch
+from gradlab import OPTIMIZERS, Config, Trainer
+
+class Shaking(torch.optim.SGD):
+    def step(self):  # writes to more than the weights, where those have gaps between
+        super().step()
+        self.param_groups[0]["params"][0].add_(0.5)
+
+@OPTIMIZERS.register("shaking", "Shaking")
+def shaking(params, lr, momentum, weight_decay):
+    "Gradient descent that drifts."
+    return Shaking(params, lr=lr)
+
+trainer = Trainer(Config(depth=3, width=7, optimizer="shaking", nonfinite="continue"))
+trainer.run(3)
+before = [m.weight.detach().clone() for m in trainer.network.linears]
+found = trainer.step()
+for number, (old, m) in enumerate(zip(before, trainer.network.linears)):
+    norm = old.double().norm()
+    print(float(found.weight_norm[number] / norm), float(found.update_ratio[number] * norm / (m.weight - old).norm()))
+"""
+
+
+def test_norms_are_of_the_weights_alone_whatever_an_optimizer_of_ones_own_writes():
+    done = subprocess.run([sys.executable, "-c", SHAKING], capture_output=True, text=True, check=True)
+    quotients = [float(word) for word in done.stdout.split()]
+    assert quotients == pytest.approx([1.0] * 8, rel=1e-6)  # one of the norms of changes here is float32's

@@ -53,7 +53,7 @@ class Chain:
 
     def __init__(self, network: Network, ranges: list[Range]) -> None:
         self.network, self.ranges = network, ranges
-        self._parts = _parts(network)
+        self._held = _held(network)
         self._params = list(network.parameters())
         self._free = [True] * len(self._params)
         self._handles = -1
@@ -63,6 +63,7 @@ class Chain:
         self._phi: list[nn.Module] = list(network.activations)
         self._kernels = KERNELS[type(self._phi[0])]
         self._blocks: dict[int, Block] = {}
+        self.one = torch.ones((), dtype=self._params[0].dtype)
 
     @staticmethod
     def fits(network: nn.Module, loss: Loss) -> bool:
@@ -90,7 +91,7 @@ class Chain:
             if _hooked(self.network):
                 return False
             self._handles = RemovableHandle.next_id
-        return _parts(self.network) == self._parts and list(map(_requires_grad, self._params)) == self._free
+        return _held(self.network) == self._held and list(map(_requires_grad, self._params)) == self._free
 
     def forward(self, x: Tensor, y: Tensor, loss: Loss) -> ChainPass:
         """Run the network on `x`, compare with `y` and keep every layer."""
@@ -106,7 +107,7 @@ class Chain:
         return ChainPass(self, x, block, output, y, JUDGES[loss])
 
     def _block(self, x: Tensor) -> Block:
-        found = self._blocks.get(len(x))
+        found = self._blocks.get(x.shape[0])  # of a tensor, `len` is slow
         if found is None:
             if len(self._blocks) > 1:  # a full micro-batch and the short one at the end of an epoch
                 self._blocks.clear()
@@ -147,7 +148,7 @@ class ChainPass(Pass):
 
     def gradients(self, params: list[nn.Parameter], into: list[Tensor]) -> Found:
         """Go back through the loss and the layers."""
-        delta = self._judge.backward(torch.ones_like(self.loss), self._output, self._y, self._kept)
+        delta = self._judge.backward(self._chain.one, self._output, self._y, self._kept)
         self._chain.backward(self._x, self._block, delta, into)
         return into, [(self._hidden, self._block.deltas), (self._last, delta[None])]
 
@@ -164,6 +165,11 @@ def _aligned(like: Tensor, shape: tuple[int, int, int]) -> Tensor:
 
 def _parts(network: Network) -> list[list[Any]]:
     return [list(part._modules.values()) for part in (network.linears, network.norms, network.activations)]
+
+
+def _held(network: Network) -> list[list[Any]]:
+    """Return every part of a network, past `nn.Module.__getattr__`, which is slow."""
+    return [list(part._modules.values()) for part in network._modules.values() if part is not None]
 
 
 def _hooked(network: nn.Module) -> bool:

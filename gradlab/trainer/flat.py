@@ -16,13 +16,15 @@ from gradlab.measure import FlatNorms, root_sum_square
 _DOT_IS_SAFE = (1e-12, 1e12)  # norms whose float32 products neither underflow nor overflow
 
 LINE = 64  # bytes: where torch lets a tensor begin
+_SMALL = 256  # entries, up to which a call costs more than the zeros that it reads
 
 
 class FlatParameters:
     """Flat weights and gradients; the network's parameters become views of them.
 
     Each parameter begins at a cache line, as a tensor of its own does: a matrix product rounds differently where
-    its operands lie differently, and a run shall have the bits of a plain loop. The gaps between are zeros.
+    its operands lie differently, and a run shall have the bits of a plain loop. Small parameters get slots of one
+    length, so that one operation measures them all. The gaps between are zeros, which no norm sees.
 
     Parameters
     ----------
@@ -42,9 +44,7 @@ class FlatParameters:
     def __init__(self, params: list[nn.Parameter], watched: Collection[int]) -> None:
         self.params = params
         self._sizes = [p.numel() for p in params]
-        line = LINE // params[0].element_size()
-        slots = [-(-size // line) * line for size in self._sizes]
-        self._offsets = [0, *itertools.accumulate(slots)][:-1]
+        self._offsets, slots = _layout(self._sizes, LINE // params[0].element_size())
         self.weights = torch.zeros(sum(slots), dtype=params[0].dtype)
         self.gradient = torch.zeros_like(self.weights)
         self._unclipped = torch.zeros_like(self.weights)
@@ -53,10 +53,10 @@ class FlatParameters:
         self.gradients = self._views(self.gradient)
         self._unclipped_views = self._views(self._unclipped)
         self._fresh: list[Tensor] = []
-        self._gradient_norms = FlatNorms(self.gradient, self._offsets, self._sizes)
-        self._unclipped_norms = FlatNorms(self._unclipped, self._offsets, self._sizes)
-        self._weight_norms = FlatNorms(self.weights, self._offsets, self._sizes)
-        self._change_norms = FlatNorms(self._change, self._offsets, self._sizes, watched)
+        self._gradient_norms = FlatNorms(self.gradient, self._offsets, slots)
+        self._unclipped_norms = FlatNorms(self._unclipped, self._offsets, slots)
+        self._weight_norms = FlatNorms(self.weights, self._offsets, slots)
+        self._change_norms = FlatNorms(self._change, self._offsets, slots, watched)
         self._adopt()
         self.weights.grad = self.gradient
         self.separate = False
@@ -76,6 +76,13 @@ class FlatParameters:
     def without_gaps(self, flat: Tensor) -> Tensor:
         """Return a copy of a flat tensor in which the parameters follow one another directly."""
         return torch.cat([view.reshape(-1) for view in self._views(flat)])
+
+    def clear_gaps(self) -> None:
+        """Make the gaps between the weights zeros again, after code that may have written to them (noise)."""
+        used = torch.zeros_like(self.weights, dtype=torch.bool)
+        for view in self._views(used):
+            view.fill_(True)
+        self.weights.masked_fill_(~used, 0)
 
     def attach(self) -> None:
         """Make every parameter's ``.grad`` the view of the flat gradient."""
@@ -173,6 +180,16 @@ class FlatParameters:
         """Return the norm of each watched parameter's change since `remember`, nan for the others."""
         torch.sub(self.weights, self._before, out=self._change)
         return self._change_norms()
+
+
+def _layout(sizes: list[int], line: int) -> tuple[list[int], list[int]]:
+    """Return where each parameter begins and how long its slot is: whole lines, the small ones side by side."""
+    lines = [-(-size // line) * line for size in sizes]
+    longest = max((length for length in lines if length <= _SMALL), default=0)
+    slots = [longest if length <= _SMALL else length for length in lines]
+    order = sorted(range(len(sizes)), key=lambda i: lines[i] <= _SMALL)
+    starts = dict(zip(order, itertools.accumulate((slots[i] for i in order), initial=0), strict=False))
+    return [starts[i] for i in range(len(sizes))], slots
 
 
 def per_layer(values: list[float], groups: list[list[int]]) -> Array:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gradlab.measure import norms, row_norms
 from gradlab.trainer.probe import Range, stacked
+
+Mask = NDArray[np.bool_]
 
 _SATURATED = 0.025  # share of a bounded activation's range that counts as its end
 
@@ -31,7 +35,7 @@ class Meter:
         self._spread = [0.0] * layers
         self._saturated = [0.0] * layers
         self._bounded = False  # whether an activation seen has ends to saturate at
-        self._silent: dict[tuple[int, ...], Tensor | None] = {}  # None: no unit is
+        self._silent: dict[tuple[int, ...], Mask | None] = {}  # None: no unit is
         self.samples = 0
         self.loss = 0.0
         self.first_bad_activation: tuple[int, float] | None = None
@@ -66,7 +70,7 @@ class Meter:
                 self._saturated[layer] += n * share
         self._see_silent(layers, _silent_units(stack))
 
-    def _see_silent(self, layers: tuple[int, ...], silent: Tensor | None) -> None:
+    def _see_silent(self, layers: tuple[int, ...], silent: Mask | None) -> None:
         if layers in self._silent:
             known = self._silent[layers]
             if known is None or silent is None:
@@ -121,8 +125,8 @@ class Meter:
         shares = [0.0] * self.layers
         for layers, silent in self._silent.items():
             if silent is not None:
-                units = silent.numpy().reshape(len(layers), -1)
-                for layer, count in zip(layers, units.sum(1).tolist(), strict=True):
+                units = silent.reshape(len(layers), -1)
+                for layer, count in zip(layers, np.add.reduce(units, 1, dtype=int).tolist(), strict=True):
                     shares[layer] = count / units.shape[1]
         return shares
 
@@ -152,10 +156,10 @@ def _two_passes(row: Tensor) -> tuple[float, float]:
     return mean, norms([row - mean])[0]
 
 
-def _silent_units(stack: Tensor) -> Tensor | None:
+def _silent_units(stack: Tensor) -> Mask | None:
     """Return which units are exactly 0 for every sample: shape (layers, units...), samples along dim 1."""
-    highest = stack.amax(1)
-    return None if bool(highest.all()) else (highest == 0) & (stack.amin(1) == 0)
+    silent = (stack.amax(1) == 0).numpy()
+    return silent & (stack.amin(1) == 0).numpy() if silent.any() else None
 
 
 def _share_at_ends(flat: Tensor, bounds: tuple[float, float]) -> list[float]:

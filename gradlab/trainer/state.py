@@ -20,6 +20,7 @@ from gradlab.data import Data
 from gradlab.history import Array, StepRecord
 from gradlab.measure import root_sum_square
 from gradlab.optimizers import OPTIMIZERS
+from gradlab.registry import Entry
 from gradlab.trainer.chain import Chain
 from gradlab.trainer.flat import FlatParameters
 from gradlab.trainer.guard import Guard
@@ -63,6 +64,7 @@ class RunState:
             [self.flat.weights], config.lr, config.momentum, config.weight_decay
         )
         self._optimize = _unwrapped(self.optimizer)
+        self._tidy = is_shipped(OPTIMIZERS[config.optimizer])
         self.carry: State = {}
         self.stream = Stream(data.n, config.batch_seed)
         self.step = self.samples = self.micro_batches = self.updates = 0
@@ -173,6 +175,11 @@ def _frozen_norms(layers: list[Layer], groups: list[list[int]]) -> Array | None:
     if all(groups):
         return None
     return np.array([np.nan if g else _norm(layer.weights) for layer, g in zip(layers, groups, strict=True)])
+
+
+def is_shipped(entry: Entry) -> bool:
+    """Return whether an entry is one of gradlab's: it leaves zeros zeros, which one of somebody's own need not."""
+    return str(getattr(entry.function, "__module__", "")).startswith("gradlab.")
 
 
 def _unwrapped(optimizer: torch.optim.Optimizer) -> Callable[[], object]:
