@@ -79,7 +79,7 @@ class Machine(Measuring):
         entry = ACCUMULATIONS[config.accumulation]
         count = 1 if entry.options.get("single") else config.accumulation_steps
         window = self.stream.peek(config.batch_size, count)
-        return window, entry([len(rows) for rows in window.micro_batches])
+        return window, entry([rows.shape[0] for rows in window.micro_batches])
 
     def fast(self, config: Config) -> bool:
         """Return whether the fast lane runs the next step."""
@@ -93,18 +93,19 @@ class Machine(Measuring):
         return NextWindow(window.micro_batches, weights, [pass_seed(config.batch_seed, seen) for seen in before])
 
     def _forward(self, rows: Tensor, config: Config) -> None:
+        n = rows.shape[0]
         with self._sealed_randomness(config) if self.stochastic else nullcontext():
-            done = self.lane(len(rows)).forward(self.data.x[rows], self.data.y[rows], self.data.loss)
+            done = self.lane(n).forward(self.data.x[rows], self.data.y[rows], self.data.loss)
         self._pass, self._found = done, []
-        self.micro_loss, self.micro_samples = done.loss.item(), len(rows)
-        self.meter.see_loss(self.micro_loss, len(rows))
+        self.micro_loss, self.micro_samples = done.loss.item(), n
+        self.meter.see_loss(self.micro_loss, n)
         for layers, stack, bounds in done.stacks:
             self.meter.see_stack(layers, stack, bounds)
 
     def _backward(self, rows: Tensor, weight: float) -> None:
         self._found, deltas = self._pass.gradients(self.flat.params, self.flat.room(weight))
         for layers, stack in deltas:
-            self.meter.see_deltas(layers, stack, len(rows))
+            self.meter.see_deltas(layers, stack, rows.shape[0])
         self.flat.accumulate(self._found, weight)
 
     def _clip_early(self, config: Config) -> None:
@@ -118,10 +119,11 @@ class Machine(Measuring):
 
     def _clip(self, config: Config) -> None:
         entry = CLIPS[config.clip]
-        together = entry.options.get("as_one") and is_shipped(entry)  # the flat gradient's gaps must stay zeros
-        as_one = [self.flat.weights] if together else self.flat.params
         self.flat.attach()
-        entry(self.all_but_output if entry.options.get("exempt_output") else as_one, config.clip_threshold)
+        params = self.all_but_output if entry.options.get("exempt_output") else self.flat.params
+        if entry.options.get("as_one") and is_shipped(entry):  # the flat gradient's gaps must stay zeros
+            params = [self.flat.weights]
+        entry(params, config.clip_threshold)
 
     def _measure_clip(self, config: Config, raw: list[float]) -> tuple[list[float], float]:
         """Return the norms after clipping and the cosine between the gradient before and after."""
