@@ -119,11 +119,10 @@ class Machine(Measuring):
 
     def _clip(self, config: Config) -> None:
         entry = CLIPS[config.clip]
-        if entry.options.get("as_one") and is_shipped(entry):  # the flat gradient's gaps must stay zeros
-            entry([self.flat.weights], config.clip_threshold)
-            return
         self.flat.attach()
         params = self.all_but_output if entry.options.get("exempt_output") else self.flat.params
+        if entry.options.get("as_one") and is_shipped(entry):  # the flat gradient's gaps must stay zeros
+            params = [self.flat.weights]
         entry(params, config.clip_threshold)
 
     def _measure_clip(self, config: Config, raw: list[float]) -> tuple[list[float], float]:
