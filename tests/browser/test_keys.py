@@ -18,6 +18,7 @@ def test_alt_p_plays_and_pauses_and_no_other_key_reaches_the_notebook_around_the
     picture = lab.notebook.locator("img.gradlab-picture")
     expect(picture).to_be_visible()
     width, height = (picture.bounding_box()[side] for side in ("width", "height"))
+    expect(lab.button("Play")).to_have_attribute("aria-keyshortcuts", "Alt+P")  # only now the panel listens to keys
     picture.click(position={"x": width / 4, "y": height / 2})
     lab.page.keyboard.press("Alt+p")
     expect(lab.button("Pause")).to_be_visible()
