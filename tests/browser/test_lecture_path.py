@@ -128,6 +128,7 @@ def predict(lab, hand, way):
     expect(lab.button("Play")).to_be_disabled()
     hand.press(way)
     expect(lab.notebook.get_by_text(f"Your prediction: {way.lower()}")).to_be_visible()
+    expect(lab.button("Reveal")).to_be_enabled()
     hand.press("Reveal", "g")
     expect(lab.notebook.get_by_text(f"of 100 points. You said {way.lower()}")).to_be_visible()
     expect(lab.button("Play")).to_be_enabled()
