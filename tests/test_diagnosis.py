@@ -85,6 +85,8 @@ RUNS = {
     "tanh, biases of 10": (config(depth=4, activation="tanh", init="normal", bias_std=10.0), 20, "saturated"),
     "sigmoid, sw = 30": (config(depth=3, activation="sigmoid", init="normal", gain=30.0), 20, "saturated"),
     # steps too large for a network that starts soundly and cannot overflow
+    "lr far past 2/sharpness, seen at once": (config(lr=2.0), 3, "step_too_large"),
+    "one unlucky batch is no leap": (config(lr=0.5, weight_seed=1), 3, "unsure"),
     "tanh at lr 5": (config(activation="tanh", init="xavier", lr=5.0), 40, "step_too_large"),
     "tanh at lr 20": (config(depth=3, activation="tanh", init="xavier", lr=20.0), 40, "step_too_large"),
     "tanh, Adam at 0.5": (config(optimizer="adam", lr=0.5, activation="tanh"), 40, "step_too_large"),

@@ -11,6 +11,7 @@ SEVERE = 1.5  # decades between the ends of the hidden layers that no finite-wid
 MILD = 1.0  # decades that matter if the network does not learn
 YOUNG = 200  # steps during which the profile at step 0 still explains a run
 FEWEST = 5  # steps before anything is said about the loss
+_LEAP = 20.0  # times its start: a loss that no noise explains
 PLATEAU = 50  # steps without progress that are called stuck
 _ALL = 0.99  # a share that means: all of them
 _MOST = 0.5
@@ -61,10 +62,11 @@ def vanishes(f: Findings) -> str | None:
 
 
 def overshoots(f: Findings) -> str | None:
-    """The loss rises instead of falling."""
-    if f.learned or f.steps < FEWEST:
+    """The loss rises instead of falling; in the first steps only a leap of the loss says so."""
+    start = max(f.loss_first, 0.0 if math.isnan(f.chance) else f.chance)
+    if f.learned or (f.steps < FEWEST and not f.loss_max > _LEAP * start):
         return None
-    rose = f.loss_now > 1.5 * max(f.loss_first, 0.0 if math.isnan(f.chance) else f.chance)
+    rose = f.loss_now > 1.5 * start
     return "step_too_large" if rose or f.jumped else None
 
 
