@@ -54,7 +54,7 @@ class Timeline:
     def __init__(self, run: Run, picture: Picture, bridge: Bridge, text: Text) -> None:
         self._run, self._picture, self._text = run, picture, text
         self._at: int | None = None  # the number of the step shown; None follows the latest
-        self._asked: deque[tuple[int, bool] | Pointer] = deque()
+        self._asked: deque[tuple[tuple[int, bool] | Pointer, bool]] = deque()  # and whether it was playing then
         self._held = self._stale = False
         self._said = self.words = ""
         self.scrubber = Scrubber(text("time.slider"), text("tip.slider"))
@@ -103,15 +103,19 @@ class Timeline:
     # ------------------------------------------------------------------ under the run's lock
     def _ask(self, what: tuple[int, bool] | Pointer) -> None:
         """Let the worker deal with a touch; touches that pile up while it draws become one picture."""
-        self._asked.append(what)
+        self._asked.append((what, self._run.playing))
         self._run.post(self._answer)
 
     def _answer(self) -> None:
-        done = False
+        done = touched = False
         while self._asked:
-            what = self._asked.popleft()
+            what, playing = self._asked.popleft()
             done |= self._point(what) if isinstance(what, Pointer) else self._move(*what)
+            touched |= playing
         if self._run.playing and (self._stale or done):
+            if not touched:  # Play was pressed after the touch: there is nothing to look back at any more
+                self._at, self._stale = None, False
+                return
             self._pause()
         if done:
             self._stale = False
@@ -145,7 +149,7 @@ class Timeline:
         steps = self._run.trainer.history.column("step")
         if held and step is not None and len(steps):
             self._move(int(np.abs(steps - step).argmin()), False)
-        return held and pointer.what == "up"
+        return held and pointer.what == "up" and len(steps) > 0
 
     def _show_step(self, step: int | None) -> None:
         steps = self._run.trainer.history.column("step")
