@@ -22,6 +22,7 @@ from gradlab.plots.pointing import step_at
 from gradlab.strings import Text
 from gradlab.trainer import Trainer
 
+_TELL_EVERY = 0.25  # seconds between two tellings of the latest step while it plays
 _NAP = 0.01  # seconds between two looks whether the browser has taken the last frame
 
 
@@ -57,6 +58,7 @@ class Timeline:
         self._asked: deque[tuple[tuple[int, bool] | Pointer, bool]] = deque()  # and whether it was playing then
         self._held = self._stale = False
         self._said = self.words = ""
+        self._told = 0.0
         self.scrubber = Scrubber(text("time.slider"), text("tip.slider"))
         self.live, self.latest = self._button("live"), self._button("latest")
         key(self.live, "t")
@@ -181,6 +183,10 @@ class Timeline:
         return dataclasses.replace(view, at=row)
 
     def _tell(self, history: History, row: int, latest: int | None) -> None:
+        now = time.monotonic()
+        if self._run.playing and now - self._told < _TELL_EVERY:  # each telling takes steps from the training
+            return
+        self._told = now
         said = happened(history, row, self._text) if row >= 0 else self._text("time.none")
         self.scrubber.show(len(history), max(row, 0), said)
         for button in (self.live, self.latest):

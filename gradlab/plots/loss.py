@@ -16,7 +16,7 @@ from gradlab.plots.marks import Marks, step_cursor
 from gradlab.plots.stretches import Curve
 from gradlab.plots.view import PLOTS, Update, View, last_step, step_limit
 
-_STRETCHES = 400  # of the curve: two points each are more than a picture has columns for
+_STRETCHES = 250  # of the curve, two points each: as many as the axis has logical pixels to show
 
 
 class _Decades:
@@ -43,7 +43,7 @@ def loss(ax: Axes, history: History) -> Update:
     (ghost,) = ax.plot([], [], lw=1.2, ls="-.", animated=True)
     (rival,) = ax.plot([], [], **DASHED, animated=True)
     (rival_bad,) = ax.plot([], [], ls="none", marker="*", ms=9, animated=True)
-    (line,) = ax.plot([], [], lw=1.6, animated=True)
+    (line,) = ax.plot([], [], lw=1.6, solid_joinstyle="bevel", animated=True)
     (bad,) = ax.plot([], [], ls="none", marker="*", ms=9, animated=True)
     cursor = step_cursor(ax)
     marks = Marks(ax)
