@@ -36,7 +36,7 @@ class Picture:
         Frames sent so far.
     """
 
-    def __init__(self, live: LiveFigure, interval: float = 0.095) -> None:
+    def __init__(self, live: LiveFigure, interval: float = 0.098) -> None:
         self.live = live
         self.interval = interval
         self.image = Frame(format="png", value=b"")
