@@ -11,7 +11,8 @@ OPEN = "from gradlab import GradLab\nlab = GradLab(preset='exploding_tanh', lang
 NAMES = (
     "ReLU Leaky tanh Sigmoid sigmoid GELU SELU SiLU swish PyTorch SGD Adam AdamW RMSprop Kaiming Xavier XOR RMS AGC "
     "NaN nan inf Alt chi dL dz dW phi normal fan_in relu kaiming layer float True "
-    "Config torch from_json JSON CSV PNG SVG HTML kB"
+    "Config torch from_json JSON CSV PNG SVG HTML kB "
+    "fonts noto cjk"  # what to install, said where no Chinese font is
 )
 SECTIONS = ("网络与数据", "训练", "细看", "慢动作", "带回家", "相图")
 
