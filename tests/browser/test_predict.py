@@ -17,16 +17,25 @@ def open_panel(lab, code=OPEN):
     return picture
 
 
+def settled(lab, picture):
+    """Where the picture is once it has stopped moving: what stands above it may still be on its way."""
+    before, box = None, picture.bounding_box()
+    while before != box:
+        lab.page.wait_for_timeout(500)
+        before, box = box, picture.bounding_box()
+    return box
+
+
 def test_a_line_drawn_in_the_picture_is_a_prediction_and_reveal_scores_it(lab):
     picture = open_panel(lab)
     expect(lab.button("Play")).to_be_disabled()
     expect(lab.button("Reveal")).to_be_disabled()
     picture.scroll_into_view_if_needed()
-    box = picture.bounding_box()
+    box = settled(lab, picture)
     x, y, width, height = (box[side] for side in ("x", "y", "width", "height"))
     lab.page.mouse.move(x + 0.66 * width, y + 0.3 * height)
     lab.page.mouse.down()
-    lab.page.mouse.move(x + 0.5 * width, y + 0.5 * height, steps=5)
+    lab.page.mouse.move(x + 0.5 * width, y + 0.62 * height, steps=5)
     lab.page.mouse.up()
     expect(lab.notebook.get_by_text("Your prediction: shrinking")).to_be_visible()
     lab.screenshot("predict-drawn")
