@@ -13,6 +13,7 @@ import gradlab
 from gradlab import Config, GradLab, Trainer
 from gradlab.panel.closer import CloserLook
 from gradlab.panel.controls import Controls
+from gradlab.panel.kit import Kit
 from gradlab.panel.worker import Worker
 from gradlab.plots import View
 from gradlab.strings import Text
@@ -211,7 +212,7 @@ def test_the_global_random_state_is_neither_used_nor_touched(panel):
 
 def test_controls_show_a_config_and_the_nearest_end_beyond_a_slider():
     told = []
-    controls = Controls(Text("en"), told.append)
+    controls = Controls(kit := Kit(Text("en")), told.append)
     controls.show(Config(depth=300, lr=1e-12, gain=2.0, clip="agc", momentum=0.5, width=50))
     shown = {name: widget.value for name, widget in controls.by_name.items()}
     assert (shown["depth"], shown["lr"], shown["gain"], shown["momentum"], shown["width"]) == (
@@ -227,7 +228,7 @@ def test_controls_show_a_config_and_the_nearest_end_beyond_a_slider():
     controls.toggles["clip"].value = False
     controls.toggles["clip"].value = True
     assert told == [{"lr": 0.5}, {"clip": "none"}, {"clip": "agc"}]
-    controls.close()
+    kit.close()
 
 
 def test_an_entry_registered_in_a_cell_appears_in_its_dropdown():
@@ -236,9 +237,9 @@ def test_an_entry_registered_in_a_cell_appears_in_its_dropdown():
         """A softer tanh: z over one plus its size."""
         return torch.nn.Softsign()
 
-    controls = Controls(Text("en"), lambda knobs: None)
+    controls = Controls(kit := Kit(Text("en")), lambda knobs: None)
     assert ("Softsign (test)", "panel_test_softsign") in controls.by_name["activation"].options
-    controls.close()
+    kit.close()
 
 
 def test_own_network_and_data_play_in_the_panel(panel):
@@ -262,7 +263,7 @@ def test_closing_a_panel_leaves_no_widget_behind(panel):
     before = alive()
     lab = panel(predict=True)
     lab.run(2)
-    assert len(alive()) > len(before) + 200
+    assert len(alive()) > len(before) + 100
     lab.close()
     assert alive() <= before
 
@@ -285,8 +286,8 @@ def test_theory_and_diagnosis_speak_and_the_gradient_check_waits_to_be_asked(pan
 
 
 def test_looking_deeper_is_off_by_default_and_survives_a_ruined_network():
-    text = Text("en")
-    look, trainer = CloserLook(text), Trainer(Config(**SMALL))
+    kit = Kit(Text("en"))
+    look, trainer = CloserLook(kit), Trainer(Config(**SMALL))
     look.update(trainer, View(), now=True)
     assert look.page.children[-1].value == b""
     for box in look.boxes.values():
@@ -299,12 +300,12 @@ def test_looking_deeper_is_off_by_default_and_survives_a_ruined_network():
     assert (
         bytes(look.page.children[-1].value).startswith(b"\x89PNG") or "No closer look" in look.page.children[1].value
     )
-    look.close()
+    kit.close()
 
 
 def test_what_a_hand_moves_while_another_thread_shows_a_config_counts():
     moved, began, go_on = [], threading.Event(), threading.Event()
-    controls = Controls(Text("en"), moved.append)
+    controls = Controls(kit := Kit(Text("en")), moved.append)
     lr, depth = controls.by_name["lr"], controls.by_name["depth"]
     lr.observe(lambda _: (began.set(), go_on.wait(30)), "value")
     shower = threading.Thread(target=controls.show, args=(Config(lr=0.5),))
@@ -313,5 +314,5 @@ def test_what_a_hand_moves_while_another_thread_shows_a_config_counts():
     depth.value = 11
     go_on.set()
     shower.join(30)
-    controls.close()
+    kit.close()
     assert moved == [{"depth": 11}]

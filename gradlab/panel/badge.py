@@ -6,12 +6,10 @@ import html
 import math
 import time
 
-import ipywidgets as widgets
-
 from gradlab.closeup import Equality, accumulation_equality
+from gradlab.panel.kit import Kit
 from gradlab.panel.run import Run
 from gradlab.plots import View
-from gradlab.strings import Text
 from gradlab.trainer import Trainer
 
 _EVERY = 1.0  # seconds between two measurements while training plays, and twenty times what one costs
@@ -25,8 +23,8 @@ class Badge:
     ----------
     run : Run
         The panel's run.
-    text : Text
-        Language.
+    kit : Kit
+        Makes the widgets.
 
     Attributes
     ----------
@@ -38,11 +36,11 @@ class Badge:
         What it says.
     """
 
-    def __init__(self, run: Run, text: Text) -> None:
-        self._run, self._text = run, text
+    def __init__(self, run: Run, kit: Kit) -> None:
+        self._run, self._text = run, kit.text
         self.found: Equality | None = None
         self.words = ""
-        self.box = widgets.HTML()
+        self.box = kit.html()
         self._of: object = None
         self._last = self._cost = 0.0
         run.display.lenses.append(self._look)
@@ -83,10 +81,6 @@ class Badge:
         tip = html.escape(self._text("tip.badge"), quote=True)
         style = f"border-left: 5px solid {_COLOURS[kind]}"
         self.box.value = f'<div class="gradlab-badge" title="{tip}" style="{style}">{html.escape(self.words)}</div>'
-
-    def close(self) -> None:
-        """Close the widget."""
-        self.box.close()
 
 
 def kind_of(found: Equality) -> str:

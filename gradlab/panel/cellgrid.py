@@ -12,8 +12,8 @@ import numpy as np
 
 from gradlab.config import Config
 from gradlab.diagnosis.rules import MILD
+from gradlab.panel.kit import Kit
 from gradlab.plots.sweep_scale import KINDS, growth_colours, kinds
-from gradlab.strings import Text
 from gradlab.sweep import Sweep
 
 Cell = tuple[float, int]  # gain, depth
@@ -51,8 +51,8 @@ class CellGrid:
 
     Parameters
     ----------
-    text : Text
-        Language.
+    kit : Kit
+        Makes the widgets.
     chosen : callable
         ``chosen(gain, depth)``, called when a cell is pressed, in whatever thread the message arrives.
 
@@ -64,18 +64,19 @@ class CellGrid:
         ``(gain, depth)`` -> Button.
     """
 
-    def __init__(self, text: Text, chosen: Callable[[float, int], None]) -> None:
-        self._text, self._chosen = text, chosen
+    def __init__(self, kit: Kit, chosen: Callable[[float, int], None]) -> None:
+        self._text, self._chosen = kit.text, chosen
         self.cells: dict[Cell, widgets.Button] = {}
         self._layout = widgets.Layout(width="auto", height="auto", min_width="0", margin="0", padding="0")
         self._colours: dict[str, widgets.ButtonStyle] = {}
         self._here: Cell | None = None
-        self._style, self._line = widgets.HTML(_CSS), widgets.HTML()
-        self._gains, self._depths = widgets.HTML(), widgets.HTML(layout={"height": f"{_HEIGHT}px"})
-        self._grid = widgets.GridBox(layout={"height": f"{_HEIGHT}px", "grid_gap": "1px"})
+        self._line, self._gains = kit.html(), kit.html()
+        self._depths = kit(widgets.HTML, layout=widgets.Layout(height=f"{_HEIGHT}px"))
+        self._grid = kit(widgets.GridBox, layout=widgets.Layout(height=f"{_HEIGHT}px", grid_gap="1px"))
         self._grid.add_class("gradlab-phase-grid")
-        self._right = widgets.VBox([self._grid, self._gains], layout={"flex": "1 1 auto", "overflow": "visible"})
-        self.plane = widgets.HBox([self._depths, self._right, self._style, self._line], layout={"display": "none"})
+        right = kit(widgets.VBox, [self._grid, self._gains], layout={"flex": "1 1 auto", "overflow": "visible"})
+        hidden = widgets.Layout(display="none")
+        self.plane = kit(widgets.HBox, [self._depths, right, kit.html(_CSS), self._line], layout=hidden)
         self.plane.add_class("gradlab-phase-plane")
 
     def show(self, sweep: Sweep, config: Config) -> None:
@@ -173,9 +174,8 @@ class CellGrid:
         self._line.value = f"<style>{''.join(rules)}</style>" if rules else ""
 
     def close(self) -> None:
-        """Close the widgets."""
-        parts = (*self.cells.values(), *self._colours.values(), self._layout, self._style, self._line)
-        for widget in (*parts, self._gains, self._depths, self._grid, self._right, self.plane):
+        """Close the cells."""
+        for widget in (*self.cells.values(), *self._colours.values(), self._layout):
             widget.close()
 
 

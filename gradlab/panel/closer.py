@@ -9,8 +9,8 @@ from collections import deque
 import ipywidgets as widgets
 
 from gradlab.closeup import Sharpness, gradient_histogram, gradient_noise, sharpness
+from gradlab.panel.kit import Kit
 from gradlab.plots import View, draw_closeups, figure_png
-from gradlab.strings import Text
 from gradlab.trainer import Trainer
 
 LOOKS = ("units", "histogram", "noise", "sharpness")
@@ -29,10 +29,11 @@ class CloserLook:
         Boxes and picture.
     """
 
-    def __init__(self, text: Text) -> None:
-        self._text = text
+    def __init__(self, kit: Kit) -> None:
+        self._text = text = kit.text
         self.boxes = {
-            name: widgets.Checkbox(
+            name: kit(
+                widgets.Checkbox,
                 False,
                 description=text(f"control.{name}"),
                 tooltip=text(f"tip.{name}"),
@@ -41,12 +42,10 @@ class CloserLook:
             )
             for name in LOOKS
         }
-        self._image = widgets.Image(format="png", layout={"display": "none"})
+        self._image = kit(widgets.Image, format="png", layout=widgets.Layout(display="none"))
         self._image.add_class("gradlab-closeup")
-        self._words = widgets.HTML()
-        row = widgets.HBox(list(self.boxes.values()))
-        row.add_class("gradlab-row")
-        self.page = widgets.VBox([row, self._words, self._image])
+        self._words = kit.html()
+        self.page = kit(widgets.VBox, [kit.row(*self.boxes.values()), self._words, self._image])
         self._points: deque[Sharpness] = deque(maxlen=_POINTS)
         self._of: Trainer | None = None
         self._last = self._cost = 0.0
@@ -89,8 +88,3 @@ class CloserLook:
         if not self._points or self._points[-1].step != trainer.step_count:
             self._points.append(sharpness(trainer))
         return list(self._points)
-
-    def close(self) -> None:
-        """Close the widgets."""
-        for widget in (*self.boxes.values(), self._image, self._words, self.page):
-            widget.close()

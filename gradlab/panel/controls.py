@@ -10,9 +10,9 @@ import ipywidgets as widgets
 
 from gradlab.config import Config, Knob
 from gradlab.measures import MEASURES
+from gradlab.panel.kit import Kit
 from gradlab.panel.names import choice_labels, in_language, preset_labels
 from gradlab.plots.view import BOTH
-from gradlab.strings import Text
 
 _STYLE = {"description_width": "92px"}
 _WIDE, _NARROW = "234px", "216px"
@@ -24,7 +24,7 @@ def _tip(help_text: str, widget: Any) -> Any:
     return widget
 
 
-def _number(knob: Knob, default: Any) -> Any:
+def _number(kit: Kit, knob: Knob, default: Any) -> Any:
     """Return a slider over the knob's range, logarithmic where the knob says so."""
     if knob.slider is None:
         raise ValueError(f"{knob.label}: no slider range")
@@ -37,13 +37,12 @@ def _number(knob: Knob, default: Any) -> Any:
         "continuous_update": True,
     }
     if scale == "log":
-        slider = widgets.SelectionSlider(options=_notches(low, high, whole), value=default, **common)
+        slider = kit(widgets.SelectionSlider, options=_notches(low, high, whole), value=default, **common)
     elif whole:
-        slider = widgets.IntSlider(default, min=int(low), max=int(high), **common)
+        slider = kit(widgets.IntSlider, default, min=int(low), max=int(high), **common)
     else:
-        slider = widgets.FloatSlider(
-            default, min=low, max=high, step=(high - low) / 100, readout_format=".3g", **common
-        )
+        step = (high - low) / 100
+        slider = kit(widgets.FloatSlider, default, min=low, max=high, step=step, readout_format=".3g", **common)
     return _tip(knob.help, slider)
 
 
@@ -62,10 +61,9 @@ def _name(number: float) -> str:
     return f"{number:g}"
 
 
-def _choice(knob: Knob, options: list[tuple[str, str]], default: str) -> widgets.Dropdown:
-    dropdown = widgets.Dropdown(
-        options=options, value=default, description=knob.label, style=_STYLE, layout={"width": _WIDE}
-    )
+def _choice(kit: Kit, knob: Knob, options: list[tuple[str, str]], default: str) -> widgets.Dropdown:
+    look = {"style": _STYLE, "layout": {"width": _WIDE}}
+    dropdown = kit(widgets.Dropdown, options=options, value=default, description=knob.label, **look)
     return _tip(knob.help, dropdown)
 
 
@@ -74,14 +72,14 @@ class Controls:
 
     Parameters
     ----------
-    text : Text
-        Language.
+    kit : Kit
+        Makes the widgets.
     changed : callable
         ``changed(knobs)``, called in whatever thread the front end's message arrives.
     """
 
-    def __init__(self, text: Text, changed: Callable[[Mapping[str, Any]], None]) -> None:
-        self._changed = changed
+    def __init__(self, kit: Kit, changed: Callable[[Mapping[str, Any]], None]) -> None:
+        self._kit, self._changed, text = kit, changed, kit.text
         self._shower: int | None = None
         knobs = {name: in_language(name, knob, text) for name, knob in Config.knobs().items()}
         default = Config()
@@ -91,59 +89,50 @@ class Controls:
             if name.endswith("_seed") or name in ("accumulation", "clip"):
                 continue
             if isinstance(value, bool):
-                box = widgets.Checkbox(value, description=knob.label, style=_STYLE, layout={"width": _WIDE})
+                box = kit(widgets.Checkbox, value, description=knob.label, style=_STYLE, layout={"width": _WIDE})
                 self.by_name[name] = _tip(knob.help, box)
             elif knob.choices is not None:
-                self.by_name[name] = _choice(knob, choice_labels(name, knob, text), value)
+                self.by_name[name] = _choice(kit, knob, choice_labels(name, knob, text), value)
             else:
-                self.by_name[name] = _number(knob, value)
+                self.by_name[name] = _number(kit, knob, value)
         self.toggles = {
-            "accumulation": self._switch("accumulation", knobs["accumulation"], text),
-            "clip": self._switch("clipping", knobs["clip"], text),
+            "accumulation": self._switch("accumulation", knobs["accumulation"]),
+            "clip": self._switch("clipping", knobs["clip"]),
         }
         self.rules = {
-            "accumulation": self._rule("accumulation", "mean", text("tip.accumulation_rule"), text),
-            "clip": self._rule("clip", "global_norm", text("tip.clipping_rule"), text),
+            "accumulation": self._rule("accumulation", "mean", text("tip.accumulation_rule")),
+            "clip": self._rule("clip", "global_norm", text("tip.clipping_rule")),
         }
-        self.beside_accumulation = widgets.VBox(layout={"flex": "1 1 320px"})
-        seed = widgets.BoundedIntText(
-            0, min=0, max=2**31 - 1, description=text("control.seed"), style=_STYLE, layout={"width": _WIDE}
-        )
+        self.beside_accumulation = kit(widgets.VBox, layout={"flex": "1 1 320px"})
+        look = {"style": _STYLE, "layout": {"width": _WIDE}}
+        seed = kit(widgets.BoundedIntText, 0, min=0, max=2**31 - 1, description=text("control.seed"), **look)
         self.seed = _tip(text("tip.seed"), seed)
         presets = [(text("preset.own"), OWN), *preset_labels(text)]
         self.preset = self._menu(presets, OWN, text("control.preset"), text("tip.preset"))
         measures = [(text("measure.both"), BOTH), *((text(m.key), name) for name, m in MEASURES.items())]
         self.measure = self._menu(measures, BOTH, text("control.measure"), text("tip.measure"))
         self.measure.add_class("gradlab-measure")
-        theory = widgets.Checkbox(False, description=text("control.theory"), indent=False, layout={"width": "90px"})
+        narrow = {"width": "90px"}
+        theory = kit(widgets.Checkbox, False, description=text("control.theory"), indent=False, layout=narrow)
         self.theory = _tip(text("tip.theory"), theory)
         self._listen()
 
-    @staticmethod
-    def _switch(key: str, knob: Knob, text: Text) -> widgets.ToggleButton:
-        button = widgets.ToggleButton(False, description=knob.label, layout={"width": "116px"})
-        return _tip(text(f"tip.{key}"), button)
+    def _switch(self, key: str, knob: Knob) -> widgets.ToggleButton:
+        button = self._kit(widgets.ToggleButton, False, description=knob.label, layout={"width": "116px"})
+        return _tip(self._kit.text(f"tip.{key}"), button)
 
-    @staticmethod
-    def _rule(name: str, default: str, tip: str, text: Text) -> widgets.Dropdown:
+    def _rule(self, name: str, default: str, tip: str) -> widgets.Dropdown:
+        text = self._kit.text
         options = [
             (words, value) for words, value in choice_labels(name, Config.knobs()[name], text) if value != "none"
         ]
-        style, layout = {"description_width": "40px"}, {"width": _NARROW}
-        rule = widgets.Dropdown(
-            options=options, value=default, description=text("control.rule"), style=style, layout=layout
-        )
+        look = {"style": {"description_width": "40px"}, "layout": {"width": _NARROW}}
+        rule = self._kit(widgets.Dropdown, options=options, value=default, description=text("control.rule"), **look)
         return _tip(tip, rule)
 
-    @staticmethod
-    def _menu(options: list[tuple[str, str]], value: str, label: str, tip: str) -> widgets.Dropdown:
-        menu = widgets.Dropdown(
-            options=options,
-            value=value,
-            description=label,
-            style={"description_width": "60px"},
-            layout={"width": "330px"},
-        )
+    def _menu(self, options: list[tuple[str, str]], value: str, label: str, tip: str) -> widgets.Dropdown:
+        look = {"style": {"description_width": "60px"}, "layout": {"width": "330px"}}
+        menu = self._kit(widgets.Dropdown, options=options, value=value, description=label, **look)
         return _tip(tip, menu)
 
     def _listen(self) -> None:
@@ -206,13 +195,6 @@ class Controls:
     def shown_measure(self) -> str:
         """The measure chosen."""
         return str(self.measure.value)
-
-    def close(self) -> None:
-        """Close the widgets."""
-        for widget in (*self.by_name.values(), *self.toggles.values(), *self.rules.values()):
-            widget.close()
-        for widget in (self.seed, self.preset, self.measure, self.theory, self.beside_accumulation):
-            widget.close()
 
 
 def seeds(seed: int) -> dict[str, int]:

@@ -10,9 +10,9 @@ from typing import Any
 import ipywidgets as widgets
 
 from gradlab.panel.bridge import Bridge
+from gradlab.panel.kit import Kit
 from gradlab.panel.parcel import COPIES, FILES, Packer, Parcel
 from gradlab.panel.run import Run
-from gradlab.strings import Text
 
 _CSS = """<style>
 .gradlab .gradlab-home-words {font-size: 14px; line-height: 1.4; white-space: normal; max-width: 900px;
@@ -35,8 +35,8 @@ class TakeHome:
         The panel's own network, data and loss, None where it has none.
     comparing : callable
         Whether the run is lane B of two.
-    text : Text
-        Language.
+    kit : Kit
+        Makes the widgets.
 
     Attributes
     ----------
@@ -49,24 +49,22 @@ class TakeHome:
     """
 
     def __init__(
-        self, run: Run, bridge: Bridge, own: Mapping[str, Any], comparing: Callable[[], bool], text: Text
+        self, run: Run, bridge: Bridge, own: Mapping[str, Any], comparing: Callable[[], bool], kit: Kit
     ) -> None:
-        self._run, self._bridge, self._own, self._comparing, self._text = run, bridge, own, comparing, text
+        self._run, self._bridge, self._own, self._comparing = run, bridge, own, comparing
+        self._text = kit.text
         self._waiting: Parcel | None = None
         self.words = ""
-        self.buttons = {name: self._button(name, self._copy) for name in COPIES}
-        self.buttons |= {name: self._button(name, self._save) for name in FILES}
-        self._style, self._said = widgets.HTML(_CSS), widgets.HTML()
-        self._row = widgets.HBox(list(self.buttons.values()))
-        self._row.add_class("gradlab-row")
-        self._page = widgets.VBox([self._style, self._row, self._said])
-        self.box = widgets.Accordion([self._page], titles=(text("home.title"),), selected_index=None)
+        self.buttons = {name: self._button(kit, name, self._copy) for name in COPIES}
+        self.buttons |= {name: self._button(kit, name, self._save) for name in FILES}
+        self._said = kit.html()
+        page = kit(widgets.VBox, [kit.html(_CSS), kit.row(*self.buttons.values()), self._said])
+        self.box = kit.folded("home.title", page)
         bridge.on_copied.append(lambda error: run.post(partial(self._copied, error)))
-        self._say(text("home.about"))
+        self._say(self._text("home.about"))
 
-    def _button(self, name: str, work: Callable[[str], None]) -> widgets.Button:
-        tip = self._text(f"home.tip_{name}")
-        button = widgets.Button(description=self._text(f"home.{name}"), tooltip=tip, layout={"width": "auto"})
+    def _button(self, kit: Kit, name: str, work: Callable[[str], None]) -> widgets.Button:
+        button = kit.button(f"home.{name}", f"home.tip_{name}")
         button.on_click(lambda _: self._run.post(lambda: self._try(work, name)))
         return button
 
@@ -117,7 +115,5 @@ class TakeHome:
         self._said.value = f'<div class="gradlab-home-words" aria-live="polite">{html.escape(words)}{box}</div>'
 
     def close(self) -> None:
-        """Close the widgets."""
+        """Let what waits to be copied go."""
         self._waiting = None
-        for widget in (*self.buttons.values(), self._style, self._said, self._row, self._page, self.box):
-            widget.close()

@@ -18,6 +18,7 @@ from gradlab.panel.cells import OpenPanels
 from gradlab.panel.choose import check_flag, chosen
 from gradlab.panel.controls import OWN, Controls, seeds
 from gradlab.panel.home import TakeHome
+from gradlab.panel.kit import Kit, close_all
 from gradlab.panel.lanes import Comparing, Lanes
 from gradlab.panel.phase import PhaseView
 from gradlab.panel.picture import Picture
@@ -28,7 +29,6 @@ from gradlab.panel.slow import SlowMotion
 from gradlab.panel.start import first_trainer, refuse_own, starting_config, without_effect
 from gradlab.panel.task import Tasks
 from gradlab.panel.timeline import Timeline
-from gradlab.panel.tree import close_all, widgets_within
 from gradlab.panel.view import Face
 from gradlab.plots import LiveFigure, lecture_figure
 from gradlab.plots.view import CONTRAST
@@ -96,25 +96,26 @@ class GradLab(Comparing, Remote, widgets.VBox):
         names = chosen(show, lecture)
         start = starting_config(config, preset, exercise, knobs)
         text = Text(lang)
+        self._kit = kit = Kit(text)
         own = {"network": network, "data": data, "loss": loss}
         refuse_own(exercise, own, text)
         trainer, problem = first_trainer(start, own, preset)
-        self._controls = Controls(text, self._moved)
+        self._controls = Controls(kit, self._moved)
         self._controls.show(trainer.config, preset if problem is None and not knobs else OWN)
         self._controls.disable(without_effect(network, data))
-        self._picture = Picture(lecture_figure() if lecture else LiveFigure())
-        self.bridge = Bridge()
-        self._face = Face(text, self._controls, self._picture, names, beside=lecture)
+        self._picture = Picture(kit, lecture_figure() if lecture else LiveFigure())
+        self.bridge = kit(Bridge)
+        self._face = Face(kit, self._controls, self._picture, names, beside=lecture)
         self._run = Run(trainer, own, text, self._face, self._picture, self._controls)
         self.lanes = Lanes(self._run, self._face, own, text)
-        self.home = TakeHome(self._run, self.bridge, own, lambda: self.lanes.rival is not None, text)
-        self.phase = PhaseView(self._run, own, text)
-        self.time = Timeline(self._run, self._picture, self.bridge, text)
+        self.home = TakeHome(self._run, self.bridge, own, lambda: self.lanes.rival is not None, kit)
+        self.phase = PhaseView(self._run, own, kit)
+        self.time = Timeline(self._run, self._picture, self.bridge, kit)
         if names is None or "time" in names:
             self._face.below_picture.children = [self.time.box]
-        self.badge, self.slow = Badge(self._run, text), SlowMotion(self._run, text)
+        self.badge, self.slow = Badge(self._run, kit), SlowMotion(self._run, kit)
         self._controls.beside_accumulation.children = [self.badge.box]
-        self.tasks = Tasks(self._run, own, text)
+        self.tasks = Tasks(self._run, own, kit)
         sections = {"exercise": self.tasks.box, "slow": self.slow.box, "home": self.home.box, "phase": self.phase.box}
         shown = [box for name, box in sections.items() if names is None or name in names]
         super().__init__([*self._face.children, *shown, self.bridge])
@@ -125,7 +126,7 @@ class GradLab(Comparing, Remote, widgets.VBox):
             self._run.display.lenses.append(lambda view, _: replace(view, theme=CONTRAST))
         self._view_count = 0  # from now on the front end counts the views
         self.observe(self._views_changed, "_view_count")
-        self.predictor = Predictor(self._run, self._picture, self.bridge, text) if predict else None
+        self.predictor = Predictor(self._run, self._picture, self.bridge, kit) if predict else None
         if self.predictor is not None:
             self._face.above_picture.children = [self.predictor.box]
         self._wire()
@@ -167,14 +168,11 @@ class GradLab(Comparing, Remote, widgets.VBox):
         if run is None or run.closed:
             return
         run.close()
-        within = [*widgets_within(self), *self._picture.widgets]
-        if self.predictor is not None:
-            self.predictor.close()
-        parts = (self.tasks, self.slow, self.badge, self.time, self.phase, self.home, self.lanes, self.bridge)
-        for part in (*parts, self._face, self._picture, self._controls):
+        for part in (self.tasks, self.phase, self.home, self.lanes):
             part.close()
         super().close()
-        close_all(within)
+        close_all([self])
+        self._kit.close()
 
     # ------------------------------------------------------------------ shown without a kernel
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:

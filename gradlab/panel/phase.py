@@ -11,11 +11,11 @@ import numpy as np
 
 from gradlab.config import Config
 from gradlab.panel.cellgrid import CellGrid
+from gradlab.panel.kit import Kit
 from gradlab.panel.run import Run
 from gradlab.panel.worker import Worker
 from gradlab.plots.critical import critical_lines
 from gradlab.plots.sweep_scale import GROWTH_TICKS, KINDS, growth_colours, kinds
-from gradlab.strings import Text
 from gradlab.sweep import Sweep, phase_diagram
 
 _SEEDS, _LEVELS = 4, 3  # up to 17 x 13 cells: finer ones are too small to press
@@ -43,8 +43,8 @@ class PhaseView:
         The panel's run: a cell that is pressed moves its knobs.
     own : mapping
         The panel's own network, data and loss, None where it has none.
-    text : Text
-        Language.
+    kit : Kit
+        Makes the widgets.
 
     Attributes
     ----------
@@ -58,22 +58,21 @@ class PhaseView:
         Theory's critical gains within the map; None before it was asked.
     """
 
-    def __init__(self, run: Run, own: Mapping[str, Any], text: Text) -> None:
-        self._run, self._data, self._text = run, own["data"], text
+    def __init__(self, run: Run, own: Mapping[str, Any], kit: Kit) -> None:
+        self._run, self._data, self._text = run, own["data"], kit.text
         self._sweeps: Iterator[Sweep] | None = None
         self._sweep: Sweep | None = None
         self.critical: list[float] | None = None
         self._config = run.trainer.config
-        self.words = text("phase.about" if own["network"] is None else "phase.own")
-        self.button = widgets.Button(description=text("phase.map"), tooltip=text("phase.tip_map"))
+        self.words = self._text("phase.about" if own["network"] is None else "phase.own")
+        self.button = kit.button("phase.map", "phase.tip_map", layout={})
         self.button.disabled = own["network"] is not None
         self.button.on_click(lambda _: self.toggle())
-        self.grid = CellGrid(text, lambda gain, depth: run.post_knobs({"gain": gain, "depth": depth}))
-        self._style, self._said, self._legend = widgets.HTML(_CSS), widgets.HTML(), widgets.HTML()
-        self._row = widgets.HBox([self.button, self._said])
-        self._row.add_class("gradlab-row")
-        self._page = widgets.VBox([self._style, self._row, self.grid.plane, self._legend])
-        self.box = widgets.Accordion([self._page], titles=(text("phase.title"),), selected_index=None)
+        self.grid = CellGrid(kit, lambda gain, depth: run.post_knobs({"gain": gain, "depth": depth}))
+        self._said, self._legend = kit.html(), kit.html()
+        row = kit.row(self.button, self._said)
+        page = kit(widgets.VBox, [kit.html(_CSS), row, self.grid.plane, self._legend])
+        self.box = kit.folded("phase.title", page)
         self._worker = Worker(self._tick, lambda: self.mapping, self._failed)
         self._say(self.words)
         run.display.watchers.append(self._look)
@@ -206,10 +205,8 @@ class PhaseView:
         self.button.description, self.button.tooltip = self._text(f"phase.{key}"), self._text(f"phase.tip_{key}")
 
     def close(self) -> None:
-        """Stop measuring, end the thread and close the widgets."""
+        """Stop measuring, end the thread and close the cells."""
         self._halt()
         self._worker.close()
         self._sweeps = None
         self.grid.close()
-        for widget in (self.button, self._style, self._said, self._legend, self._row, self._page, self.box):
-            widget.close()

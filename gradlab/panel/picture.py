@@ -6,9 +6,11 @@ import time
 from typing import Any
 
 import ipywidgets as widgets
+from ipywidgets.widgets.widget_link import DirectionalLink
 from traitlets import Int
 
 from gradlab.history import History
+from gradlab.panel.kit import Kit
 from gradlab.plots import LiveFigure, View
 
 _IN_FLIGHT = 2  # frames sent and not yet acknowledged
@@ -36,13 +38,13 @@ class Picture:
         Frames sent so far.
     """
 
-    def __init__(self, live: LiveFigure, interval: float = 0.098) -> None:
+    def __init__(self, kit: Kit, live: LiveFigure, interval: float = 0.098) -> None:
         self.live = live
         self.interval = interval
-        self.image = Frame(format="png", value=b"")
+        self.image = kit(Frame, format="png", value=b"")
         self.image.add_class("gradlab-picture")
-        self._seen = widgets.IntText(0)
-        self._link = widgets.jsdlink((self.image, "number"), (self._seen, "value"))
+        self._seen = kit(widgets.IntText, 0)
+        kit(DirectionalLink, (self.image, "number"), (self._seen, "value"))
         self._last = self._asked_at = 0.0
         self._seen.observe(self._hear, "value")
         self._answered = 0
@@ -97,13 +99,3 @@ class Picture:
     def fit(self, width: float) -> bool:
         """Draw from now on for a picture of so many pixels of the screen; return whether that is another size."""
         return self.live.fit(width)
-
-    @property
-    def widgets(self) -> tuple[widgets.Widget, ...]:
-        """The image, and what is not displayed."""
-        return self._link, self._seen, self.image
-
-    def close(self) -> None:
-        """Close the widgets."""
-        for widget in self.widgets:
-            widget.close()

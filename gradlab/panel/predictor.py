@@ -13,11 +13,11 @@ from gradlab.config import Config
 from gradlab.guess import Score, measured_decades, way
 from gradlab.history import Array
 from gradlab.panel.bridge import Bridge, Pointer, key
+from gradlab.panel.kit import Kit
 from gradlab.panel.picture import Picture
 from gradlab.panel.run import Run
 from gradlab.plots import View
 from gradlab.plots.guess import growth_at
-from gradlab.strings import Text
 from gradlab.trainer import Trainer
 
 _SIZES = (1.02, 1.05, 1.1, 1.15, 1.2, 1.3, 1.4, 1.6, 1.8, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0, 20.0, 50.0, 100.0)
@@ -52,36 +52,36 @@ class Predictor:
         One for each reveal.
     """
 
-    def __init__(self, run: Run, picture: Picture, bridge: Bridge, text: Text) -> None:
-        self._run, self._picture, self._text = run, picture, text
+    def __init__(self, run: Run, picture: Picture, bridge: Bridge, kit: Kit) -> None:
+        self._run, self._picture, self._text = run, picture, (text := kit.text)
         self.guess: float | None = None
         self.hidden = False
         self.scores: list[Score] = []
         self._score: Score | None = None
         self._seen: Config | None = None
-        self._question, self._said = widgets.HTML(), widgets.HTML()
-        self.ways = {name: self._button(name) for name in _FIRST}
+        self._question, self._said = kit.html(), kit.html()
+        self.ways = {name: kit.button(f"predict.{name}", f"tip.{name}") for name in _FIRST}
         options = [(factor(f), f) for f in (*(1.0 / s for s in reversed(_SIZES)), 1.0, *_SIZES)]
-        self.slider = widgets.SelectionSlider(
+        self.slider = kit(
+            widgets.SelectionSlider,
             options=options,
             value=1.0,
             description=text("predict.per_layer"),
             tooltip=text("tip.per_layer"),
             layout={"width": "300px"},
         )
-        self.reveal = self._button("reveal")
+        self.reveal = kit.button("predict.reveal", "tip.reveal")
         key(self.reveal, "g")
-        self._row = widgets.HBox([*self.ways.values(), self.slider, self.reveal])
+        self._row = kit(
+            widgets.HBox,
+            [*self.ways.values(), self.slider, self.reveal],
+            layout=widgets.Layout(),
+        )
         self._row.add_class("gradlab-row")
-        self.box = widgets.VBox([self._question, self._row, self._said])
+        self.box = kit(widgets.VBox, [self._question, self._row, self._said], layout=widgets.Layout())
         self.box.add_class("gradlab-predict")
         self._wire(bridge)
         self._hide_again()
-
-    def _button(self, name: str) -> widgets.Button:
-        button = widgets.Button(description=self._text(f"predict.{name}"), tooltip=self._text(f"tip.{name}"))
-        button.layout.width = "auto"
-        return button
 
     def _wire(self, bridge: Bridge) -> None:
         run = self._run
@@ -209,19 +209,6 @@ class Predictor:
         self._said.value = f'<div class="gradlab-info" aria-live="polite">{html.escape(said)}</div>' if said else ""
         self.reveal.disabled = self.guess is None
         self._run.lock_training(self._text("tip.predict_first") if self.hidden else "")
-
-    def close(self) -> None:
-        """Close the widgets."""
-        for widget in (
-            *self.ways.values(),
-            self.slider,
-            self.reveal,
-            self._question,
-            self._said,
-            self._row,
-            self.box,
-        ):
-            widget.close()
 
 
 def _restarts(old: Config, new: Config) -> bool:

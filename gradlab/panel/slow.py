@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import inspect
 from collections.abc import Iterator
-from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
@@ -13,10 +12,10 @@ import numpy as np
 from gradlab.config import Config
 from gradlab.export.idiom import step_lines
 from gradlab.panel.bridge import key
+from gradlab.panel.kit import Kit
 from gradlab.panel.run import Run
 from gradlab.plots import View, figure_png
 from gradlab.plots.stages import draw_stages
-from gradlab.strings import Text
 from gradlab.trainer import Stage, Trainer
 
 _HERE = "\N{BLACK RIGHT-POINTING TRIANGLE} "
@@ -41,8 +40,8 @@ class SlowMotion:
     ----------
     run : Run
         The panel's run. Whatever else moves it while a step stands half-way abandons that step.
-    text : Text
-        Language.
+    kit : Kit
+        Makes the widgets.
 
     Attributes
     ----------
@@ -56,32 +55,26 @@ class SlowMotion:
         What is said of the present stage.
     """
 
-    def __init__(self, run: Run, text: Text) -> None:
-        self._run, self._text = run, text
+    def __init__(self, run: Run, kit: Kit) -> None:
+        self._run, self._text = run, kit.text
         self._walk: Iterator[Stage] | None = None
         self._trainer = run.trainer
         self.stages: list[Stage] = []
-        self.words = text("slow.about")
-        self.next, self.finish = self._button("next"), self._button("finish")
+        self.words = self._text("slow.about")
+        self.next, self.finish = (kit.button(f"slow.{name}", f"tip.{name}") for name in ("next", "finish"))
         key(self.next, "m")
         self.next.on_click(lambda _: run.post(self._next))
         self.finish.on_click(lambda _: run.post(self._finish))
-        self._said, self._code, self._style = widgets.HTML(), widgets.HTML(), widgets.HTML(_CSS)
-        self._image = widgets.Image(format="png", layout={"display": "none"})
+        self._said, self._code = kit.html(), kit.html()
+        self._image = kit(widgets.Image, format="png", layout=widgets.Layout(display="none"))
         self._image.add_class("gradlab-slow-picture")
         self._code.add_class("gradlab-slow-code")
-        self._row = widgets.HBox([self.next, self.finish])
-        self._row.add_class("gradlab-row")
-        self._page = widgets.VBox([self._style, self._row, self._said, self._code, self._image])
-        self.box = widgets.Accordion([self._page], titles=(text("slow.title"),), selected_index=None)
+        row = kit.row(self.next, self.finish)
+        page = kit(widgets.VBox, [kit.html(_CSS), row, self._said, self._code, self._image])
+        self.box = kit.folded("slow.title", page)
         self._say(self.words)
         self._show_code(run.trainer, None)
         run.display.watchers.append(lambda _: self._look())
-
-    def _button(self, name: str) -> widgets.Button:
-        button = widgets.Button(description=self._text(f"slow.{name}"), tooltip=self._text(f"tip.{name}"))
-        button.layout.width = "auto"
-        return button
 
     @property
     def half_way(self) -> bool:
@@ -194,12 +187,6 @@ class SlowMotion:
     def _say(self, words: str) -> None:
         self.words = words
         self._said.value = f'<div class="gradlab-slow-words" aria-live="polite">{html.escape(words)}</div>'
-
-    def close(self) -> None:
-        """Close the widgets."""
-        parts: tuple[Any, ...] = (self.next, self.finish, self._said, self._code, self._style, self._image)
-        for widget in (*parts, self._row, self._page, self.box):
-            widget.close()
 
 
 def _closed(walk: Iterator[Stage]) -> bool:

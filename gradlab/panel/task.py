@@ -9,9 +9,9 @@ from typing import Any
 import ipywidgets as widgets
 
 from gradlab.exercise import EXERCISES, Exercise, exercise
+from gradlab.panel.kit import Kit
 from gradlab.panel.run import Run
 from gradlab.panel.worker import Worker
-from gradlab.strings import Text
 
 NONE = ""
 
@@ -27,8 +27,8 @@ class Tasks:
         The panel's run: choosing an exercise moves its knobs.
     own : mapping
         The panel's own network, data and loss, None where it has none.
-    text : Text
-        Language.
+    kit : Kit
+        Makes the widgets.
 
     Attributes
     ----------
@@ -40,32 +40,24 @@ class Tasks:
         What the section says last: the verdict, a hint, or what went wrong.
     """
 
-    def __init__(self, run: Run, own: Mapping[str, Any], text: Text) -> None:
-        self._run, self._text = run, text
+    def __init__(self, run: Run, own: Mapping[str, Any], kit: Kit) -> None:
+        self._run, self._text = run, (text := kit.text)
         self.exercise: Exercise | None = None
         self._hints, self._keep = 0, False
         titles = [(text("task.none"), NONE), *((exercise(name, text.lang).title, name) for name in EXERCISES)]
-        self.menu = widgets.Dropdown(
-            options=titles, value=NONE, description=text("task.menu"), tooltip=text("task.tip_menu")
-        )
-        self.buttons = {name: self._button(name) for name in ("check", "hint", "restart")}
-        self._task, self._said = widgets.HTML(), widgets.HTML()
-        self._row = widgets.HBox([self.menu, *self.buttons.values()])
-        self._row.add_class("gradlab-row")
-        self._page = widgets.VBox([self._row, self._task, self._said])
-        self.box = widgets.Accordion([self._page], titles=(text("task.title"),), selected_index=None)
+        menu = {"description": text("task.menu"), "tooltip": text("task.tip_menu")}
+        self.menu = kit(widgets.Dropdown, options=titles, value=NONE, **menu)
+        names = ("check", "hint", "restart")
+        self.buttons = {name: kit.button(f"task.{name}", f"task.tip_{name}", disabled=True) for name in names}
+        self._task, self._said = kit.html(), kit.html()
+        row = kit.row(self.menu, *self.buttons.values())
+        self.box = kit.folded("task.title", kit(widgets.VBox, [row, self._task, self._said]))
         self._worker = Worker(lambda: None, lambda: False, self._failed)
         self._wire()
         self.words = ""
         usable = all(value is None for value in own.values())
         self.menu.disabled = not usable
         self._say("", text("task.about" if usable else "task.own"))
-
-    def _button(self, name: str) -> widgets.Button:
-        tip = self._text(f"task.tip_{name}")
-        button = widgets.Button(description=self._text(f"task.{name}"), tooltip=tip, disabled=True)
-        button.layout.width = "auto"
-        return button
 
     def _wire(self) -> None:
         submit = self._worker.submit
@@ -125,7 +117,5 @@ class Tasks:
         )
 
     def close(self) -> None:
-        """End the thread and close the widgets."""
+        """End the thread."""
         self._worker.close()
-        for widget in (self.menu, *self.buttons.values(), self._task, self._said, self._row, self._page, self.box):
-            widget.close()

@@ -6,20 +6,19 @@ import dataclasses
 import html
 import time
 from collections import deque
-from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
 
 from gradlab.history import Array, History
 from gradlab.panel.bridge import Bridge, Pointer, key
+from gradlab.panel.kit import Kit
 from gradlab.panel.picture import Picture
 from gradlab.panel.run import Run
 from gradlab.panel.scrubber import Scrubber
 from gradlab.panel.words import happened
 from gradlab.plots import View
 from gradlab.plots.pointing import step_at
-from gradlab.strings import Text
 from gradlab.trainer import Trainer
 
 _TELL_EVERY = 0.25  # seconds between two tellings of the latest step while it plays
@@ -37,8 +36,8 @@ class Timeline:
         The panel's picture: pressing in its loss or heat map moves the slider too.
     bridge : Bridge
         Tells where the picture is pressed.
-    text : Text
-        Language.
+    kit : Kit
+        Makes the widgets.
 
     Attributes
     ----------
@@ -52,20 +51,19 @@ class Timeline:
         What is said of the step shown.
     """
 
-    def __init__(self, run: Run, picture: Picture, bridge: Bridge, text: Text) -> None:
-        self._run, self._picture, self._text = run, picture, text
+    def __init__(self, run: Run, picture: Picture, bridge: Bridge, kit: Kit) -> None:
+        self._run, self._picture, self._text = run, picture, (text := kit.text)
         self._at: int | None = None  # the number of the step shown; None follows the latest
         self._asked: deque[tuple[tuple[int, bool] | Pointer, bool]] = deque()  # and whether it was playing then
         self._held = self._stale = False
         self._said = self.words = ""
         self._told = 0.0
-        self.scrubber = Scrubber(text("time.slider"), text("tip.slider"))
-        self.live, self.latest = self._button("live"), self._button("latest")
+        self.scrubber = kit(Scrubber, text("time.slider"), text("tip.slider"))
+        buttons = (kit.button(f"time.{name}", f"tip.{name}", disabled=True) for name in ("live", "latest"))
+        self.live, self.latest = buttons
         key(self.live, "t")
-        self._words = widgets.HTML()
-        self._row = widgets.HBox([self.scrubber, self.live, self.latest])
-        self._row.add_class("gradlab-row")
-        self.box = widgets.VBox([self._row, self._words])
+        self._words = kit.html()
+        self.box = kit(widgets.VBox, [kit.row(self.scrubber, self.live, self.latest), self._words])
         self.scrubber.on_moved.append(lambda row, done: self._ask((row, done)))
         bridge.on_pointer.append(self._ask)
         self.live.on_click(lambda _: run.post(self._make_live))
@@ -74,11 +72,6 @@ class Timeline:
         run.hooks.replaced.append(self._follow)
         run.hooks.rewound.append(lambda _: self._follow())
         run.display.lenses.append(self._look)
-
-    def _button(self, name: str) -> widgets.Button:
-        button = widgets.Button(description=self._text(f"time.{name}"), tooltip=self._text(f"tip.{name}"))
-        button.layout.width, button.disabled = "auto", True
-        return button
 
     # ------------------------------------------------------------------ from code
     @property
@@ -197,12 +190,6 @@ class Timeline:
         self.words = " ".join(lines)
         shown = "".join(f"<div>{html.escape(line)}</div>" for line in lines)
         self._words.value = f'<div class="gradlab-time">{shown}</div>'
-
-    def close(self) -> None:
-        """Close the widgets."""
-        parts: tuple[Any, ...] = (self.scrubber, self.live, self.latest, self._words, self._row, self.box)
-        for widget in parts:
-            widget.close()
 
 
 def _row_of(steps: Array, step: int) -> int:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import ipywidgets as widgets
 
 from gradlab.panel.closer import CloserLook
 from gradlab.panel.controls import Controls
+from gradlab.panel.kit import Kit
 from gradlab.panel.picture import Picture
 from gradlab.panel.style import CSS
-from gradlab.strings import Text
 
+_SIZE = {"width": "auto", "min_width": "84px"}
 _LESSON = ("depth", "init", "gain", "lr")
 _NETWORK = (
     "dataset",
@@ -29,19 +31,13 @@ _NETWORK = (
 _TRAINING = ("optimizer", "momentum", "weight_decay", "batch_size", "carry_over", "clip_order", "nonfinite")
 
 
-def _row(*children: widgets.Widget) -> widgets.HBox:
-    box = widgets.HBox(children)
-    box.add_class("gradlab-row")
-    return box
-
-
 class Face:
     """The widgets that the panel's owner writes: buttons, status, alert and the picture in words.
 
     Parameters
     ----------
-    text : Text
-        Language.
+    kit : Kit
+        Makes the widgets.
     controls : Controls
         The controls to lay out.
     picture : Picture
@@ -63,13 +59,13 @@ class Face:
 
     def __init__(
         self,
-        text: Text,
+        kit: Kit,
         controls: Controls,
         picture: Picture,
         show: tuple[str, ...] | None = None,
         beside: bool = False,
     ) -> None:
-        self._text = text
+        self._kit, self._text = kit, kit.text
         self.locked = ""
         self.play = self._button("play")
         self.play.add_class("gradlab-play")
@@ -77,29 +73,24 @@ class Face:
         self.reset = self._button("reset")
         self.new_seed = self._button("new_seed")
         self.check = self._button("check")
-        self.pin, self.swap = self._button("pin"), self._button("swap")
-        self.swap.layout.display = "none"
-        self.compare = widgets.ToggleButton(
-            False, description=text("button.compare"), tooltip=text("tip.compare"), layout={"width": "auto"}
-        )
-        self.try_it = self._button("try", knobs="")
-        self.try_it.layout.display = "none"
-        self.back = self._button("back", step=0)
+        self.pin, self.swap = self._button("pin"), self._hidden("swap")
+        words = {"description": self._text("button.compare"), "tooltip": self._text("tip.compare")}
+        self.compare = kit(widgets.ToggleButton, False, layout={"width": "auto"}, **words)
+        self.try_it = self._hidden("try", knobs="")
+        self.back = self._hidden("back", step=0)
         self.back.button_style = "warning"
-        self.back.layout.display = "none"
-        self._status = widgets.HTML()
-        self._info = widgets.HTML()
-        self._alert = widgets.HTML()
-        self._words = widgets.HTML()
-        self._style = widgets.HTML(CSS)
-        self.closer = CloserLook(text)
+        self._status, self._info, self._alert, self._words = (kit.html() for _ in range(4))
+        self._style = kit.html(CSS)
+        self.closer = CloserLook(kit)
         self.children = self._lay_out(controls, picture, show, beside)
 
-    def _button(self, key: str, **values: Any) -> widgets.Button:
-        button = widgets.Button(description=self._text(f"button.{key}", **values), tooltip=self._text(f"tip.{key}"))
-        button.layout.width = "auto"
-        button.layout.min_width = "84px"
-        return button
+    def _button(self, key: str) -> widgets.Button:
+        return self._kit.button(f"button.{key}", f"tip.{key}", _SIZE)
+
+    def _hidden(self, key: str, **values: Any) -> widgets.Button:
+        """Return a button that comes and goes."""
+        hidden = widgets.Layout(display="none", **_SIZE)
+        return self._kit.button(f"button.{key}", f"tip.{key}", hidden, **values)
 
     def _lay_out(
         self, controls: Controls, picture: Picture, show: tuple[str, ...] | None, beside: bool
@@ -109,7 +100,8 @@ class Face:
         def wanted(name: str, *parts: widgets.Widget) -> tuple[widgets.Widget, ...]:
             return parts if show is None or name in show else ()
 
-        top = _row(
+        row, box = self._kit.row, partial(self._kit, widgets.VBox)
+        top = row(
             *wanted("preset", controls.preset),
             *(self.play, self.step, self.reset),
             *wanted("new_seed", self.new_seed),
@@ -119,49 +111,46 @@ class Face:
             *(("measure", controls.measure), ("theory", controls.theory), ("check", self.check)),
             *(("compare", button) for button in (self.pin, self.compare, self.swap)),
         )
-        below = _row(*(part for name, widget in looks for part in wanted(name, widget)))
+        below = row(*(part for name, widget in looks for part in wanted(name, widget)))
         knobs, folded = self._all(controls) if show is None else self._few(controls, show)
-        info = _row(self._info, self.try_it)
+        info = row(self._info, self.try_it)
         rows = [top, *knobs, *([below] if below.children else [])]
-        self.above_picture, self.below_picture = widgets.VBox(), widgets.VBox()
+        self.above_picture, self.below_picture = box(), box()
         around = [self.above_picture, picture.image, self.below_picture]
         pictures = [self._status, self._alert, *around, info, self._words]
-        self._boxes = [*rows, info, *folded, self.above_picture, self.below_picture]
         if not beside:
             return [self._style, *rows, *pictures, *folded]
-        column, main = widgets.VBox(rows[1:]), widgets.VBox(pictures)
+        column, main = box(rows[1:]), box(pictures)
         column.add_class("gradlab-column")
         main.add_class("gradlab-main")
-        hall = widgets.HBox([column, main])
+        hall = self._kit(widgets.HBox, [column, main])
         hall.add_class("gradlab-hall")
-        self._boxes += [column, main, hall]
         return [self._style, top, hall, *folded]
 
     def _all(self, controls: Controls) -> tuple[list[widgets.Widget], list[widgets.Widget]]:
         """Return the rows of the lesson's knobs, and the folded rest."""
-        named = controls.by_name
+        named, row = controls.by_name, self._kit.row
         rows = [
-            _row(*(named[name] for name in _LESSON)),
-            _row(*controls.of("accumulation")),
-            _row(*controls.of("clip")),
+            row(*(named[name] for name in _LESSON)),
+            row(*controls.of("accumulation")),
+            row(*controls.of("clip")),
         ]
         pages = [
-            _row(*(named[name] for name in _NETWORK), controls.seed),
-            _row(*(named[name] for name in _TRAINING)),
+            row(*(named[name] for name in _NETWORK), controls.seed),
+            row(*(named[name] for name in _TRAINING)),
             self.closer.page,
         ]
         titles = tuple(self._text(f"group.{name}") for name in ("network", "training", "closeup"))
-        return list(rows), [widgets.Accordion(pages, titles=titles, selected_index=None)]
+        return list(rows), [self._kit(widgets.Accordion, pages, titles=titles, selected_index=None)]
 
     def _few(self, controls: Controls, show: tuple[str, ...]) -> tuple[list[widgets.Widget], list[widgets.Widget]]:
         """Return one row of the knobs asked for, in that order, the switches of rules below it."""
         plain = [controls.of(name)[0] for name in show if name in controls.by_name or name == "seed"]
-        rules = [_row(*controls.of(name)) for name in show if name in controls.toggles]
+        rules = [self._kit.row(*controls.of(name)) for name in show if name in controls.toggles]
         folded: list[widgets.Widget] = []
         if "closeup" in show:
-            title = (self._text("group.closeup"),)
-            folded = [widgets.Accordion([self.closer.page], titles=title, selected_index=None)]
-        return [*([_row(*plain)] if plain else []), *rules], folded
+            folded = [self._kit.folded("group.closeup", self.closer.page)]
+        return [*([self._kit.row(*plain)] if plain else []), *rules], folded
 
     # ------------------------------------------------------------------ written by the owner of the run
     def show_buttons(self, playing: bool, back: int | None) -> None:
@@ -209,12 +198,3 @@ class Face:
             f'<div class="gradlab-hidden" role="img" aria-label="{said}"></div>'
             f'<div class="gradlab-hidden" aria-live="polite">{said}</div>'
         )
-
-    def close(self) -> None:
-        """Close the widgets."""
-        buttons = (self.play, self.step, self.reset, self.new_seed, self.back, self.check, self.try_it)
-        buttons += (self.pin, self.compare, self.swap)
-        said = (self._status, self._info, self._alert, self._words, self._style)
-        self.closer.close()
-        for widget in (*buttons, *said, *self._boxes):
-            widget.close()

@@ -45,11 +45,11 @@ class Bridge(anywidget.AnyWidget):
 
     _esm = Path(__file__).with_name("bridge.js")
 
-    def __init__(self) -> None:
+    def __init__(self, **traits: Any) -> None:
         self.on_pointer: list[Callable[[Pointer], None]] = []
         self.on_width: list[Callable[[float], None]] = []
         self.on_copied: list[Callable[[str], None]] = []
-        super().__init__()
+        super().__init__(**traits)
         self.on_msg(self._heard)
 
     def copy(self, text: str) -> None:

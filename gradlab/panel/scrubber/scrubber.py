@@ -33,11 +33,11 @@ class Scrubber(anywidget.AnyWidget):
 
     _esm = Path(__file__).with_name("scrubber.js")
 
-    def __init__(self, label: str, tip: str) -> None:
+    def __init__(self, label: str, tip: str, **traits: Any) -> None:
         self.on_moved: list[Callable[[int, bool], None]] = []
         self.rows, self.row, self.says = 0, 0, ""
         self._label, self._tip = label, tip
-        super().__init__()
+        super().__init__(**traits)
         self.add_class("gradlab-scrubber")
         self.on_msg(self._heard)
 
