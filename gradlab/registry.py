@@ -43,6 +43,11 @@ class Entry:
         """Call the function."""
         return self.function(*args, **kwargs)
 
+    @property
+    def shipped(self) -> bool:
+        """Whether it is one of gradlab's own entries, and not one that somebody registered."""
+        return str(getattr(self.function, "__module__", "")).startswith("gradlab.")
+
 
 class Registry(Mapping[str, Entry]):
     """A mapping name -> `Entry`, in order of registration.

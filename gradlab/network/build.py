@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Generator, Tensor, nn
@@ -109,9 +109,16 @@ def _calls() -> Callable[[nn.Module], Map]:
     return call
 
 
-def _linear(n_in: int, n_out: int) -> nn.Module:
-    # nn.Linear's own initialisation would draw from the global generator
-    return nn.utils.skip_init(nn.Linear, n_in, n_out, dtype=torch.float64)
+class _Blank(nn.Linear):
+    def reset_parameters(self) -> None:
+        """Leave the weights to `initialise`: torch's own way would draw them too, from the global generator."""
+
+
+def _linear(n_in: int, n_out: int) -> nn.Linear:
+    # torch's skip_init does the same, but loads a second of torch that nothing else here needs
+    blank: Any = _Blank(n_in, n_out, dtype=torch.float64)
+    blank.__class__ = nn.Linear
+    return blank
 
 
 def build_network(

@@ -22,7 +22,6 @@ from gradlab.trainer.flat import per_layer
 from gradlab.trainer.measuring import Measuring
 from gradlab.trainer.meter import Meter
 from gradlab.trainer.stages import Stage
-from gradlab.trainer.state import is_shipped
 from gradlab.trainer.stream import NextWindow, Window, pass_seed
 
 Moment = tuple[Literal["forward", "backward", "accumulate", "clip", "update", "nonfinite"], int]
@@ -121,7 +120,7 @@ class Machine(Measuring):
         entry = CLIPS[config.clip]
         self.flat.attach()
         params = self.all_but_output if entry.options.get("exempt_output") else self.flat.params
-        if entry.options.get("as_one") and is_shipped(entry):  # the flat gradient's gaps must stay zeros
+        if entry.options.get("as_one") and entry.shipped:  # the flat gradient's gaps must stay zeros
             params = [self.flat.weights]
         entry(params, config.clip_threshold)
 
@@ -139,8 +138,8 @@ class Machine(Measuring):
         with torch.no_grad():
             if not CARRY_OVERS[config.carry_over](self.flat.gradients, self.carry):
                 return None
-            self._optimize()
-            if not self._tidy:
+            self.descent.update()
+            if not self.descent.tidy:
                 self.flat.clear_gaps()
         return self.flat.change_norms()
 

@@ -32,7 +32,7 @@ class Snapshot:
     def nbytes(self) -> int:
         """Size of the tensors held."""
         held = [self.weights, *self.buffers, *(t for ts in self.carry.values() for t in ts)]
-        for state in self.optimizer["state"].values():
+        for state in self.optimizer.get("state", {}).values():
             held += [t for t in state.values() if isinstance(t, Tensor)]
         return sum(t.numel() * t.element_size() for t in held if t is not None)
 

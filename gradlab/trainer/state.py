@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import copy
-import inspect
 import math
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,9 +16,8 @@ from gradlab.config import Config
 from gradlab.data import Data
 from gradlab.history import Array, StepRecord
 from gradlab.measure import root_sum_square
-from gradlab.optimizers import OPTIMIZERS
-from gradlab.registry import Entry
 from gradlab.trainer.chain import Chain
+from gradlab.trainer.descent import Descent
 from gradlab.trainer.flat import FlatParameters
 from gradlab.trainer.guard import Guard
 from gradlab.trainer.meter import Meter
@@ -60,11 +56,7 @@ class RunState:
         output = {id(p) for p in probe.layers[-1].module.parameters()}
         self.all_but_output = [p for p in self.flat.params if id(p) not in output]
         self.frozen_norm = _frozen_norms(probe.layers, self.groups)
-        self.optimizer = OPTIMIZERS[config.optimizer](
-            [self.flat.weights], config.lr, config.momentum, config.weight_decay
-        )
-        self._optimize = _unwrapped(self.optimizer)
-        self._tidy = is_shipped(OPTIMIZERS[config.optimizer])
+        self.descent = Descent(config, self.flat.weights)
         self.carry: State = {}
         self.stream = Stream(data.n, config.batch_seed)
         self.step = self.samples = self.micro_batches = self.updates = 0
@@ -104,13 +96,13 @@ class RunState:
     def remember(self) -> None:
         """Keep what an update changes, so that one that overflows can be undone."""
         self.flat.remember()
-        self._undo_optimizer = {k: _copy(v) for k, v in self.optimizer.state[self.flat.weights].items()}
+        self._undo_optimizer = {k: _copy(v) for k, v in self.descent.memory.items()}
         self._undo_carry = _copy_carry(self.carry)
 
     def undo(self) -> None:
         """Take back the last update, optimizer and carry-over included."""
         self.flat.recall()
-        self.optimizer.state[self.flat.weights] = self._undo_optimizer
+        self.descent.recall(self._undo_optimizer)
         self.carry = self._undo_carry
 
     def layer_of(self, number: int) -> int:
@@ -119,9 +111,7 @@ class RunState:
 
     def optimizer_state(self) -> dict[str, Any]:
         """Copy what the optimizer knows of the flat weights: its settings, and what it remembers of them."""
-        settings = {name: value for name, value in self.optimizer.param_groups[0].items() if name != "params"}
-        weights = self.flat.weights
-        known = self.optimizer.state.get(weights, {}).items()
+        settings, weights, known = self.descent.settings, self.flat.weights, self.descent.memory.items()
         per_weight = {k for k, v in known if isinstance(v, Tensor) and v.shape == weights.shape}
         return settings | {k: self.flat.without_gaps(v) if k in per_weight else _copy(v) for k, v in known}
 
@@ -132,7 +122,7 @@ class RunState:
             self.step,
             self.flat.weights.clone(),
             self.copy_buffers(),
-            copy.deepcopy(self.optimizer.state_dict()),
+            self.descent.snapshot(),
             _copy_carry(self.carry),
             self.stream.state(),
             counters,
@@ -145,17 +135,14 @@ class RunState:
         self.samples, self.micro_batches, self.updates, self.seconds = snapshot.counters
         self.flat.weights.copy_(snapshot.weights)
         self.put_buffers(snapshot.buffers)
-        self.optimizer.load_state_dict(copy.deepcopy(snapshot.optimizer))
+        self.descent.restore(snapshot.optimizer, snapshot.config)
         self.carry = _copy_carry(snapshot.carry)
         self.stream.restore(snapshot.stream)
         self.weight_norms = self.flat.weight_norms()
 
     def configure(self, old: Config, new: Config) -> None:
         """Let the optimizer and the carry-over know of moved knobs."""
-        for group in self.optimizer.param_groups:
-            group["lr"], group["weight_decay"] = new.lr, new.weight_decay
-            if "momentum" in group:
-                group["momentum"] = new.momentum
+        self.descent.configure(new)
         if old.carry_over != new.carry_over:
             self.carry = {}
 
@@ -175,18 +162,6 @@ def _frozen_norms(layers: list[Layer], groups: list[list[int]]) -> Array | None:
     if all(groups):
         return None
     return np.array([np.nan if g else _norm(layer.weights) for layer, g in zip(layers, groups, strict=True)])
-
-
-def is_shipped(entry: Entry) -> bool:
-    """Return whether an entry is one of gradlab's: it leaves zeros zeros, which one of somebody's own need not."""
-    return str(getattr(entry.function, "__module__", "")).startswith("gradlab.")
-
-
-def _unwrapped(optimizer: torch.optim.Optimizer) -> Callable[[], object]:
-    """Return the step of an optimizer of torch's without the profiler's wrapping, which costs as much as it."""
-    if not type(optimizer).__module__.startswith("torch.optim."):
-        return optimizer.step
-    return partial(inspect.unwrap(type(optimizer).step), optimizer)
 
 
 def _copy(value: Any) -> Any:

@@ -105,6 +105,10 @@ class Trainer(Course):
         """Steps taken so far."""
         return self._machine.step
 
+    def prepare(self) -> None:
+        """Do what the first step needs but is not its own time: torch loads much with its first optimizer."""
+        self._machine.descent.prepare()
+
     def step(self) -> StepRecord:
         """Take one optimizer step, all its micro-batches, and return what was measured.
 
@@ -113,6 +117,7 @@ class Trainer(Course):
         self._abandon_pending()
         if self.stopped:
             return self.history[-1]
+        self.prepare()
         self._machine.resumed = time.perf_counter()
         return self._finish(*exhaust(self._machine.run_step(self.config)))
 
@@ -148,6 +153,7 @@ class Trainer(Course):
     def _stages(self) -> Generator[Stage, None, None]:
         if self.stopped:
             return
+        self.prepare()
         moments = self._machine.run_step(self.config)
         try:
             while True:

@@ -1,0 +1,80 @@
+"""torch's optimizer, made when it is needed."""
+
+import subprocess
+import sys
+import time
+
+import torch
+
+from gradlab import Config, Trainer
+
+SEEN = """
+import sys
+from gradlab import GradLab
+lab = GradLab(depth=3, width=4)
+assert lab._repr_mimebundle_()["image/png"]
+print([name for name in ("torch._dynamo", "sympy") if name in sys.modules])
+lab._view_count = 1  # a front end shows the panel
+lab._run.call(lambda: None)
+lab.run(1)
+print("torch._dynamo" in sys.modules)
+lab.close()
+"""
+BROKEN = """
+from gradlab import OPTIMIZERS, Config, Trainer
+
+@OPTIMIZERS.register("broken", "Broken")
+def broken(params, lr, momentum, weight_decay):
+    '''Refuses.'''
+    raise ValueError("broken on purpose")
+
+try:
+    Trainer(Config(optimizer="broken"))
+except ValueError as error:
+    print(error)
+"""
+CONFIG = Config(depth=2, width=4, optimizer="adam")
+
+
+def test_a_panel_is_seen_before_torch_loads_its_compiler():
+    done = subprocess.run([sys.executable, "-c", SEEN], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == ["[]", "True"]
+
+
+def test_knobs_moved_before_the_first_step_reach_the_optimizer():
+    trainer = Trainer(CONFIG)
+    trainer.reconfigure(lr=0.25, weight_decay=0.5)
+    settings = trainer.optimizer_state()
+    assert (settings["lr"], settings["weight_decay"]) == (0.25, 0.5)
+    assert "exp_avg" not in settings
+
+
+def test_back_at_step_0_the_optimizer_remembers_nothing_and_has_that_steps_knobs():
+    trainer = Trainer(CONFIG)
+    fresh = trainer.optimizer_state()
+    trainer.run(2)
+    trainer.reconfigure(lr=0.25)
+    trainer.run(2)
+    assert float(trainer.optimizer_state()["step"]) == 4
+    trainer.rewind(0)
+    assert trainer.optimizer_state() == fresh
+
+
+def test_what_is_wrong_with_an_optimizer_of_ones_own_shows_when_the_trainer_is_made():
+    done = subprocess.run([sys.executable, "-c", BROKEN], capture_output=True, text=True, check=True)
+    assert done.stdout == "broken on purpose\n"
+
+
+def test_the_first_optimizer_is_not_counted_as_the_first_steps_time(monkeypatch):
+    made = []
+
+    class Slow(torch.optim.Adam):
+        def __init__(self, *args, **kwargs):
+            time.sleep(1.5)
+            super().__init__(*args, **kwargs)
+            made.append(self)
+
+    trainer = Trainer(CONFIG)
+    monkeypatch.setattr(torch.optim, "Adam", Slow)
+    assert trainer.step().seconds < 1.5
+    assert len(made) == 1
