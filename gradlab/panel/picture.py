@@ -38,7 +38,7 @@ class Picture:
         Frames sent so far.
     """
 
-    def __init__(self, kit: Kit, live: LiveFigure, interval: float = 0.098) -> None:
+    def __init__(self, kit: Kit, live: LiveFigure, interval: float = 0.095) -> None:
         self.live = live
         self.interval = interval
         self.image = kit(Frame, format="png", value=b"")
