@@ -8,7 +8,7 @@ scaled first.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -33,7 +33,7 @@ def norms(tensors: Sequence[Tensor]) -> list[float]:
         return []
     values = torch.stack(torch._foreach_norm(list(tensors), 2, dtype=torch.float64)).tolist()
     if tensors[0].dtype == torch.float64:
-        values = [_refined(v, t) for v, t in zip(values, tensors, strict=True)]
+        values = [refined(v, t) for v, t in zip(values, tensors, strict=True)]
     return values
 
 
@@ -41,51 +41,47 @@ def row_norms(rows: Tensor) -> list[float]:
     """Return the 2-norm of each row of a ``(rows, n)`` tensor: `norms`, for tensors that lie in one block."""
     values = torch.linalg.vector_norm(rows.detach(), 2, 1, dtype=torch.float64).tolist()
     if rows.dtype == torch.float64:
-        values = [_refined(v, t) for v, t in zip(values, rows, strict=True)]
+        values = [refined(v, t) for v, t in zip(values, rows, strict=True)]
     return values
 
 
 class FlatNorms:
-    """The norms of pieces of a flat buffer, in as few operations as the pieces' layout allows.
+    """The norms of pieces of flat buffers, in as few operations as the pieces' layout allows.
 
     Pieces of one length at regular distances, as the layers of a network are, form one strided block.
 
     Parameters
     ----------
-    flat : Tensor
-        The buffer, shape ``(n,)``.
+    flats : Tensor
+        The buffers, shape ``(buffers, n)``; the pieces lie alike in all of them.
     offsets, sizes : sequences of int
         Where the pieces begin, and their lengths.
-    wanted : collection of int, optional
-        Numbers of the pieces to measure; default all. The others count as nan.
     """
 
-    def __init__(
-        self, flat: Tensor, offsets: Sequence[int], sizes: Sequence[int], wanted: Collection[int] | None = None
-    ) -> None:
-        chosen = range(len(sizes)) if wanted is None else sorted(set(wanted))
+    def __init__(self, flats: Tensor, offsets: Sequence[int], sizes: Sequence[int]) -> None:
         self._blocks: list[Tensor] = []
         order: list[int] = []
-        for size in dict.fromkeys(sizes[i] for i in chosen):
-            for run in _regular([i for i in chosen if sizes[i] == size], offsets):
+        row, _ = flats.stride()
+        for size in dict.fromkeys(sizes):
+            for run in _regular([i for i, own in enumerate(sizes) if own == size], offsets):
                 stride = offsets[run[1]] - offsets[run[0]] if len(run) > 1 else max(size, 1)
-                self._blocks.append(flat.as_strided((len(run), size), (stride, 1), offsets[run[0]]))
+                shape, strides = (len(flats), len(run), size), (row, stride, 1)
+                self._blocks.append(flats.as_strided(shape, strides, flats.storage_offset() + offsets[run[0]]))
                 order += run
-        self._found = torch.empty(len(order) + 1, dtype=torch.float64).fill_(math.nan)
-        self._outs = self._found[:-1].split([len(block) for block in self._blocks])
-        places = {piece: place for place, piece in enumerate(order)}
-        self._places = [places.get(i, len(order)) for i in range(len(sizes))]
-        self._refine = flat.dtype == torch.float64
+        self._found = torch.empty(len(flats), len(order), dtype=torch.float64)
+        self._outs = self._found.split([block.shape[1] for block in self._blocks], 1)
+        self._places = [order.index(i) for i in range(len(sizes))]
+        self._refine = flats.dtype == torch.float64
 
-    def __call__(self) -> list[float]:
-        """Return the norm of each piece, in order."""
+    def __call__(self) -> list[list[float]]:
+        """Return for each buffer the norm of each piece, in order."""
         for block, out in zip(self._blocks, self._outs, strict=True):
-            torch.linalg.vector_norm(block, 2, 1, dtype=torch.float64, out=out)
-        values = self._found.tolist()
+            torch.linalg.vector_norm(block, 2, 2, dtype=torch.float64, out=out)
+        found = self._found.tolist()
         if self._refine:
-            pieces = (piece for block in self._blocks for piece in block)
-            values[:-1] = [_refined(v, piece) for v, piece in zip(values[:-1], pieces, strict=True)]
-        return [values[place] for place in self._places]
+            pieces = ((piece for block in self._blocks for piece in block[row]) for row in range(len(found)))
+            found = [list(map(refined, row, own)) for row, own in zip(found, pieces, strict=True)]
+        return [[row[place] for place in self._places] for row in found]
 
 
 def _regular(members: list[int], offsets: Sequence[int]) -> list[list[int]]:
@@ -100,7 +96,8 @@ def _regular(members: list[int], offsets: Sequence[int]) -> list[list[int]]:
     return runs
 
 
-def _refined(value: float, tensor: Tensor) -> float:
+def refined(value: float, tensor: Tensor) -> float:
+    """Return a float64 norm of a float64 tensor, taken again where the squares leave the range."""
     return value if _SAFE_LOW < value < _SAFE_HIGH else _scaled_norm(tensor)
 
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from gradlab.carry_over import CumulativeGradient
 from gradlab.trainer import Trainer
-from gradlab.trainer.probe import find_layers, gradients
+from gradlab.trainer.passes import gradients
+from gradlab.trainer.probe import find_layers
 
 
 class Copied:

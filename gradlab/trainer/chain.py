@@ -23,14 +23,15 @@ from torch.utils.hooks import RemovableHandle
 from gradlab.data import Loss
 from gradlab.network import Network
 from gradlab.trainer.flat import LINE
+from gradlab.trainer.gauge import Gauge
 from gradlab.trainer.kernels import JUDGES, KERNELS, Judge
-from gradlab.trainer.probe import Found, Pass, Range, Stack
+from gradlab.trainer.passes import Found, Pass, Range, Stack
 
 _requires_grad = attrgetter("requires_grad")
 
 
 class Block(NamedTuple):
-    """Buffers for one size of micro-batch: h and delta of all hidden layers, and z, h, delta layer by layer."""
+    """For one size of micro-batch: h and delta of all hidden layers, z, h, delta layer by layer, their gauge."""
 
     after: Tensor
     deltas: Tensor
@@ -38,6 +39,7 @@ class Block(NamedTuple):
     h: list[Tensor]
     delta: list[Tensor]
     delta_t: list[Tensor]
+    gauge: Gauge
 
 
 class Chain:
@@ -114,8 +116,9 @@ class Chain:
             shape = (len(self._phi), len(x), len(self._biases[0]))
             after, deltas = _aligned(x, shape), _aligned(x, shape)
             z = after if self._kernels.reads_h else _aligned(x, shape)
-            layers = [list(t.unbind()) for t in (z, after, deltas, deltas.transpose(1, 2))]
-            found = self._blocks[len(x)] = Block(after, deltas, *layers)
+            z_, h, delta, delta_t = (list(t.unbind()) for t in (z, after, deltas, deltas.transpose(1, 2)))
+            gauge = Gauge([shape, (1, len(x), len(self._biases[-1]))], x.dtype)
+            found = self._blocks[len(x)] = Block(after, deltas, z_, h, delta, delta_t, gauge)
         return found
 
     def backward(self, x: Tensor, block: Block, delta: Tensor, into: Sequence[Tensor]) -> None:
@@ -137,6 +140,7 @@ class ChainPass(Pass):
     def __init__(self, chain: Chain, x: Tensor, block: Block, output: Tensor, y: Tensor, judge: Judge) -> None:
         self._chain, self._x, self._block, self._output, self._y, self._judge = chain, x, block, output, y, judge
         self.loss, self._kept = judge.forward(output, y)
+        self.gauge = block.gauge
         hidden = len(block.h)
         self._hidden, self._last = tuple(range(hidden)), (hidden,)
 

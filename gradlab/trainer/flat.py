@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -30,8 +30,6 @@ class FlatParameters:
     ----------
     params : list of Parameter
         The trainable parameters, of one dtype; their ``.data`` and ``.grad`` are replaced by views.
-    watched : collection of int
-        Numbers of the parameters whose changes are measured.
 
     Attributes
     ----------
@@ -41,22 +39,20 @@ class FlatParameters:
         Which parameters the current window gave a gradient.
     """
 
-    def __init__(self, params: list[nn.Parameter], watched: Collection[int]) -> None:
+    def __init__(self, params: list[nn.Parameter]) -> None:
         self.params = params
         self._sizes = [p.numel() for p in params]
         self._offsets, slots = _layout(self._sizes, LINE // params[0].element_size())
-        self.weights = torch.zeros(sum(slots), dtype=params[0].dtype)
-        self.gradient = torch.zeros_like(self.weights)
-        self._unclipped = torch.zeros_like(self.weights)
-        self._before = torch.zeros_like(self.weights)
-        self._change = torch.zeros_like(self.weights)
+        moved = torch.zeros(2, sum(slots), dtype=params[0].dtype)  # measured together: the weights and their change
+        self.weights, self._change = moved
+        self.gradient, self._unclipped, self._before = (torch.zeros_like(self.weights) for _ in range(3))
         self.gradients = self._views(self.gradient)
         self._unclipped_views = self._views(self._unclipped)
         self._fresh: list[Tensor] = []
-        self._gradient_norms = FlatNorms(self.gradient, self._offsets, slots)
-        self._unclipped_norms = FlatNorms(self._unclipped, self._offsets, slots)
-        self._weight_norms = FlatNorms(self.weights, self._offsets, slots)
-        self._change_norms = FlatNorms(self._change, self._offsets, slots, watched)
+        self._gradient_norms = FlatNorms(self.gradient[None], self._offsets, slots)
+        self._unclipped_norms = FlatNorms(self._unclipped[None], self._offsets, slots)
+        self._weight_norms = FlatNorms(self.weights[None], self._offsets, slots)
+        self._moved_norms = FlatNorms(moved, self._offsets, slots)
         self._adopt()
         self.weights.grad = self.gradient
         self.separate = False
@@ -148,11 +144,11 @@ class FlatParameters:
 
     def gradient_norms(self) -> list[float]:
         """Return the norm of each parameter's accumulated gradient, unclipped."""
-        return self._unclipped_norms() if self.separate else self._gradient_norms()
+        return (self._unclipped_norms if self.separate else self._gradient_norms)()[0]
 
     def clipped_norms(self) -> list[float]:
         """Return the norm of each parameter's gradient as it stands."""
-        return self._gradient_norms()
+        return self._gradient_norms()[0]
 
     def cosine(self, norm: float, clipped_norm: float) -> float:
         """Return the cosine between the unclipped gradient and the one that stands; 1 where one is 0."""
@@ -166,7 +162,7 @@ class FlatParameters:
 
     def weight_norms(self) -> list[float]:
         """Return the norm of each parameter."""
-        return self._weight_norms()
+        return self._weight_norms()[0]
 
     def remember(self) -> None:
         """Keep the weights as they are before an update."""
@@ -176,10 +172,11 @@ class FlatParameters:
         """Go back to the weights remembered."""
         self.weights.copy_(self._before)
 
-    def change_norms(self) -> list[float]:
-        """Return the norm of each watched parameter's change since `remember`, nan for the others."""
+    def moved_norms(self) -> tuple[list[float], list[float]]:
+        """Return the norm of each parameter, and that of its change since `remember`."""
         torch.sub(self.weights, self._before, out=self._change)
-        return self._change_norms()
+        weights, changes = self._moved_norms()
+        return weights, changes
 
 
 def _layout(sizes: list[int], line: int) -> tuple[list[int], list[int]]:

@@ -98,13 +98,11 @@ class Machine(Measuring):
         self._pass, self._found = done, []
         self.micro_loss, self.micro_samples = done.loss.item(), n
         self.meter.see_loss(self.micro_loss, n)
-        for layers, stack, bounds in done.stacks:
-            self.meter.see_stack(layers, stack, bounds)
+        self.meter.see_stacks(done.stacks, done.gauge)
 
     def _backward(self, rows: Tensor, weight: float) -> None:
         self._found, deltas = self._pass.gradients(self.flat.params, self.flat.room(weight))
-        for layers, stack in deltas:
-            self.meter.see_deltas(layers, stack, rows.shape[0])
+        self.meter.see_deltas(deltas, rows.shape[0], self._pass.gauge)
         self.flat.accumulate(self._found, weight)
 
     def _clip_early(self, config: Config) -> None:
@@ -137,11 +135,13 @@ class Machine(Measuring):
         self._updating = True
         with torch.no_grad():
             if not CARRY_OVERS[config.carry_over](self.flat.gradients, self.carry):
+                self.new_weight_norms = self.weight_norms
                 return None
             self.descent.update()
             if not self.descent.tidy:
                 self.flat.clear_gaps()
-        return self.flat.change_norms()
+        self.new_weight_norms, changes = self.flat.moved_norms()
+        return changes
 
     def unapplied_record(self) -> StepRecord:
         """Measure the window as accumulated so far, as a step that changed nothing."""
@@ -184,7 +184,6 @@ class Machine(Measuring):
         return self._divergence("gradient", layer, bad[layer])
 
     def _weight_trouble(self) -> Divergence | None:
-        self.new_weight_norms = self.flat.weight_norms()
         for i, norm in enumerate(self.new_weight_norms):
             if not math.isfinite(norm):
                 return self._divergence("weight", self.layer_of(i), norm)

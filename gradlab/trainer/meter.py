@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from gradlab.measure import norms, row_norms
-from gradlab.trainer.probe import Range, stacked
-
-Mask = NDArray[np.bool_]
+from gradlab.measure import row_norms
+from gradlab.trainer.gauge import Gauge, Mask, moments, silent_units
+from gradlab.trainer.passes import Deltas, Range, Stack, stacked
 
 _SATURATED = 0.025  # share of a bounded activation's range that counts as its end
 
@@ -45,30 +43,51 @@ class Meter:
         self.loss += (loss - self.loss) * (n / (self.samples + n)) if math.isfinite(loss) else loss
         self.samples += n
 
-    def see_deltas(self, layers: tuple[int, ...], stack: Tensor, n: int) -> None:
+    def see_deltas(self, deltas: Deltas, n: int, gauge: Gauge | None = None) -> None:
         """Add dL/dz of a micro-batch of `n` samples; the per-sample gradient is n times a row of it."""
-        for layer, norm in zip(layers, row_norms(stack.reshape(len(layers), -1)), strict=True):
+        if gauge is not None:
+            self._add_deltas(range(self.layers), gauge.deltas([stack for _, stack in deltas]), n)
+            return
+        for layers, stack in deltas:
+            self._add_deltas(layers, row_norms(stack.reshape(len(layers), -1)), n)
+
+    def _add_deltas(self, layers: Sequence[int], norms: list[float], n: int) -> None:
+        for layer, norm in zip(layers, norms, strict=True):
             known = self._delta[layer]
             self._delta[layer] = n * norm if known is None else math.hypot(known, n * norm)
 
     def see_activations(self, activations: list[tuple[int, Tensor, Range]]) -> None:
         """Add the activations of a micro-batch, layer by layer."""
-        for layers, stack, bounds in stacked(activations):
-            self.see_stack(layers, stack, bounds)
+        self.see_stacks(stacked(activations))
 
-    def see_stack(self, layers: tuple[int, ...], stack: Tensor, bounds: Range) -> None:
-        """Add the activations of a micro-batch: those of some layers, along the first dimension."""
+    def see_stacks(self, stacks: list[Stack], gauge: Gauge | None = None) -> None:
+        """Add the activations of a micro-batch; a gauge made for their shapes takes fewer operations."""
+        if gauge is None:
+            for layers, stack, bounds in stacks:
+                self._see_stack(layers, stack, bounds)
+            return
+        means, spreads, silent = gauge.activations([stack for _, stack, _ in stacks])
+        self._merge_all(gauge.entries, means, spreads)
+        for (layers, stack, bounds), units in zip(stacks, silent, strict=True):
+            if bounds is not None:
+                self._see_ends(layers, stack, bounds)
+            self._see_silent(layers, units)
+
+    def _see_stack(self, layers: tuple[int, ...], stack: Tensor, bounds: Range) -> None:
         if not stack.is_floating_point() or stack.numel() == 0:
             return
         flat = stack.reshape(len(layers), -1)
         n = flat.shape[1]
-        for layer, mean, spread in zip(layers, *_moments(flat), strict=True):
+        for layer, mean, spread in zip(layers, *moments(flat), strict=True):
             self._merge(layer, n, mean, spread)
         if bounds is not None:
-            self._bounded = True
-            for layer, share in zip(layers, _share_at_ends(flat, bounds), strict=True):
-                self._saturated[layer] += n * share
-        self._see_silent(layers, _silent_units(stack))
+            self._see_ends(layers, flat, bounds)
+        self._see_silent(layers, silent_units(stack, stack.amax(1).numpy()))
+
+    def _see_ends(self, layers: tuple[int, ...], stack: Tensor, bounds: tuple[float, float]) -> None:
+        self._bounded, flat = True, stack.reshape(len(layers), -1)
+        for layer, share in zip(layers, _share_at_ends(flat, bounds), strict=True):
+            self._saturated[layer] += flat.shape[1] * share
 
     def _see_silent(self, layers: tuple[int, ...], silent: Mask | None) -> None:
         if layers in self._silent:
@@ -78,6 +97,14 @@ class Meter:
             elif known.shape == silent.shape:
                 silent = known & silent
         self._silent[layers] = silent
+
+    def _merge_all(self, entries: list[int], means: list[float], spreads: list[float]) -> None:
+        """Merge means and spreads of all layers."""
+        if not any(self._count) and math.isfinite(sum(means)) and math.isfinite(sum(spreads)):
+            self._count, self._mean, self._spread = list(entries), means, spreads
+            return
+        for layer, (n, mean, spread) in enumerate(zip(entries, means, spreads, strict=True)):
+            self._merge(layer, n, mean, spread)
 
     def _merge(self, layer: int, n: int, mean: float, spread: float) -> None:
         """Merge the mean and the root of the summed squared deviations of `n` entries (Chan et al. 1979)."""
@@ -129,37 +156,6 @@ class Meter:
                 for layer, count in zip(layers, np.add.reduce(units, 1, dtype=int).tolist(), strict=True):
                     shares[layer] = count / units.shape[1]
         return shares
-
-
-def _moments(flat: Tensor) -> tuple[list[float], list[float]]:
-    """Return the mean of each row and the root of its summed squared deviations.
-
-    One pass in float64; a row whose spread drowns in its mean, or overflows, is done again in two passes.
-    """
-    n = flat.shape[1]
-    wide = flat.double()
-    means = [total / n for total in wide.sum(1).tolist()]
-    spreads = []
-    for k, norm in enumerate(torch.linalg.vector_norm(wide, 2, 1).tolist()):
-        square = norm * norm
-        rest = square - n * means[k] * means[k]
-        if 1e-8 * square < rest < math.inf:
-            spreads.append(math.sqrt(rest))
-        else:
-            means[k], spread = _two_passes(wide[k])
-            spreads.append(spread)
-    return means, spreads
-
-
-def _two_passes(row: Tensor) -> tuple[float, float]:
-    mean = float((row / row.numel()).sum())
-    return mean, norms([row - mean])[0]
-
-
-def _silent_units(stack: Tensor) -> Mask | None:
-    """Return which units are exactly 0 for every sample: shape (layers, units...), samples along dim 1."""
-    silent = (stack.amax(1) == 0).numpy()
-    return silent & (stack.amin(1) == 0).numpy() if silent.any() else None
 
 
 def _share_at_ends(flat: Tensor, bounds: tuple[float, float]) -> list[float]:

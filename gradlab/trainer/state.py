@@ -21,7 +21,8 @@ from gradlab.trainer.descent import Descent
 from gradlab.trainer.flat import FlatParameters
 from gradlab.trainer.guard import Guard
 from gradlab.trainer.meter import Meter
-from gradlab.trainer.probe import HookProbe, Layer, NetworkProbe, Pass, layer_of
+from gradlab.trainer.passes import Pass
+from gradlab.trainer.probe import HookProbe, Layer, NetworkProbe, layer_of
 from gradlab.trainer.snapshots import Snapshot
 from gradlab.trainer.stream import Stream, Window
 
@@ -42,6 +43,8 @@ class RunState:
         and put back.
     """
 
+    _pass: Pass  # the forward pass under way
+
     def __init__(self, config: Config, probe: NetworkProbe | HookProbe, data: Data, stochastic: bool) -> None:
         self.probe, self.data, self.stochastic = probe, data, stochastic
         self.network = probe.network
@@ -50,7 +53,7 @@ class RunState:
         params = [p for p in self.network.parameters() if p.requires_grad]
         numbers = {id(p): i for i, p in enumerate(params)}
         self.groups = [[numbers[id(p)] for p in layer.weights if id(p) in numbers] for layer in probe.layers]
-        self.flat = FlatParameters(params, [i for group in self.groups for i in group])
+        self.flat = FlatParameters(params)
         if isinstance(probe, NetworkProbe) and Chain.fits(probe.network, data.loss):
             self._guard = Guard(Chain(probe.network, probe.ranges), probe, self.flat, data)
         output = {id(p) for p in probe.layers[-1].module.parameters()}
@@ -65,7 +68,6 @@ class RunState:
         self.window: Window = self.stream.peek(1, 1)
         self.weight_norms = self.new_weight_norms = self.flat.weight_norms()
         self._nothing = np.full(len(probe.layers), np.nan)
-        self._pass = Pass()
         self._found: Sequence[Tensor | None] = []
         self.micro_loss, self.micro_samples = math.nan, 0
         self._undo_optimizer: dict[str, Any] = {}
