@@ -161,7 +161,7 @@ class GradLab(Comparing, Remote, widgets.VBox):
     def _views_changed(self, change: Any) -> None:
         if change["old"] and not change["new"]:
             self._run.no_view()
-        elif change["new"] and not change["old"]:  # now that the panel is seen there is time for it
+        elif change["new"] and not self._run.trainer.prepared:  # now that the panel is seen there is time for it
             self._run.post(lambda: self._run.trainer.prepare())
 
     def close(self) -> None:

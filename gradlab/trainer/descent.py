@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -51,6 +52,11 @@ class Descent:
             made = OPTIMIZERS[c.optimizer]([self._weights], c.lr, c.momentum, c.weight_decay)
             self._made, self.update = made, _unwrapped(made)
         return made
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the optimizer is there, or made at once as torch has loaded all that it needs."""
+        return self._made is not None or "torch._dynamo" in sys.modules
 
     def _first_update(self) -> None:
         self.prepare()

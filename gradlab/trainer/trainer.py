@@ -109,6 +109,11 @@ class Trainer(Course):
         """Do what the first step needs but is not its own time: torch loads much with its first optimizer."""
         self._machine.descent.prepare()
 
+    @property
+    def prepared(self) -> bool:
+        """Whether `prepare` has nothing left to load."""
+        return self._machine.descent.loaded
+
     def step(self) -> StepRecord:
         """Take one optimizer step, all its micro-batches, and return what was measured.
 
