@@ -34,6 +34,15 @@ class Course:
         """Whether a divergence stopped the run; `rewind` or `reconfigure` gives it a new start."""
         return self.history.diverged is not None and self.config.nonfinite == "stop"
 
+    def prepare(self) -> None:
+        """Do what the first step needs but is not its own time: torch loads much with its first optimizer."""
+        self._machine.descent.prepare()
+
+    @property
+    def prepared(self) -> bool:
+        """Whether `prepare` has nothing left to load."""
+        return self._machine.descent.loaded
+
     def _abandon_pending(self) -> None:
         if self._pending is not None:
             self._pending.close()

@@ -105,15 +105,6 @@ class Trainer(Course):
         """Steps taken so far."""
         return self._machine.step
 
-    def prepare(self) -> None:
-        """Do what the first step needs but is not its own time: torch loads much with its first optimizer."""
-        self._machine.descent.prepare()
-
-    @property
-    def prepared(self) -> bool:
-        """Whether `prepare` has nothing left to load."""
-        return self._machine.descent.loaded
-
     def step(self) -> StepRecord:
         """Take one optimizer step, all its micro-batches, and return what was measured.
 
