@@ -65,6 +65,8 @@ class Chain:
         self._phi: list[nn.Module] = list(network.activations)
         self._kernels = KERNELS[type(self._phi[0])]
         self._blocks: dict[int, Block] = {}
+        self._into: Sequence[Tensor] = ()
+        self._into_biases = torch.empty(0)
         self.one = torch.ones((), dtype=self._params[0].dtype)
 
     @staticmethod
@@ -124,14 +126,22 @@ class Chain:
     def backward(self, x: Tensor, block: Block, delta: Tensor, into: Sequence[Tensor]) -> None:
         """Write dL/dp of every parameter to `into` and dL/dz of the hidden layers to the block."""
         kept, backward = block.h if self._kernels.reads_h else block.z, self._kernels.backward
+        torch.sum(delta, 0, out=into[-1])
         delta_t = delta.t()
         for k in range(len(self._phi), 0, -1):
             torch.mm(delta_t, block.h[k - 1], out=into[2 * k])
-            torch.sum(delta, 0, out=into[2 * k + 1])
             delta, delta_t = torch.mm(delta, self._weights[k], out=block.delta[k - 1]), block.delta_t[k - 1]
             backward(self._phi[k - 1], delta, kept[k - 1])
         torch.mm(delta_t, x, out=into[0])
-        torch.sum(delta, 0, out=into[1])
+        torch.sum(block.deltas, 1, out=self._hidden_biases(into))
+
+    def _hidden_biases(self, into: Sequence[Tensor]) -> Tensor:
+        """Return the gradients of all hidden biases as one tensor: `FlatParameters` lays them at equal distances."""
+        if into is not self._into:
+            first, size = into[1], into[1].element_size()
+            apart = (into[3].data_ptr() - first.data_ptr()) // size  # of one layer alone, it does not matter
+            self._into, self._into_biases = into, first.as_strided((len(self._phi), len(first)), (apart, 1))
+        return self._into_biases
 
 
 class ChainPass(Pass):
