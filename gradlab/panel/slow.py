@@ -138,7 +138,7 @@ class SlowMotion:
     def _show(self) -> None:
         trainer, stage = self._trainer, self.stages[-1]
         self._show_code(trainer, stage)
-        view = View(text=self._text)
+        view = View(text=self._text, theme=self._run.display.shown[1].theme)
         figure = draw_stages(self.stages, trainer.config, trainer.history.tiny, view)
         self._image.value = figure_png(figure, view.theme)
         self._image.layout.display = ""

@@ -5,10 +5,12 @@ CSS = """<style>
 .gradlab .gradlab-picture {width: 100%; max-width: 1200px; height: auto; aspect-ratio: 1000 / 430;
   object-fit: contain;}
 .gradlab-lecture {max-width: none !important; --big: 18px; --line: 32px;}
-.gradlab-lecture .gradlab-picture {aspect-ratio: 620 / 400; max-width: calc(74vh * 620 / 400);}
+.gradlab-lecture .gradlab-picture {aspect-ratio: 620 / 400; max-width: calc(68vh * 620 / 400);}
 .gradlab-lecture .gradlab-main:has(.gradlab-alert) .gradlab-picture {max-width: calc(58vh * 620 / 400);}
 .gradlab-lecture .gradlab-main:has(.gradlab-predict:not([style*="display: none"])) .gradlab-picture {
-  max-width: calc(50vh * 620 / 400);}
+  max-width: calc(40vh * 620 / 400);}
+.gradlab-lecture .gradlab-predict .gradlab-info {font-size: 16px !important; line-height: 1.25;}
+.gradlab-lecture .widget-vbox:has(> .widget-html > .widget-html-content > .gradlab-time-none) {display: none;}
 .gradlab-lecture .gradlab-hall {flex-flow: row wrap; align-items: flex-start; overflow: visible;}
 .gradlab-lecture .gradlab-column {flex: 0 1 330px; overflow: visible;}
 .gradlab-lecture .gradlab-main {flex: 1 1 420px; overflow: visible;}
@@ -16,6 +18,9 @@ CSS = """<style>
 .gradlab-lecture :is(.widget-label, .widget-readout, .widget-label-basic, select, input, button.jupyter-button),
 .gradlab-lecture :is(.gradlab-status, .gradlab-info, .gradlab-task, .gradlab-alert, .gradlab-badge, .gradlab-time) {
   font-size: var(--big) !important; color: var(--jp-ui-font-color0, #000) !important;}
+.gradlab-lecture :is(.gradlab-slow-words, .gradlab-home-words, .gradlab-phase-words, .jp-Collapse-header) {
+  font-size: var(--big) !important;}
+.gradlab-lecture .gradlab-slow-code div {font-size: 16px !important; line-height: 22px !important;}
 .gradlab-lecture .widget-inline-hbox:not(.widget-html),
 .gradlab-lecture :is(button.jupyter-button, select, .widget-label, .widget-readout) {
   height: var(--line) !important; line-height: var(--line) !important;}

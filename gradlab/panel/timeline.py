@@ -189,7 +189,8 @@ class Timeline:
             lines.append(self._text("time.stays", step=history[row].step, latest=latest))
         self.words = " ".join(lines)
         shown = "".join(f"<div>{html.escape(line)}</div>" for line in lines)
-        self._words.value = f'<div class="gradlab-time">{shown}</div>'
+        none = "" if row >= 0 else " gradlab-time-none"  # a lecture has no room for a slider over nothing
+        self._words.value = f'<div class="gradlab-time{none}">{shown}</div>'
 
 
 def _row_of(steps: Array, step: int) -> int:

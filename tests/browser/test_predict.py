@@ -58,3 +58,23 @@ def test_the_keyboard_alone_predicts_reveals_and_goes_on(lab):
     lab.page.keyboard.press("Alt+s")
     expect(lab.notebook.locator(".gradlab-status")).to_contain_text("step 1 |")
     assert lab.console_errors == []
+
+
+def test_a_projector_shows_question_and_picture_and_then_the_score_without_scrolling(lab):
+    lab.page.set_viewport_size({"width": 1280, "height": 720})
+    picture = open_panel(lab, "from gradlab import GradLab\nlab = GradLab(lecture=True, predict=True, depth=30)\nlab")
+    lab.notebook.locator(".gradlab").evaluate("panel => panel.scrollIntoView(true)")
+    below = lab.notebook.locator(".jp-WindowedPanel-outer").bounding_box()
+    end = below["y"] + below["height"]
+    box = settled(lab, picture)
+    assert box["y"] + box["height"] <= end
+    assert lab.button("Growing").bounding_box()["y"] < box["y"]
+    lab.screenshot("predict-lecture")
+    lab.button("Growing").click()
+    lab.button("Reveal").click()
+    score = lab.notebook.get_by_text("of 100 points. You said growing")
+    expect(score).to_be_visible()
+    settled(lab, picture)
+    box = score.bounding_box()
+    assert box["y"] + box["height"] <= end
+    lab.screenshot("predict-lecture-revealed")
