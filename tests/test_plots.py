@@ -139,6 +139,36 @@ def test_the_note_says_how_much_the_signal_grows_from_the_last_hidden_layer_to_t
     assert "now x 1e+03, x 10 per layer" in notes
 
 
+def note_heights(figure):
+    """From the top of the first of both lines to the bottom of the last, in units of the axis."""
+    bounds = [note.get_window_extent() for note in figure.axes[0].texts if note.get_text()]
+    to_axis = figure.axes[0].transAxes.inverted()
+    return min(to_axis.transform(b.p0)[1] for b in bounds), max(to_axis.transform(b.p1)[1] for b in bounds)
+
+
+def in_axis_units(figure, heights):
+    return [figure.axes[0].transLimits.transform((1.0, height))[1] for height in heights]
+
+
+def test_the_notes_stand_where_no_curve_of_the_run_so_far_passed():
+    level, exploded = [1.0] * 6, [1e20] * 6
+    figure = profile(history_of(level, exploded, level))  # the level one is in front again, and the notes stay
+    low, high = note_heights(figure)
+    for heights in (MEASURES["grad_norm"].position(np.array(row)) for row in (level, exploded)):
+        assert not any(low < height < high for height in in_axis_units(figure, heights))
+
+
+def test_the_notes_keep_clear_of_a_prediction():
+    history = history_of([1.0] * 6)
+    live = LiveFigure(("profile",), scale=1)
+    for growth in (1.0, 1e3):
+        live.update(history, View(measure="delta_norm", guess=growth))
+        low, high = note_heights(live.figure)
+        drawn = [line for line in lines(live.figure) if line.get_linewidth() == 2.6]
+        x, y = (np.asarray(values) for values in drawn[0].get_data())
+        assert not any(low < height < high for height in in_axis_units(live.figure, y[x > 2]))
+
+
 def test_the_heat_map_uses_the_colour_of_the_largest_value_and_marks_what_is_no_number():
     rows = [[1.0, 0.0, np.inf], [100.0, 0.0, 1.0]]
     picture = colours(history_of(*rows), "grad_norm", limit=1.0)  # both steps in one column

@@ -14,15 +14,13 @@ from matplotlib.patches import Polygon
 
 from gradlab.history import Array, History
 from gradlab.measures import MEASURES, SQUEEZED, Kinds, Measure, kinds_of
+from gradlab.plots.growth import GrowthNotes
 from gradlab.plots.guess import GuessLine
 from gradlab.plots.lanes import DASHED, DIAMONDS
-from gradlab.plots.note import add_note
 from gradlab.plots.view import PLOTS, Update, View, row_beside
 
 ROWS = {"nonfinite": 1.05, "zero": -0.05, "missing": -0.11}  # outside the decades, labelled on the axis
 LIMITS = (-0.15, 1.10)
-_ABOVE, _BELOW = (0.845, 0.785), (0.335, 0.275)  # of the axis: where the notes stand
-_CROWDED = 0.74  # from there on dots and notes at the top would meet
 MARKERS = {"underflow": "v", "zero": "x", "nonfinite": "*", "missing": "_"}
 
 
@@ -47,7 +45,7 @@ def profile(ax: Axes, history: History) -> Update:
     (now,) = ax.plot([], [], lw=1.8, marker="o", ms=5, **style)
     odd = _odd_marks(ax, style)
     rival: dict[str, Line2D] = {}
-    notes = [add_note(ax, 0.98, height) for height in _ABOVE]
+    notes = GrowthNotes(ax)
     guess = GuessLine(ax)
     shown: list[object] = [None]
 
@@ -68,10 +66,7 @@ def profile(ax: Axes, history: History) -> Update:
         _show(after, measure, history if view.clip and measure.after else None, measure.after or "", row)
         _show_units(shares, history if view.units else None, row)
         _show_theory(theory, band, measure, view)
-        heights = _ABOVE if _clear_above(history, measure) else _BELOW
-        for note, height, line in zip(notes, heights, growth_notes(history, measure, row, view), strict=True):
-            note.set_text(line)
-            note.set_y(height)
+        notes.show(history, measure, row, view, [first, ghost, theory, guess.line])
         theme = view.theme
         for artist, colour in (
             (now, theme.now),
@@ -82,14 +77,12 @@ def profile(ax: Axes, history: History) -> Update:
             (band, theme.theory),
             (shares["dead"], theme.ink),
             (shares["saturated"], theme.after),
-            (notes[0], theme.now),
-            (notes[1], theme.ink),
             *((artist, theme.alarm) for artist in odd.values()),
         ):
             artist.set_color(colour)
         after.set_markeredgecolor(theme.after)
         back = [band, *shares.values(), theory, ghost, first, *beside]
-        return [*back, after, now, *odd.values(), *guess.artists, *notes]
+        return [*back, after, now, *odd.values(), *guess.artists, *notes.artists]
 
     return update
 
@@ -163,42 +156,6 @@ def _place(artist: Line2D, kind: str, kinds: Kinds | None, history: History, mea
     else:
         heights = np.full(len(where), ROWS[kind])
     artist.set_data(where + 1, heights)
-
-
-def _clear_above(history: History, measure: Measure) -> bool:
-    """Whether the notes at the top right would stand clear of the dots of step 0: they do not jump."""
-    if not len(history):
-        return True
-    right = history.row(measure.name, 0)[len(history.layer_names) // 3 :]
-    heights = measure.position(right[np.isfinite(right) & (right > 0)])
-    return not len(heights) or bool(heights.max() < _CROWDED)
-
-
-def growth_notes(history: History, measure: Measure, row: int, view: View) -> list[str]:
-    """Say how the measure grows from the last hidden layer to the first: now and at step 0, or in both lanes."""
-    lines = []
-    said = [("growth.now" if view.at is None else "growth.at", history, row), ("growth.first", history, 0)]
-    if view.rival is not None:
-        rival = view.visible(view.rival)
-        said = [("growth.b", history, row), ("growth.a", rival, row_beside(history, view.at, rival))]
-    for key, of, index in said:
-        values = of.row(measure.name, index)[:-1] if len(of) else np.zeros(0)
-        growth = growth_of(values)
-        if growth is None or (key == "growth.first" and len(history) == 1):
-            lines.append("")
-            continue
-        total, per_layer = growth
-        size = f"{10**total:.3g}" if abs(total) < 4 else f"1e{total:+.0f}"
-        lines.append(view.text(key, total=size, per_layer=f"{10**per_layer:.3g}"))
-    return lines
-
-
-def growth_of(values: Array) -> tuple[float, float] | None:
-    """Return the decades from the last entry to the first, in total and per layer; None if an end is odd."""
-    if len(values) < 3 or not np.all(np.isfinite(values[[0, -1]])) or values[0] <= 0 or values[-1] <= 0:
-        return None
-    decades = float(np.log10(values[0]) - np.log10(values[-1]))
-    return decades, decades / (len(values) - 1)
 
 
 def layer_ticks(layers: int) -> list[int]:
