@@ -11,6 +11,14 @@ from gradlab.plots.view import View
 
 DASHED: dict[str, Any] = {"ls": (0, (4, 1.2)), "lw": 1.8}
 DIAMONDS: dict[str, Any] = {"marker": "D", "ms": 4.5, "mfc": "none"}
+LEGEND: dict[str, Any] = {
+    "fontsize": 9,
+    "frameon": False,
+    "handletextpad": 0.3,
+    "columnspacing": 1.0,
+    "borderaxespad": 0.2,
+}
+"""What the legends at a figure's edges have in common."""
 
 
 def name_lanes(figure: Figure, view: View) -> None:
@@ -28,11 +36,7 @@ def name_lanes(figure: Figure, view: View) -> None:
             loc="upper left",
             bbox_to_anchor=(0.05, 1.0),
             ncols=len(handles),
-            fontsize=9,
-            frameon=False,
             labelcolor=theme.ink,
-            handletextpad=0.3,
-            columnspacing=1.0,
-            borderaxespad=0.2,
             handlelength=2.6,
+            **LEGEND,
         )

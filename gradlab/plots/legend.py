@@ -7,6 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from gradlab.plots.lanes import LEGEND
 from gradlab.plots.profile import MARKERS
 from gradlab.plots.view import View
 
@@ -39,11 +40,7 @@ def add_legend(figure: Figure, view: View) -> None:
         handles=handles,
         loc="lower right",
         ncols=-(-len(handles) // legend_rows(figure)),
-        fontsize=9,
-        frameon=False,
         labelcolor=theme.ink,
-        handletextpad=0.3,
-        columnspacing=1.0,
-        borderaxespad=0.2,
         handlelength=1.4,
+        **LEGEND,
     )
