@@ -22,7 +22,8 @@ _OURS = ("-h", "--help", "--version")
 _EPILOG = f"""\
 DIR comes first; every option after it goes to JupyterLab, e.g. `gradlab lecture --no-browser --port=9000`.
 A notebook that you changed is never overwritten: delete or rename it to get the original back.
-JupyterLab opens on {START}."""
+JupyterLab opens on {START}.
+Kernels compute with one thread, the quickest for small networks; set OMP_NUM_THREADS for more."""
 
 
 # ---------------------------------------------------------------------- laying out
@@ -154,6 +155,7 @@ def main(arguments: Sequence[str] | None = None, start: Callable[[list[str]], ob
         _say(sys.stderr, _complaint(directory, error))
         return 1
     _say(sys.stdout, f"{directory}: {_report(layout)}")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch's threads wait for one another beside a busy browser
     opened = [f"--ServerApp.root_dir={directory}", f"--LabApp.default_url=/lab/tree/{START}"]
     (start or start_jupyterlab)([*opened, *passed_on])
     return 0

@@ -193,10 +193,10 @@ def test_help_and_version_start_nothing_wherever_they_stand(run, capsys, monkeyp
     assert visible(tmp_path) == ["source"]
 
 
-def test_the_number_of_threads_is_left_to_the_user(run, target, monkeypatch):
-    for setting in (None, "3"):
+def test_kernels_compute_with_one_thread_unless_the_user_says_otherwise(run, target, monkeypatch):
+    for setting, expected in ((None, "1"), ("3", "3")):
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
         if setting is not None:
             monkeypatch.setenv("OMP_NUM_THREADS", setting)
         run(target)
-        assert os.environ.get("OMP_NUM_THREADS") == setting
+        assert os.environ.get("OMP_NUM_THREADS") == expected

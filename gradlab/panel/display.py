@@ -10,6 +10,7 @@ from gradlab.history import History
 from gradlab.panel.controls import Controls
 from gradlab.panel.insight import Insight
 from gradlab.panel.names import preset_lesson
+from gradlab.panel.pace import Pace
 from gradlab.panel.picture import Picture
 from gradlab.panel.view import Face
 from gradlab.panel.words import counts, describe
@@ -67,8 +68,7 @@ class Display:
         self.shown = (History(()), View(text=text))
         self._text, self._face, self._picture, self._controls = text, face, picture, controls
         self._told = 0.0
-        self._timed: tuple[float, int, Trainer] | None = None
-        self._speed: float | None = None
+        self._pace = Pace()
         self._previewed: tuple[Trainer, Config, History] | None = None
 
     def draw(self, trainer: Trainer, playing: bool, say: bool = False) -> None:
@@ -76,9 +76,9 @@ class Display:
         history, measure = self.shown_history(trainer), self._controls.shown_measure
         for watch in self.watchers:
             watch(trainer.config)
-        self._measure_speed(trainer, playing)
+        self._pace.see(trainer, playing)
         waits = "" if len(trainer.history) else self._face.locked
-        self.status = waits or counts(trainer.history, self._text, self._speed)
+        self.status = waits or counts(trainer.history, self._text, self._pace.speed)
         self._face.show_status(self.status)
         self._face.show_alert(self.alert)
         view = self._view(trainer, history, measure)
@@ -108,6 +108,7 @@ class Display:
         said = {} if view.hidden else self._sentences(trainer)
         if not can_draw(self._text.lang):
             said[self._text("info.font")] = self._text("font.missing", package=PACKAGE)
+        said[self._text("info.threads")] = self._pace.advice(self._text)
         for teller in self.tellers:
             said |= teller(trainer)
         self.said = {head: sentence for head, sentence in said.items() if sentence}
@@ -134,15 +135,6 @@ class Display:
     def measure(self) -> str:
         """The measure chosen: a key of `MEASURES`, or both."""
         return self._controls.shown_measure
-
-    def _measure_speed(self, trainer: Trainer, playing: bool) -> None:
-        """Measure steps per second over about a second of playing."""
-        now, steps = time.monotonic(), trainer.step_count
-        if not playing or self._timed is None or self._timed[2] is not trainer or steps < self._timed[1]:
-            self._timed = (now, steps, trainer)
-        elif now - self._timed[0] > 1.0:
-            self._speed = (steps - self._timed[1]) / (now - self._timed[0])
-            self._timed = (now, steps, trainer)
 
 
 def preview_of(trainer: Trainer) -> History:

@@ -35,6 +35,9 @@ EN = {
     "info.check": "Gradient check",
     "info.colon": ": ",
     "info.font": "Font",
+    "info.threads": "Threads",
+    "threads.wait": "{share} of the time torch's {threads} threads wait for one another: too many for a network this "
+    "small on a busy machine. One is quicker: run torch.set_num_threads(1) before you make a panel.",
     "font.missing": "No font for this language is installed here, so the pictures are in English. Install one, "
     "such as {package}, and restart the kernel.",
     "check.good": "autograd and finite differences agree; worst relative error {worst} in {layer}.",
@@ -91,6 +94,9 @@ ZH = {
     "info.check": "梯度检验",
     "info.colon": "：",
     "info.font": "字体",
+    "info.threads": "线程",
+    "threads.wait": "有 {share} 的时间花在线程互相等待上：torch 用了 {threads} 个线程，"
+    "在繁忙的机器上对这么小的网络太多了。一个线程更快：先运行 torch.set_num_threads(1)，再创建面板。",
     "font.missing": "这里没有装中文字体，所以图中用英文。请安装一种，例如 {package}，再重启内核。",
     "check.good": "自动微分与有限差分一致；最大相对误差 {worst}（{layer}）。",
     "check.bad": "自动微分与有限差分不一致！最大相对误差 {worst}（{layer}）。",

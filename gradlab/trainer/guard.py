@@ -39,19 +39,20 @@ class Guard:
 
     def __init__(self, chain: Chain, probe: NetworkProbe, flat: FlatParameters, data: Data) -> None:
         self.chain, self._probe, self._flat, self._data = chain, probe, flat, data
-        self._trusted: set[int] = set()
+        self._trusted: set[tuple[int, int]] = set()
 
     def trusts(self, samples: int) -> bool:
         """Return whether both lanes agree on a micro-batch of that size; found once per process."""
-        if samples in self._trusted:
+        threads = torch.get_num_threads()  # which decides how sums are split
+        if (samples, threads) in self._trusted:
             return True
         rows = torch.arange(samples)
         x, y = self._data.x[rows], self._data.y[rows]
-        key = (self.chain.signature(self._data.loss), _layout(x), _layout(y), torch.get_num_threads())
+        key = (self.chain.signature(self._data.loss), _layout(x), _layout(y), threads)
         if key not in _VERDICTS:
             _VERDICTS[key] = self._try(x, y)
         if _VERDICTS[key]:
-            self._trusted.add(samples)
+            self._trusted.add((samples, threads))
         return _VERDICTS[key]
 
     def _try(self, x: Tensor, y: Tensor) -> bool:

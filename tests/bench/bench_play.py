@@ -1,4 +1,7 @@
-"""How fast a panel trains while somebody watches it in JupyterLab: `python -m tests.bench.bench_play`."""
+"""How fast a panel trains while somebody watches it in JupyterLab: `python -m tests.bench.bench_play`.
+
+`--threads 2` shows what becomes of it where torch's threads wait for one another beside a browser.
+"""
 
 import statistics
 import time
@@ -10,7 +13,7 @@ from tests.bench.report import options, quartiles, save
 
 PREPARE = """
 import time, torch
-torch.set_num_threads(1)
+torch.set_num_threads({threads})
 from gradlab import Config, GradLab, Trainer
 
 CONFIG = Config(depth={depth}, width=32, batch_size=32, lr=0.01)
@@ -45,9 +48,13 @@ def play(lab, seconds):
 
 
 def main(arguments=None):
-    found = options(__doc__, arguments, rounds=10, seconds=6, depth=10)
+    found = options(__doc__, arguments, rounds=10, seconds=6, depth=10, threads=1)
     with jupyterlab() as lab:
-        lab.open(lab.write("play.ipynb", PREPARE.format(depth=found.depth), "lab = GradLab(CONFIG)\nlab"))
+        lab.open(
+            lab.write(
+                "play.ipynb", PREPARE.format(depth=found.depth, threads=found.threads), "lab = GradLab(CONFIG)\nlab"
+            )
+        )
         assert lab.run_all(), lab.errors()
         expect(lab.notebook.locator("img.gradlab-picture")).to_be_visible()
         pairs = []
@@ -59,9 +66,9 @@ def main(arguments=None):
     shares = {kind: statistics.median(pair[2][kind] for pair in pairs) for kind in pairs[0][2]}
     low, high = quartiles(ratios)
     print(
-        f"depth {found.depth}, width 32, batch 32, median of {found.rounds} times {found.seconds} s: playing "
-        f"{steps:.0f} steps/s at {frames:.1f} frames/s, headless {alone:.0f} steps/s, ratio "
-        f"{statistics.median(ratios):.2f} (half of the pairs {low:.2f} to {high:.2f}); cores used while playing: "
+        f"depth {found.depth}, width 32, batch 32, torch threads {found.threads}, median of {found.rounds} "
+        f"times {found.seconds} s: playing {steps:.0f} steps/s at {frames:.1f} frames/s, headless {alone:.0f} steps/s, "
+        f"ratio {statistics.median(ratios):.2f} (half of the pairs {low:.2f} to {high:.2f}); cores used while playing: "
         + ", ".join(f"{kind} {share:.2f}" for kind, share in shares.items())
     )
     rows = [

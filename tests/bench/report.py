@@ -104,5 +104,5 @@ def options(about, arguments, **defaults):
     found = parser.parse_args(arguments)
     for name, value in defaults.items():
         if getattr(found, name) is None:
-            setattr(found, name, max(2, value // 10) if found.quick else value)
+            setattr(found, name, max(min(value, 2), value // 10) if found.quick else value)
     return found
