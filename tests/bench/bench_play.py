@@ -66,9 +66,9 @@ def main(arguments=None):
     shares = {kind: statistics.median(pair[2][kind] for pair in pairs) for kind in pairs[0][2]}
     low, high = quartiles(ratios)
     print(
-        f"depth {found.depth}, width 32, batch 32, torch threads {found.threads}, median of {found.rounds} "
-        f"times {found.seconds} s: playing {steps:.0f} steps/s at {frames:.1f} frames/s, headless {alone:.0f} steps/s, "
-        f"ratio {statistics.median(ratios):.2f} (half of the pairs {low:.2f} to {high:.2f}); cores used while playing: "
+        f"depth {found.depth}, width 32, batch 32, torch threads {found.threads}, median of {found.rounds} times "
+        f"{found.seconds} s: playing {steps:.0f} steps/s at {frames:.1f} frames/s, headless {alone:.0f} steps/s, "
+        f"ratio {statistics.median(ratios):.2f} (half of the pairs {low:.2f} to {high:.2f}); cores used: "
         + ", ".join(f"{kind} {share:.2f}" for kind, share in shares.items())
     )
     rows = [
