@@ -151,11 +151,12 @@ def in_axis_units(figure, heights):
 
 
 def test_the_notes_stand_where_no_curve_of_the_run_so_far_passed():
-    level, exploded = [1.0] * 6, [100.0] * 6
-    figure = profile(history_of(level, exploded, level))  # the level one is in front again, and the notes stay
-    low, high = note_heights(figure)
-    for heights in (MEASURES["grad_norm"].position(np.array(row)) for row in (level, exploded)):
-        assert not any(low < height < high for height in in_axis_units(figure, heights))
+    for decade in range(-4, 4):
+        level, exploded = [1.0] * 6, [10.0**decade] * 6
+        figure = profile(history_of(level, exploded, level))  # the level one is in front again, and the notes stay
+        low, high = note_heights(figure)
+        for heights in (MEASURES["grad_norm"].position(np.array(row)) for row in (level, exploded)):
+            assert not any(low < height < high for height in in_axis_units(figure, heights))
 
 
 def test_the_notes_keep_clear_of_a_prediction():

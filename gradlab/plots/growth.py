@@ -26,6 +26,7 @@ class GrowthNotes:
     """
 
     def __init__(self, ax: Axes) -> None:
+        self._ax = ax
         self.artists: list[Note] = [add_note(ax, 0.98, height) for height in _PLACES[0]]
         self._of: tuple[object, ...] = ()
         self._rows, self._met = 0, np.zeros(len(_PLACES))
@@ -33,7 +34,7 @@ class GrowthNotes:
     def show(self, history: History, measure: Measure, row: int, view: View, beside: Sequence[Line2D]) -> None:
         """Follow a view; `beside` are the curves in it that stay as they are while the run goes on."""
         self._count(history, measure)
-        met = self._met + max(self._rows, 1) * np.sum([_met(curve) for curve in beside], axis=0)
+        met = self._met + max(self._rows, 1) * np.sum([self._in_the_way(curve) for curve in beside], axis=0)
         heights = _PLACES[int(met.argmin())]
         lines = growth_notes(history, measure, row, view)
         colours = (view.theme.now, view.theme.ink)
@@ -49,22 +50,22 @@ class GrowthNotes:
             self._of, self._rows, self._met = of, 0, np.zeros(len(_PLACES))
         new = history.column(measure.name, self._rows)[:, round(_LEFT * len(history.layer_names)) :]
         heights = measure.position(np.where(new > 0, new, np.nan))
-        self._met += [within.any(1).sum() for within in _within(heights)]
+        self._met += [within.any(1).sum() for within in self._within(heights)]
         self._rows = len(history)
 
+    def _in_the_way(self, curve: Line2D) -> list[bool]:
+        """Return for each place whether a curve passes through it."""
+        x, y = map(np.asarray, curve.get_data(orig=True))
+        if not len(x):
+            return [False] * len(_PLACES)
+        right = np.linspace(x[0] + _LEFT * (x[-1] - x[0]), x[-1], 3 * len(x))
+        return [bool(within.any()) for within in self._within(np.interp(right, x, y))]
 
-def _within(heights: Array) -> list[NDArray[np.bool_]]:
-    """Return for each place whether a height lies in it; nan, where a layer has no mark, does not."""
-    return [(low - _ROOM[0] < heights) & (heights < high + _ROOM[1]) for high, low in _PLACES]
-
-
-def _met(curve: Line2D) -> list[bool]:
-    """Return for each place whether a curve passes through it."""
-    x, y = map(np.asarray, curve.get_data(orig=True))
-    if not len(x):
-        return [False] * len(_PLACES)
-    right = np.linspace(x[0] + _LEFT * (x[-1] - x[0]), x[-1], 3 * len(x))
-    return [bool(within.any()) for within in _within(np.interp(right, x, y))]
+    def _within(self, heights: Array) -> list[NDArray[np.bool_]]:
+        """Return for each place whether a height lies in it; nan, where a layer has no mark, does not."""
+        bottom, top = self._ax.get_ylim()
+        shares = (heights - bottom) / (top - bottom)
+        return [(low - _ROOM[0] < shares) & (shares < high + _ROOM[1]) for high, low in _PLACES]
 
 
 def growth_notes(history: History, measure: Measure, row: int, view: View) -> list[str]:
