@@ -3,10 +3,12 @@
 import gc
 import threading
 import time
+import weakref
 
 import ipywidgets as widgets
 import pytest
 import torch
+from matplotlib.backends.backend_agg import RendererAgg
 from panels import wait_until
 
 import gradlab
@@ -266,6 +268,30 @@ def test_closing_a_panel_leaves_no_widget_behind(panel):
     assert len(alive()) > len(before) + 100
     lab.close()
     assert alive() <= before
+
+
+def test_a_closed_panel_that_nobody_holds_is_forgotten_with_all_it_had():
+    lab = GradLab(Config(**SMALL), predict=True)
+    lab.run(2)
+    held = [weakref.ref(thing) for thing in (lab, lab.trainer, lab.trainer.network, lab.history)]
+    lab.close()
+    del lab
+    gc.collect()
+    assert [reference() for reference in held] == [None] * 4
+
+
+def test_a_closed_panel_that_is_held_keeps_its_run_but_not_its_canvas(panel):
+    lab = panel()
+    lab.run(2)
+    gc.collect()
+    canvases = [thing for thing in gc.get_objects() if type(thing) is RendererAgg]
+    before = weakref.WeakSet(canvases)
+    del canvases
+    drawn = len(before)
+    lab.close()
+    gc.collect()
+    assert len(before) < drawn
+    assert len(lab.history) == 2
 
 
 def test_the_repr_is_short_and_stable_and_a_picture_travels_with_it(panel):

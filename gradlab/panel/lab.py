@@ -170,7 +170,7 @@ class GradLab(Comparing, Remote, widgets.VBox):
         if run is None or run.closed:
             return
         run.close()
-        for part in (self.tasks, self.phase, self.home, self.lanes):
+        for part in (self.tasks, self.phase, self.home, self.lanes, self._picture):
             part.close()
         super().close()
         close_all([self])

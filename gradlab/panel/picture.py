@@ -99,3 +99,7 @@ class Picture:
     def fit(self, width: float) -> bool:
         """Draw from now on for a picture of so many pixels of the screen; return whether that is another size."""
         return self.live.fit(width)
+
+    def close(self) -> None:
+        """Let the figure go: a notebook's list of outputs keeps the panels that it has shown, closed ones too."""
+        self.live = LiveFigure()

@@ -43,7 +43,8 @@ class Bridge(anywidget.AnyWidget):
         ``told(error)`` after `copy`; the error is empty if all went well.
     """
 
-    _esm = Path(__file__).with_name("bridge.js")
+    # as text: anywidget watches a path for changes, and what watches keeps every panel ever made
+    _esm = Path(__file__).with_name("bridge.js").read_text(encoding="utf-8")
 
     def __init__(self, **traits: Any) -> None:
         self.on_pointer: list[Callable[[Pointer], None]] = []

@@ -31,7 +31,8 @@ class Scrubber(anywidget.AnyWidget):
         What the views were told last: how many rows there are, which one is shown, and that row in words.
     """
 
-    _esm = Path(__file__).with_name("scrubber.js")
+    # as text: anywidget watches a path for changes, and what watches keeps every panel ever made
+    _esm = Path(__file__).with_name("scrubber.js").read_text(encoding="utf-8")
 
     def __init__(self, label: str, tip: str, **traits: Any) -> None:
         self.on_moved: list[Callable[[int, bool], None]] = []
