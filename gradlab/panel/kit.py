@@ -72,8 +72,8 @@ class Kit:
         return self(widgets.Accordion, [page], titles=(self.text(title),), selected_index=None)
 
     def close(self) -> None:
-        """Close all that was made."""
-        close_all([*self._made, *self._looks.values()])
+        """Close all that was made, with its looks."""
+        close_all(self._made)
         self._made.clear()
         self._looks.clear()
 
