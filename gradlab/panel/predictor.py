@@ -59,6 +59,7 @@ class Predictor:
         self.scores: list[Score] = []
         self._score: Score | None = None
         self._seen: Config | None = None
+        self._following = False  # whether the slider is only put where a line was drawn
         self._question, self._said = kit.html(), kit.html()
         self.ways = {name: kit.button(f"predict.{name}", f"tip.{name}") for name in _FIRST}
         options = [(factor(f), f) for f in (*(1.0 / s for s in reversed(_SIZES)), 1.0, *_SIZES)]
@@ -87,7 +88,7 @@ class Predictor:
         run = self._run
         for name, button in self.ways.items():
             button.on_click(lambda _, growth=_FIRST[name]: run.post(lambda: self._choose(growth)))
-        self.slider.observe(lambda change: run.post(lambda: self._slide(change["new"])), "value")
+        self.slider.observe(lambda change: self._following or run.post(lambda: self._slide(change["new"])), "value")
         self.reveal.on_click(lambda _: run.post(self._reveal))
         bridge.on_pointer.append(lambda pointer: run.post(lambda: self._draw(pointer)))
         run.hooks.replaced.append(self._hide_again)
@@ -111,7 +112,11 @@ class Predictor:
         """Predict by a button or by drawing; the slider follows."""
         if self.hidden:
             self.predict(growth)
-            self.slider.value = self._notch(growth)
+            self._following = True
+            try:
+                self.slider.value = self._notch(growth)
+            finally:
+                self._following = False
             self._run.refresh()
 
     def _notch(self, growth: float) -> float:
