@@ -1,27 +1,27 @@
 """gradlab: a laboratory for exploding and vanishing gradients in a notebook."""
 
 from gradlab import theory
-from gradlab.accumulation import ACCUMULATIONS
-from gradlab.carry_over import CARRY_OVERS, CumulativeGradient
-from gradlab.clipping import CLIPS
-from gradlab.closeup import Equality, accumulation_equality, gradient_histogram, gradient_noise, sharpness
 from gradlab.compare import compare
 from gradlab.config import Config, Knob
 from gradlab.data import DATASETS
 from gradlab.diagnosis import Diagnosis, diagnose
+from gradlab.engine import Stage, Trainer
 from gradlab.exercise import EXERCISES, exercise
 from gradlab.export import config_to_code, history_to_csv, replay_html, to_call
 from gradlab.history import Divergence, History, Mark, StepRecord
+from gradlab.inspect import Equality, accumulation_equality, gradient_histogram, gradient_noise, sharpness
 from gradlab.measures import MEASURES
 from gradlab.network import ACTIVATIONS, INITS, NORMS, build_network
-from gradlab.optimizers import OPTIMIZERS
 from gradlab.panel import GradLab
 from gradlab.plots import PLOTS, draw
 from gradlab.presets import PRESETS
 from gradlab.registry import Registry
+from gradlab.rules.accumulation import ACCUMULATIONS
+from gradlab.rules.carry_over import CARRY_OVERS, CumulativeGradient
+from gradlab.rules.clipping import CLIPS
+from gradlab.rules.optimizers import OPTIMIZERS
 from gradlab.sweep import Sweep, phase_diagram, sweep
 from gradlab.theory import Prediction
-from gradlab.trainer import Stage, Trainer
 from gradlab.watch import watch
 
 __version__ = "0.1.0"

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from gradlab.accumulation import ACCUMULATIONS
 from gradlab.config import Config
 from gradlab.data import make_dataset
+from gradlab.engine import Trainer
+from gradlab.engine.check import check_count
 from gradlab.history import Array, History, StepRecord
+from gradlab.locale import Text
 from gradlab.registry import Registry
-from gradlab.strings import Text
-from gradlab.trainer import Trainer
-from gradlab.trainer.check import check_count
+from gradlab.rules.accumulation import ACCUMULATIONS
 
 _WEIGHTS = ("depth", "width", "init", "gain", "bias_std", "weight_seed", "dtype")
 _DATA = ("dataset", "n_samples", "noise", "data_seed", "dtype", "batch_seed")

@@ -12,8 +12,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from gradlab.locale import Said
 from gradlab.registry import Registry
-from gradlab.strings import Said
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 

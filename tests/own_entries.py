@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from gradlab import ACTIVATIONS, CARRY_OVERS, CLIPS, DATASETS, NORMS, OPTIMIZERS, Config, Trainer
-from gradlab.measure import norms
+from gradlab.rules.norms import norms
 
 torch.set_num_threads(1)
 BOUND = 3.0

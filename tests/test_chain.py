@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from gradlab import ACTIVATIONS, Config, Trainer
+from gradlab.engine.kernels import JUDGES, KERNELS
 from gradlab.history import PER_LAYER, SCALARS
-from gradlab.trainer.kernels import JUDGES, KERNELS
 
 SHAPES = [
     {"depth": 1, "width": 1, "batch_size": 1},

@@ -10,7 +10,7 @@ from torch.func import functional_call, jacrev
 from torch.nn import functional as F
 
 from gradlab import Config, CumulativeGradient, Trainer
-from gradlab.closeup import gradient_histogram, gradient_noise, sharpness
+from gradlab.inspect import gradient_histogram, gradient_noise, sharpness
 
 TINY = {"depth": 2, "width": 4, "activation": "tanh", "dtype": "float64", "n_samples": 24, "batch_size": 8}
 

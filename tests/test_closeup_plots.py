@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gradlab import MEASURES, Config, Trainer
-from gradlab.closeup import gradient_histogram, gradient_noise, sharpness
+from gradlab.inspect import gradient_histogram, gradient_noise, sharpness
 from gradlab.plots.closeup import draw_closeups
 from gradlab.plots.view import DARK, View
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from gradlab import PRESETS, Config, History, Trainer
 from gradlab.diagnosis import KINDS, diagnose
-from gradlab.strings.diagnosis import CAUSES, SENTENCES, WHERE
+from gradlab.locale.diagnosis import CAUSES, SENTENCES, WHERE
 from gradlab.watch import watch
 
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from gradlab import Config, GradLab, Trainer
 from gradlab.exercise import EXERCISES, Exercise, Goal, Result, Run, Setup, exercise
-from gradlab.strings.exercise import WORDS
+from gradlab.locale.exercise import WORDS
 
 START = {
     "rescue-30": "diverges (seeds 0, 1, 2). The cause is there before the first step: the backward signal grows",

@@ -9,11 +9,11 @@ from matplotlib.font_manager import FontEntry
 from matplotlib.text import Text as Label
 
 from gradlab import Config, Trainer, draw, sweep
-from gradlab.closeup import gradient_histogram, gradient_noise, sharpness
+from gradlab.inspect import gradient_histogram, gradient_noise, sharpness
+from gradlab.locale import STRINGS, Text
 from gradlab.plots import LiveFigure, View, draw_closeups
 from gradlab.plots.fonts import FAMILIES, can_draw, drawable, family_for
 from gradlab.plots.phase import draw_sweep
-from gradlab.strings import STRINGS, Text
 
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 SMALL = Config(depth=3, width=8, activation="tanh", init="normal")

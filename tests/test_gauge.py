@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from gradlab.trainer.gauge import Gauge, moments
-from gradlab.trainer.meter import Meter
+from gradlab.engine.gauge import Gauge, moments
+from gradlab.engine.meter import Meter
 
 SHAPES = [(3, 6, 4), (1, 6, 2)]
 

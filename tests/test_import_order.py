@@ -12,12 +12,12 @@ PACKAGE = Path(gradlab.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 LEVELS = [
-    {"registry", "measure", "strings"},
-    {"data", "network", "accumulation", "carry_over", "clipping", "optimizers"},
+    {"registry", "locale"},
+    {"data", "network", "rules"},
     {"config"},
     {"presets", "history"},
-    {"trainer", "measures"},
-    {"theory", "diagnosis", "export", "sweep", "watch", "compare", "closeup", "exercise"},
+    {"engine", "measures"},
+    {"theory", "diagnosis", "export", "sweep", "watch", "compare", "inspect", "exercise"},
     {"guess"},
     {"plots"},
     {"panel"},
@@ -29,14 +29,14 @@ DELAYED = {("config", "export"), ("sweep", "plots")}
 """Methods that stand where a user looks for them, `Config.to_code` and `Sweep.draw`, import upward when called."""
 
 OWN_SEED_SITES = {
-    "closeup/copied.py",  # the forward pass of a copy of somebody's own network with dropout
+    "inspect/copied.py",  # the forward pass of a copy of somebody's own network with dropout
     "network/build.py",  # a registered activation or norm may draw when it is made
     "export/facts.py",  # the same, to see what such a module draws
     "sweep/blueprint.py",  # the same, for many networks at once
     "theory/phi.py",  # the same, to see whether an activation draws
-    "trainer/check.py",  # the rehearsal of somebody's own network
-    "trainer/differences.py",  # the same forward pass again and again, of somebody's own network with dropout
-    "trainer/machine.py",  # the forward pass of somebody's own network with dropout
+    "engine/check.py",  # the rehearsal of somebody's own network
+    "engine/differences.py",  # the same forward pass again and again, of somebody's own network with dropout
+    "engine/machine.py",  # the forward pass of somebody's own network with dropout
 }
 """Where the global torch generator is used at all: seeded, and put back at once."""
 

@@ -2,8 +2,8 @@
 
 import ipywidgets as widgets
 
+from gradlab.locale import Text
 from gradlab.panel.kit import Kit
-from gradlab.strings import Text
 
 
 def test_widgets_that_look_alike_share_one_layout_and_one_style():

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from gradlab import Config, Trainer
+from gradlab.locale import Text
 from gradlab.panel import pace
-from gradlab.strings import Text
 
 
 class Clock:

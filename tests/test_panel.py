@@ -13,12 +13,12 @@ from panels import wait_until
 
 import gradlab
 from gradlab import Config, GradLab, Trainer
+from gradlab.locale import Text
 from gradlab.panel.closer import CloserLook
 from gradlab.panel.controls import Controls
 from gradlab.panel.kit import Kit
 from gradlab.panel.worker import Worker
 from gradlab.plots import View
-from gradlab.strings import Text
 
 SMALL = {"depth": 3, "width": 8}
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradlab import ACCUMULATIONS, CARRY_OVERS, CLIPS
-from gradlab.measure import norms
+from gradlab.rules.norms import norms
 
 DRAWS = settings(max_examples=100, deadline=None, derandomize=True, database=None)
 ROUNDING = {torch.float32: 2.0**-22, torch.float64: 2.0**-50}

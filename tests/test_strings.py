@@ -13,9 +13,9 @@ import torch
 import gradlab
 from gradlab import Config, GradLab, Trainer
 from gradlab.compare import compare, differences, who_is_ahead
-from gradlab.optimizers import OPTIMIZERS
+from gradlab.locale import NAMES, STRINGS, Said, Text, diagnosis, exercise, replay
 from gradlab.plots.fonts import can_draw
-from gradlab.strings import NAMES, STRINGS, Said, Text, diagnosis, exercise, replay
+from gradlab.rules.optimizers import OPTIMIZERS
 from gradlab.theory import predict
 
 TABLES = {

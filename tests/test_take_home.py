@@ -12,8 +12,8 @@ import pytest
 from gradlab import Config, History, Mark, StepRecord, Trainer
 from gradlab.export import history_to_csv, replay_html, to_call
 from gradlab.history import PER_LAYER, SCALARS
-from gradlab.strings import STRINGS
-from gradlab.strings.replay import WORDS
+from gradlab.locale import STRINGS
+from gradlab.locale.replay import WORDS
 
 
 def record(step, loss=1.0, layers=2, **changed):

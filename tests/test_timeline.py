@@ -13,11 +13,11 @@ from PIL import Image
 
 from gradlab import Config, Trainer
 from gradlab.history import Mark
+from gradlab.locale import Text
 from gradlab.panel.bridge import Pointer
 from gradlab.panel.words import happened
 from gradlab.plots import LiveFigure, View
 from gradlab.plots.pointing import step_at
-from gradlab.strings import Text
 
 SMALL = {"depth": 3, "width": 8, "n_samples": 64, "batch_size": 16}
 

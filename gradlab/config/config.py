@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 
-from gradlab.accumulation import ACCUMULATIONS
-from gradlab.carry_over import CARRY_OVERS
-from gradlab.clipping import CLIPS
 from gradlab.config.knob import Knob, knob
 from gradlab.data import DATASETS
+from gradlab.locale import Said
 from gradlab.network import ACTIVATIONS, INITS, NORMS
-from gradlab.optimizers import OPTIMIZERS
-from gradlab.strings import Said
+from gradlab.rules.accumulation import ACCUMULATIONS
+from gradlab.rules.carry_over import CARRY_OVERS
+from gradlab.rules.clipping import CLIPS
+from gradlab.rules.optimizers import OPTIMIZERS
 
 MAX_WEIGHTS = 200_000_000
 DTYPES = {"float32": torch.float32, "float64": torch.float64}

@@ -13,7 +13,7 @@ from gradlab.diagnosis.cures import cause, suggest
 from gradlab.diagnosis.findings import Findings, describes, find
 from gradlab.diagnosis.rules import MILD, judge
 from gradlab.history import Divergence, History
-from gradlab.strings.diagnosis import CAUSES, SENTENCES, WHERE
+from gradlab.locale.diagnosis import CAUSES, SENTENCES, WHERE
 
 KINDS = (
     "exploding",

@@ -9,11 +9,11 @@ import torch
 
 from gradlab.config import Config
 from gradlab.data import make_dataset
+from gradlab.engine import Trainer
 from gradlab.exercise.setup import SEED_FIELDS, Setup
 from gradlab.exercise.text import Say
 from gradlab.network import Network
 from gradlab.registry import Registry
-from gradlab.trainer import Trainer
 
 Changes = Mapping[str, tuple[Any, Any]]
 

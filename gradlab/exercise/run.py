@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from gradlab.config import Config
+from gradlab.engine import Trainer
 from gradlab.exercise.setup import SEED_FIELDS
 from gradlab.history import Array, History, StepRecord
-from gradlab.trainer import Trainer
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from gradlab.config import Config
-from gradlab.trainer.check import check_count
+from gradlab.engine.check import check_count
 
 SEED_FIELDS = ("weight_seed", "data_seed", "batch_seed")
 """Set by the check itself: what a config says there counts neither as a change nor at all."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from gradlab.config import Config
 from gradlab.exercise.setup import Goal, Setup
+from gradlab.locale.exercise import WORDS
 from gradlab.registry import Registry
-from gradlab.strings.exercise import WORDS
 
 EXERCISES = Registry("exercise")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from gradlab.strings.exercise import WORDS
+from gradlab.locale.exercise import WORDS
 
 
 class Say:

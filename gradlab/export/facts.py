@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from gradlab.config import Config
 from gradlab.data import DATASETS, Data
+from gradlab.engine import check
 from gradlab.network import ACTIVATIONS, NORMS
-from gradlab.trainer import check
 
 
 @dataclass(frozen=True, eq=False)

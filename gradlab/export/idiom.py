@@ -8,14 +8,14 @@ from typing import Any
 
 from torch.nn import functional as F
 
-from gradlab.accumulation import ACCUMULATIONS
-from gradlab.clipping import CLIPS
 from gradlab.config import Config
 from gradlab.export.loop import carry_and_update
 from gradlab.export.parts import Lines, indented
 from gradlab.export.sources import Sources
-from gradlab.optimizers import OPTIMIZERS
 from gradlab.registry import Entry
+from gradlab.rules.accumulation import ACCUMULATIONS
+from gradlab.rules.clipping import CLIPS
+from gradlab.rules.optimizers import OPTIMIZERS
 
 _NAMES = "x y network params optimizer micro_batches samples rows weight loss clipped gradients carry apply p n"
 _TORCH_CLIPS = {

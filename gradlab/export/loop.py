@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from gradlab.accumulation import ACCUMULATIONS
-from gradlab.carry_over import CARRY_OVERS
-from gradlab.clipping import CLIPS
 from gradlab.config import Config
 from gradlab.export.facts import Facts
 from gradlab.export.parts import Lines, definitions, indented
 from gradlab.export.sources import Sources
+from gradlab.rules.accumulation import ACCUMULATIONS
+from gradlab.rules.carry_over import CARRY_OVERS
+from gradlab.rules.clipping import CLIPS
 
 
 def training(facts: Facts, sources: Sources, steps: int) -> Lines:

@@ -8,7 +8,7 @@ from gradlab.data import DATASETS
 from gradlab.export.facts import Facts, conversions
 from gradlab.export.sources import Sources
 from gradlab.network import ACTIVATIONS, INITS, NORMS
-from gradlab.optimizers import OPTIMIZERS
+from gradlab.rules.optimizers import OPTIMIZERS
 
 Lines = list[str]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import textwrap
 
 from gradlab.config import Config
+from gradlab.engine.check import check_count
 from gradlab.export import loop, parts
 from gradlab.export.facts import Facts, find_facts
 from gradlab.export.sources import Sources
-from gradlab.trainer.check import check_count
 
 # what the script itself calls things; a function of a table's entry keeps off these names
 _NAMES = (

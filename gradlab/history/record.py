@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradlab.strings import Said
+from gradlab.locale import Said
 
 Array = NDArray[np.float64]
 

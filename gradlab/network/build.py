@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 
 from gradlab.network.activations import ACTIVATIONS
 from gradlab.network.inits import initialise
-from gradlab.network.norms import NORMS
+from gradlab.network.normalisation import NORMS
 
 Map = Callable[[Tensor], Tensor]
 

@@ -6,11 +6,11 @@ import html
 import math
 import time
 
-from gradlab.closeup import Equality, accumulation_equality
+from gradlab.engine import Trainer
+from gradlab.inspect import Equality, accumulation_equality
 from gradlab.panel.kit import Kit
 from gradlab.panel.run import Run
 from gradlab.plots import View
-from gradlab.trainer import Trainer
 
 _EVERY = 1.0  # seconds between two measurements while training plays, and twenty times what one costs
 _COLOURS = {"equal": "#009e73", "rounding": "#0072b2", "unequal": "#d55e00", "unknown": "#8c8c8c"}

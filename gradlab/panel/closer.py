@@ -8,10 +8,10 @@ from collections import deque
 
 import ipywidgets as widgets
 
-from gradlab.closeup import Sharpness, gradient_histogram, gradient_noise, sharpness
+from gradlab.engine import Trainer
+from gradlab.inspect import Sharpness, gradient_histogram, gradient_noise, sharpness
 from gradlab.panel.kit import Kit
 from gradlab.plots import View, draw_closeups, figure_png
-from gradlab.trainer import Trainer
 
 LOOKS = ("units", "histogram", "noise", "sharpness")
 _EVERY = 1.0  # seconds between two looks while training runs, and ten times what a look costs

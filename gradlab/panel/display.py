@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 
 from gradlab.config import Config
+from gradlab.engine import Trainer
 from gradlab.history import History
+from gradlab.locale import Text
 from gradlab.panel.controls import Controls
 from gradlab.panel.insight import Insight
 from gradlab.panel.names import preset_lesson
@@ -16,8 +18,6 @@ from gradlab.panel.view import Face
 from gradlab.panel.words import counts, describe
 from gradlab.plots import View
 from gradlab.plots.fonts import PACKAGE, can_draw
-from gradlab.strings import Text
-from gradlab.trainer import Trainer
 
 _WORDS_EVERY = 2.0  # seconds between two tellings of the picture while it moves
 

@@ -7,12 +7,12 @@ from collections.abc import Set
 from dataclasses import replace
 
 from gradlab.config import Config
+from gradlab.engine import Trainer
+from gradlab.locale import Text
 from gradlab.panel.bridge import key
 from gradlab.panel.run import Run
 from gradlab.panel.view import Face
 from gradlab.plots import View
-from gradlab.strings import Text
-from gradlab.trainer import Trainer
 
 _MOST = 16  # characters of a ghost's settings that the legend has room for
 

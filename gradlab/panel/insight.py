@@ -9,11 +9,11 @@ from typing import Any
 import torch
 
 from gradlab.diagnosis import diagnose
+from gradlab.engine import Trainer
 from gradlab.history import History
+from gradlab.locale import Text
 from gradlab.plots import anchored
-from gradlab.strings import Text
 from gradlab.theory import Band, Prediction, predict
-from gradlab.trainer import Trainer
 
 _AGREE = 1e-4  # finite differences in float64 of a right backward pass err by less
 

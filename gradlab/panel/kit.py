@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import ipywidgets as widgets
 
-from gradlab.strings import Text
+from gradlab.locale import Text
 
 _AS_WIDE_AS_WORDS = {"width": "auto"}
 Made = TypeVar("Made", bound=widgets.Widget)

@@ -12,6 +12,7 @@ from torch import nn
 
 from gradlab.config import Config
 from gradlab.data import Loss
+from gradlab.locale import Text
 from gradlab.panel.badge import Badge
 from gradlab.panel.bridge import Bridge, key
 from gradlab.panel.cells import OpenPanels
@@ -33,7 +34,6 @@ from gradlab.panel.view import Face
 from gradlab.plots import LiveFigure, lecture_figure
 from gradlab.plots.view import CONTRAST
 from gradlab.presets import PRESETS
-from gradlab.strings import Text
 
 
 class GradLab(Comparing, Remote, widgets.VBox):

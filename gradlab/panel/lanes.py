@@ -8,7 +8,9 @@ from typing import Any
 
 from gradlab.compare import differences, who_is_ahead
 from gradlab.config import Config
+from gradlab.engine import Trainer
 from gradlab.history import History, StepRecord
+from gradlab.locale import Text
 from gradlab.panel.bridge import key
 from gradlab.panel.controls import seeds
 from gradlab.panel.display import preview_of
@@ -19,8 +21,6 @@ from gradlab.panel.view import Face
 from gradlab.panel.words import describe
 from gradlab.plots import View
 from gradlab.plots.view import row_beside
-from gradlab.strings import Text
-from gradlab.trainer import Trainer
 
 
 class Lanes:

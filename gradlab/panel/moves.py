@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gradlab.config import Config
+from gradlab.engine import Trainer
 from gradlab.history import StepRecord
+from gradlab.locale import Text
 from gradlab.panel.controls import OWN, Controls
 from gradlab.panel.display import Display
-from gradlab.strings import Text
-from gradlab.trainer import Trainer
 
 
 @dataclass(frozen=True)

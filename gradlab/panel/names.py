@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 from gradlab.config import Knob
+from gradlab.locale import Text
 from gradlab.presets import PRESETS
 from gradlab.registry import Registry
-from gradlab.strings import Text
 
 
 def in_language(name: str, knob: Knob, text: Text) -> Knob:

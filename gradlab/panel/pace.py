@@ -6,8 +6,8 @@ import time
 
 import torch
 
-from gradlab.strings import Text
-from gradlab.trainer import Trainer
+from gradlab.engine import Trainer
+from gradlab.locale import Text
 
 _PERIOD = 1.0  # seconds over which a pace is measured
 _HELD_UP = 0.75  # share of the time below which the thread that trains waits for others

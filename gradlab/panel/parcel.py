@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import torch
 
+from gradlab.engine import Trainer
 from gradlab.export import config_to_code, history_to_csv, replay_html, to_call
 from gradlab.history import History
+from gradlab.locale import Text
 from gradlab.plots import View, draw_view
-from gradlab.strings import Text
-from gradlab.trainer import Trainer
 
 _MOVES = 3  # named at most
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 import ipywidgets as widgets
 
 from gradlab.config import Config
+from gradlab.engine import Trainer
 from gradlab.guess import Score, measured_decades, way
 from gradlab.history import Array
 from gradlab.panel.bridge import Bridge, Pointer, key
@@ -18,7 +19,6 @@ from gradlab.panel.picture import Picture
 from gradlab.panel.run import Run
 from gradlab.plots import View
 from gradlab.plots.guess import growth_at
-from gradlab.trainer import Trainer
 
 _SIZES = (1.02, 1.05, 1.1, 1.15, 1.2, 1.3, 1.4, 1.6, 1.8, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0, 20.0, 50.0, 100.0)
 _FIRST = {"growing": 2.0, "flat": 1.0, "shrinking": 0.5}

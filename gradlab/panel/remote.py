@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from gradlab.config import Config
+from gradlab.engine import Trainer
 from gradlab.history import History
 from gradlab.panel.picture import Picture
 from gradlab.panel.run import Run
 from gradlab.panel.timeline import Timeline
-from gradlab.trainer import Trainer
 
 
 class Remote:

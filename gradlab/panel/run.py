@@ -8,7 +8,10 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
+from gradlab.engine import Trainer
+from gradlab.engine.check import check_count
 from gradlab.history import StepRecord
+from gradlab.locale import Text
 from gradlab.panel.controls import OWN, Controls
 from gradlab.panel.display import Display
 from gradlab.panel.insight import Insight
@@ -17,9 +20,6 @@ from gradlab.panel.picture import Picture
 from gradlab.panel.view import Face
 from gradlab.panel.waiting import Waiting
 from gradlab.panel.worker import Worker
-from gradlab.strings import Text
-from gradlab.trainer import Trainer
-from gradlab.trainer.check import check_count
 
 _UNTOUCHED_MINUTES = 30
 _UNSEEN_SECONDS = 10  # a closed tab does not say goodbye: it only stops acknowledging frames

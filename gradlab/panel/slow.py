@@ -10,13 +10,13 @@ import ipywidgets as widgets
 import numpy as np
 
 from gradlab.config import Config
+from gradlab.engine import Stage, Trainer
 from gradlab.export.idiom import step_lines
 from gradlab.panel.bridge import key
 from gradlab.panel.kit import Kit
 from gradlab.panel.run import Run
 from gradlab.plots import View, figure_png
 from gradlab.plots.stages import draw_stages
-from gradlab.trainer import Stage, Trainer
 
 _HERE = "\N{BLACK RIGHT-POINTING TRIANGLE} "
 _CSS = """<style>

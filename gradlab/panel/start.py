@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from gradlab.config import Config
+from gradlab.engine import Trainer
 from gradlab.exercise import exercise as open_exercise
+from gradlab.locale import Text
 from gradlab.presets import PRESETS
-from gradlab.strings import Text
-from gradlab.trainer import Trainer
 
 
 def starting_config(

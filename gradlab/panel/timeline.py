@@ -10,6 +10,7 @@ from collections import deque
 import ipywidgets as widgets
 import numpy as np
 
+from gradlab.engine import Trainer
 from gradlab.history import Array, History
 from gradlab.panel.bridge import Bridge, Pointer, key
 from gradlab.panel.kit import Kit
@@ -19,7 +20,6 @@ from gradlab.panel.scrubber import Scrubber
 from gradlab.panel.words import happened
 from gradlab.plots import View
 from gradlab.plots.pointing import step_at
-from gradlab.trainer import Trainer
 
 _TELL_EVERY = 0.25  # seconds between two tellings of the latest step while it plays
 _NAP = 0.01  # seconds between two looks whether the browser has taken the last frame

@@ -7,9 +7,9 @@ import math
 import numpy as np
 
 from gradlab.history import History
+from gradlab.locale import Text
 from gradlab.measures import MEASURES, kinds_of
 from gradlab.plots.view import measures_of
-from gradlab.strings import Text
 
 
 def counts(history: History, text: Text, speed: float | None) -> str:

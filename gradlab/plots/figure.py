@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from gradlab.history import History
+from gradlab.locale import Text
 from gradlab.plots.empty import is_empty
 from gradlab.plots.fonts import drawable, set_font
 from gradlab.plots.lanes import name_lanes
@@ -20,7 +21,6 @@ from gradlab.plots.legend import add_legend, legend_rows
 from gradlab.plots.notebook import NotebookFigure
 from gradlab.plots.png import Encoder
 from gradlab.plots.view import BOTH, PLOTS, Theme, Update, View, measures_of
-from gradlab.strings import Text
 from gradlab.theory import Band, Prediction
 
 DEFAULT = ("loss", "heatmap", "profile")

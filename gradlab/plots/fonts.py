@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text as Label
 
-from gradlab.strings import Text
+from gradlab.locale import Text
 
 FAMILIES: dict[str, tuple[str, ...]] = {
     "zh": (

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from gradlab.config import Config
 from gradlab.history import Array
+from gradlab.locale import Text
 from gradlab.plots.critical import critical_lines
 from gradlab.plots.fonts import drawable, set_font
 from gradlab.plots.knob_axis import KnobAxis, choose_axes, knob_axis, plane
 from gradlab.plots.sweep_axes import draw_theory, label_bar, note_not_finite, set_axes
 from gradlab.plots.sweep_scale import KINDS, kinds, scale_of
 from gradlab.plots.view import LIGHT, Theme
-from gradlab.strings import Text
 from gradlab.sweep import MEASURES, Sweep
 
 

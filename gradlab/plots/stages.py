@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrow, Rectangle
 
 from gradlab.config import Config
+from gradlab.engine import Stage
 from gradlab.history import Array
 from gradlab.measures import MEASURES, Measure, sort_kinds
 from gradlab.plots.closeup.axes import layer_axis
@@ -20,7 +21,6 @@ from gradlab.plots.figure import colour_axes
 from gradlab.plots.fonts import drawable, set_font
 from gradlab.plots.profile import MARKERS, ROWS
 from gradlab.plots.view import Theme, View
-from gradlab.trainer import Stage
 
 CHAIN = ("forward", "backward", "accumulate", "clip", "update")
 _DONE, _TO_COME = 0.16, 0.0  # how deep a box is filled

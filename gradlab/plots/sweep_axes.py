@@ -11,10 +11,10 @@ from matplotlib.colors import LogNorm
 from matplotlib.ticker import NullLocator
 
 from gradlab.history import Array
+from gradlab.locale import Text
 from gradlab.plots.knob_axis import KnobAxis
 from gradlab.plots.sweep_scale import GROWTH_TICKS, KINDS
 from gradlab.plots.view import Theme
-from gradlab.strings import Text
 
 _MOST_TICKS = 9
 

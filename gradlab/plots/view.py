@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.artist import Artist
 
 from gradlab.history import History
+from gradlab.locale import Text
 from gradlab.measures import MEASURES
 from gradlab.registry import Registry
-from gradlab.strings import Text
 from gradlab.theory import Band
 
 PLOTS = Registry("plot")

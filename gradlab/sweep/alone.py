@@ -11,9 +11,9 @@ import torch
 
 from gradlab.config import Config
 from gradlab.data import Loss
+from gradlab.engine import Trainer
 from gradlab.history import StepRecord
 from gradlab.sweep.outcome import Outcome, growth_per_layer, is_learned, make_outcome
-from gradlab.trainer import Trainer
 
 
 def train_alone(

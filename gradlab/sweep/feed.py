@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gradlab.accumulation import ACCUMULATIONS
 from gradlab.config import Config
+from gradlab.engine.check import check_inputs, check_micro_batches, prepare_data
+from gradlab.engine.stream import Stream
+from gradlab.rules.accumulation import ACCUMULATIONS
 from gradlab.sweep.rows import Rows
-from gradlab.trainer.check import check_inputs, check_micro_batches, prepare_data
-from gradlab.trainer.stream import Stream
 
 
 class Batch(NamedTuple):

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gradlab.accumulation import ACCUMULATIONS
-from gradlab.carry_over import CARRY_OVERS
-from gradlab.clipping import CLIPS
 from gradlab.config import Config
+from gradlab.rules.accumulation import ACCUMULATIONS
+from gradlab.rules.carry_over import CARRY_OVERS
+from gradlab.rules.clipping import CLIPS
 from gradlab.sweep.blueprint import Blueprint
 from gradlab.sweep.feed import Batch, Feed, losses
 from gradlab.sweep.outcome import Outcome

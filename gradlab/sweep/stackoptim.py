@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, optim
 
 from gradlab.config import Config
-from gradlab.optimizers import OPTIMIZERS
+from gradlab.rules.optimizers import OPTIMIZERS
 from gradlab.sweep.rows import Rows
 
 Update = Callable[[Rows, Tensor, dict[str, Any]], None]

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gradlab import carry_over, clipping
+from gradlab.rules import carry_over, clipping
 from gradlab.sweep.rows import Rows, row_norms, scale_rows_
 
-_EPS = 1e-6  # the one of gradlab.clipping, after torch.nn.utils.clip_grad_norm_
+_EPS = 1e-6  # the one of gradlab.rules.clipping, after torch.nn.utils.clip_grad_norm_
 
 StackedClip = Callable[[Tensor, list[Tensor], list[Tensor], Tensor], None]
 StackedCarry = Callable[[Rows, list[Tensor]], None]

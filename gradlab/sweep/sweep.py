@@ -14,6 +14,7 @@ import torch
 
 from gradlab.config import Config
 from gradlab.data import Loss
+from gradlab.engine.check import check_count, prepare_data
 from gradlab.sweep import storage
 from gradlab.sweep.driving import Event, drive
 from gradlab.sweep.grid import make_grid
@@ -21,7 +22,6 @@ from gradlab.sweep.outcome import MEASURES
 from gradlab.sweep.progress import no_bar, open_bar
 from gradlab.sweep.results import Results
 from gradlab.sweep.task import Task, plan
-from gradlab.trainer.check import check_count, prepare_data
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

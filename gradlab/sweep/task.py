@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from gradlab.carry_over import CARRY_OVERS
-from gradlab.clipping import CLIPS
 from gradlab.config import Config
 from gradlab.data import Loss
 from gradlab.network import NORMS
+from gradlab.rules.carry_over import CARRY_OVERS
+from gradlab.rules.clipping import CLIPS
 from gradlab.sweep import stackoptim
 from gradlab.sweep.alone import train_alone
 from gradlab.sweep.blueprint import STACKED_NORMS, is_entrywise

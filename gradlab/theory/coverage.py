@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from gradlab.config import Config
+from gradlab.locale import Said
 from gradlab.network import NORMS
-from gradlab.strings import Said
 from gradlab.theory.layers import RULES
 from gradlab.theory.moments import Moments
 from gradlab.theory.signal import Signal

@@ -9,7 +9,7 @@ import numpy as np
 
 from gradlab.config import Config
 from gradlab.history import Array
-from gradlab.strings import Said
+from gradlab.locale import Said
 from gradlab.theory.coverage import batch_of, check_batch, check_covered, norm_eps
 from gradlab.theory.layers import RULES, Setting, Step, readout
 from gradlab.theory.limit import fixed_point

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from gradlab.history import Array
+from gradlab.locale import Said
 from gradlab.network import ACTIVATIONS
-from gradlab.strings import Said
 from gradlab.theory.silence import SilenceError
 
 _JUMP = 1e-6  # relative to the largest value seen: below it a change is smooth

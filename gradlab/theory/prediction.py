@@ -10,7 +10,7 @@ from typing import Any, Literal
 from torch import nn
 
 from gradlab.config import Config
-from gradlab.strings import Said
+from gradlab.locale import Said
 from gradlab.theory.coverage import why_no_profile
 from gradlab.theory.mean_field import MeanField
 from gradlab.theory.profile import Profile

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import torch
 
+from gradlab.locale import Said
 from gradlab.network import INITS
-from gradlab.strings import Said
 from gradlab.theory.silence import SilenceError
 
 _DRAWN = 200_000  # entries drawn of an init that has no closed form: its variance to about 0.3 %

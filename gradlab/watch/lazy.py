@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gradlab.measure import norms
+from gradlab.rules.norms import norms
 
 
 def lazy_norms(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Return 2-norms as float64 tensors of no dimension; right in the whole range, like `gradlab.measure.norms`."""
+    """Return 2-norms as float64 tensors of no dimension; right in the whole range, like `rules.norms.norms`."""
     found = [dense(t.detach()) for t in tensors]
     if not found or not _alike(found) or found[0].dtype == torch.float64:
         return [_lazy_norm(t) for t in found]

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from gradlab.trainer.meter import Meter
-from gradlab.trainer.probe import HookProbe, Seen
+from gradlab.engine.meter import Meter
+from gradlab.engine.probe import HookProbe, Seen
 from gradlab.watch.backward import in_backward
 
 _HELD = 8  # activations held until they are followed to their end; more would defeat gradient checkpointing

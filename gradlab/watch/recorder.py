@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from gradlab.engine.flat import per_layer
+from gradlab.engine.probe import Layer, layer_of
 from gradlab.history import Array, Divergence, History, Mark, StepRecord
-from gradlab.measure import root_sum_square
-from gradlab.strings import Said
-from gradlab.trainer.flat import per_layer
-from gradlab.trainer.probe import Layer, layer_of
+from gradlab.locale import Said
+from gradlab.rules.norms import root_sum_square
 from gradlab.watch.lazy import all_norms
 from gradlab.watch.window import Norms, Shown
 

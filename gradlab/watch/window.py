@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
+from gradlab.engine.meter import Meter
 from gradlab.history import Array
-from gradlab.trainer.meter import Meter
 from gradlab.watch.lazy import lazy_norms, read
 from gradlab.watch.probe import WatchedPass
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from gradlab.config import Config
+from gradlab.engine.check import check_count
 from gradlab.export.call import to_call
 from gradlab.export.replay.pack import pack_run
 from gradlab.history import History
-from gradlab.strings import STRINGS, Text
-from gradlab.strings.replay import WORDS
-from gradlab.trainer.check import check_count
+from gradlab.locale import STRINGS, Text
+from gradlab.locale.replay import WORDS
 
 _SHARED = (
     *("axis.step", "axis.layer", "axis.layer_short", "axis.loss", "button.play", "button.pause", "control.measure"),

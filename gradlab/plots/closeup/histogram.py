@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 
-from gradlab.closeup import Histogram
 from gradlab.history import Array
+from gradlab.inspect import Histogram
 from gradlab.measures import Measure
 from gradlab.plots.closeup.axes import BELOW, finish, layer_axis
 from gradlab.plots.heatmap import COLOURS, KIND_COLOURS

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from gradlab.closeup import Noise
 from gradlab.history import Array
+from gradlab.inspect import Noise
 from gradlab.measures import MEASURES, sort_kinds
 from gradlab.plots.closeup.axes import finish, layer_axis, legend
 from gradlab.plots.profile import MARKERS, ROWS

@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from gradlab.closeup import Histogram, Noise, Sharpness
+from gradlab.inspect import Histogram, Noise, Sharpness
 from gradlab.plots.closeup.histogram import draw_histogram
 from gradlab.plots.closeup.noise import draw_noise
 from gradlab.plots.closeup.sharpness import draw_sharpness

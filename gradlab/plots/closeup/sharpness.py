@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from gradlab.closeup import Sharpness
 from gradlab.history import Array
+from gradlab.inspect import Sharpness
 from gradlab.plots.closeup.axes import finish, legend
 from gradlab.plots.profile import MARKERS
 from gradlab.plots.view import View, step_limit

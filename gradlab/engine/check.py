@@ -1,0 +1,197 @@
+"""Clear errors for a network, its data and its loss before the first step."""
+
+from __future__ import annotations
+
+import copy
+import numbers
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.parameter import is_lazy
+
+from gradlab.config import Config
+from gradlab.data import Data, Loss, as_data, make_dataset
+from gradlab.locale import Said
+from gradlab.network import NORMS, Network
+
+
+def prepare_data(config: Config, data: Any, loss: Loss | None) -> Data:
+    """Return the data to train on: own data checked and cast, or the config's data set."""
+    if loss is not None and not callable(loss):
+        raise ValueError(f"loss={loss!r}; expected a callable loss(output, y) -> mean loss, a scalar tensor")
+    if data is None:
+        made = make_dataset(config.dataset, config.n_samples, config.noise, config.data_seed, config.torch_dtype)
+        return made if loss is None else replace(made, loss=loss)
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        raise ValueError(f"data={type(data).__name__}; expected a pair (X, y) of tensors")
+    return as_data(data[0], data[1], config.torch_dtype, loss=loss)
+
+
+def check_micro_batches(config: Config, n: int) -> None:
+    """Raise ValueError if batch norm would meet a micro-batch of one sample."""
+    if NORMS[config.norm].options.get("couples_samples") and n % config.batch_size == 1:
+        raise ValueError(Said("error.tail", batch_size=config.batch_size, n=n, norm=config.norm))
+
+
+def check_inputs(data: Data) -> None:
+    """Raise ValueError if a built-in network cannot read X or cannot return what y asks for."""
+    if not data.x.is_floating_point():
+        raise ValueError(
+            f"data X: dtype {data.x.dtype}; expected floating point for the built-in network (X.float()); "
+            "whole numbers need an own network that starts with an embedding"
+        )
+    if data.x.dim() < 2 or data.x[0].numel() == 0:
+        raise ValueError(f"data X: shape {tuple(data.x.shape)}; expected (samples, features), at least 1 feature")
+    if not data.classification and (data.y.dim() != 2 or data.y.shape[1] == 0):
+        raise ValueError(f"data y: shape {tuple(data.y.shape)}; expected (samples,) or (samples, columns >= 1)")
+
+
+def draws(config: Config, network: Network) -> bool:
+    """Return whether a registered activation or norm draws from the global generator when it is applied."""
+    modules = [m for group in (network.norms, network.activations) for m in list(group)[-1:]]
+    with torch.random.fork_rng(devices=[]):
+        before = torch.get_rng_state()
+        for module in modules:
+            copy.deepcopy(module)(torch.zeros(2, config.width, dtype=config.torch_dtype))
+        return not torch.equal(before, torch.get_rng_state())
+
+
+def adopt_network(network: Any, dtype: torch.dtype) -> nn.Module:
+    """Return a private copy of somebody's network in training mode, cast to `dtype`.
+
+    Raises
+    ------
+    ValueError
+        If it is no module, lazy, complex, or has nothing to train.
+    """
+    if not isinstance(network, nn.Module):
+        raise ValueError(f"network={network!r:.60}; expected a torch.nn.Module")
+    params = dict(network.named_parameters())
+    if lazy := [name for name, p in params.items() if is_lazy(p)]:
+        raise ValueError(f"network: parameter {lazy[0]!r} has no shape yet; run one batch through the network first")
+    if not params:
+        raise ValueError(f"network: {type(network).__name__} has no parameters; expected at least one to train")
+    for name, p in params.items():
+        if not p.is_floating_point():
+            raise ValueError(f"network: parameter {name!r} has dtype {p.dtype}; expected real floating point")
+    if not any(p.requires_grad for p in params.values()):
+        raise ValueError("network: every parameter is frozen (requires_grad=False); expected one to train")
+    try:
+        return copy.deepcopy(network).to(dtype).train()
+    except Exception as error:
+        raise ValueError(
+            f"network: cannot be copied ({type(error).__name__}: {error}); expected a network that "
+            "copy.deepcopy accepts, so that yours stays as it is"
+        ) from error
+
+
+def rehearse(network: nn.Module, data: Data, batch_size: int) -> tuple[Data, bool]:
+    """Run a first and a last, short micro-batch through a copy; return the data fit for it and whether it draws.
+
+    Raises
+    ------
+    ValueError
+        If a pass fails, the loss is no real scalar, the output does not fit y, or a parameter that could be
+        trained receives no gradient.
+    """
+    copied = copy.deepcopy(network)
+    trainable = {name: p for name, p in copied.named_parameters() if p.requires_grad}
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        before = torch.get_rng_state()
+        output = _forward(copied, data.x[:batch_size])
+        data = _fit(data, output)
+        loss = _loss(data, output, data.y[:batch_size])
+        drew = not torch.equal(before, torch.get_rng_state())
+        found = _backward(loss, list(trainable.values()))
+        if data.n > batch_size and data.n % batch_size:
+            _rehearse_tail(copied, data, batch_size, list(trainable.values()))
+    unused = [name for name, g in zip(trainable, found, strict=True) if g is None]
+    if unused:
+        raise ValueError(
+            f"network: parameter {unused[0]!r} receives no gradient from the loss ({len(unused)} such); expected "
+            "every trainable parameter to be used, or frozen by requires_grad_(False)"
+        )
+    return data, drew
+
+
+def _forward(network: nn.Module, x: Tensor) -> Any:
+    try:
+        return network(x)
+    except Exception as error:
+        raise ValueError(
+            f"network: failed on X of shape {tuple(x.shape)} and dtype {x.dtype} ({type(error).__name__}: "
+            f"{error}); expected a network that maps X to outputs"
+        ) from error
+
+
+def _backward(loss: Tensor, trainable: list[nn.Parameter]) -> tuple[Tensor | None, ...]:
+    try:
+        return torch.autograd.grad(loss, trainable, allow_unused=True)
+    except Exception as error:
+        raise ValueError(
+            f"network: the backward pass failed ({type(error).__name__}: {error}); expected a network and a loss "
+            "that autograd can differentiate"
+        ) from error
+
+
+def _rehearse_tail(network: nn.Module, data: Data, batch_size: int, trainable: list[nn.Parameter]) -> None:
+    """Run the last, short micro-batch of an epoch: batch norm and a running total may not take it."""
+    tail = data.n % batch_size
+    try:
+        loss = data.loss(network(data.x[-tail:]), data.y[-tail:])
+        torch.autograd.grad(loss, trainable, allow_unused=True)
+    except Exception as error:
+        raise ValueError(
+            f"batch_size={batch_size} leaves a last micro-batch of {tail} of the {data.n} samples, on which the "
+            f"network fails ({type(error).__name__}: {error}); expected a batch_size that divides {data.n}, or a "
+            "network for any number of samples"
+        ) from error
+
+
+def _fit(data: Data, output: Any) -> Data:
+    """Check an output's shape against y; a network that returns (n,) gets targets of that shape."""
+    if data.loss not in (F.cross_entropy, F.mse_loss):
+        return data
+    if not isinstance(output, Tensor) or not output.is_floating_point():
+        what = output.dtype if isinstance(output, Tensor) else type(output).__name__
+        raise ValueError(f"network: returned {what}; expected one real floating-point tensor, or an own loss")
+    if data.classification:
+        if output.dim() < 2 or output.shape[1] < data.outputs:
+            raise ValueError(
+                f"network: output of shape {tuple(output.shape)} for labels up to {data.outputs - 1}; expected "
+                f"at least {data.outputs} columns, one logit per class"
+            )
+        return data
+    if output.dim() == 1 and data.y.shape[1:] == (1,):
+        return replace(data, y=data.y[:, 0])
+    if output.shape[1:] != data.y.shape[1:]:
+        raise ValueError(
+            f"network: output of shape {tuple(output.shape)} for targets of shape {tuple(data.y.shape)}; "
+            "expected the same shape after the first dimension"
+        )
+    return data
+
+
+def _loss(data: Data, output: Any, y: Tensor) -> Tensor:
+    try:
+        loss = data.loss(output, y)
+    except Exception as error:
+        raise ValueError(
+            f"loss: failed ({type(error).__name__}: {error}); expected loss(output, y) to accept the network's output"
+        ) from error
+    if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.is_floating_point():
+        what = f"{tuple(loss.shape)} {loss.dtype}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise ValueError(f"loss: returned {what}; expected the mean loss, one real number")
+    if not loss.requires_grad:
+        raise ValueError("loss: does not depend on a trainable parameter; expected a differentiable loss")
+    return loss
+
+
+def check_count(name: str, value: Any) -> None:
+    """Raise ValueError unless `value` is a whole number >= 0."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
+        raise ValueError(f"{name}={value!r}; expected a whole number >= 0")

@@ -1,0 +1,203 @@
+"""All parameters of a network in one flat buffer, so that a step costs few operations at any depth."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gradlab.history import Array
+from gradlab.rules.norms import FlatNorms, root_sum_square
+
+_DOT_IS_SAFE = (1e-12, 1e12)  # norms whose float32 products neither underflow nor overflow
+
+LINE = 64  # bytes: where torch lets a tensor begin
+_SMALL = 256  # entries, up to which a call costs more than the zeros that it reads
+
+
+class FlatParameters:
+    """Flat weights and gradients; the network's parameters become views of them.
+
+    Each parameter begins at a cache line, as a tensor of its own does: a matrix product rounds differently where
+    its operands lie differently, and a run shall have the bits of a plain loop. Small parameters get slots of one
+    length, so that one operation measures them all. The gaps between are zeros, which no norm sees.
+
+    Parameters
+    ----------
+    params : list of Parameter
+        The trainable parameters, of one dtype; their ``.data`` and ``.grad`` are replaced by views.
+
+    Attributes
+    ----------
+    separate : bool
+        Whether the gradient is clipped while it accumulates, so that the unclipped one is kept apart.
+    received : list of bool
+        Which parameters the current window gave a gradient.
+    """
+
+    def __init__(self, params: list[nn.Parameter]) -> None:
+        self.params = params
+        self._sizes = [p.numel() for p in params]
+        self._offsets, slots = _layout(self._sizes, LINE // params[0].element_size())
+        moved = torch.zeros(2, sum(slots), dtype=params[0].dtype)  # measured together: the weights and their change
+        self.weights, self._change = moved
+        self.gradient, self._unclipped, self._before = (torch.zeros_like(self.weights) for _ in range(3))
+        self.gradients = self._views(self.gradient)
+        self._unclipped_views = self._views(self._unclipped)
+        self._fresh: list[Tensor] = []
+        self._gradient_norms = FlatNorms(self.gradient[None], self._offsets, slots)
+        self._unclipped_norms = FlatNorms(self._unclipped[None], self._offsets, slots)
+        self._weight_norms = FlatNorms(self.weights[None], self._offsets, slots)
+        self._moved_norms = FlatNorms(moved, self._offsets, slots)
+        self._adopt()
+        self.weights.grad = self.gradient
+        self.separate = False
+        self._none, self._all = [False] * len(params), [True] * len(params)
+        self.received = self._none
+        self._first = True
+
+    def _adopt(self) -> None:
+        for param, view in zip(self.params, self._views(self.weights), strict=True):
+            view.copy_(param.detach())
+            param.data = view
+
+    def _views(self, flat: Tensor) -> list[Tensor]:
+        places = zip(self.params, self._offsets, self._sizes, strict=True)
+        return [flat[offset : offset + size].view(p.shape) for p, offset, size in places]
+
+    def without_gaps(self, flat: Tensor) -> Tensor:
+        """Return a copy of a flat tensor in which the parameters follow one another directly."""
+        return torch.cat([view.reshape(-1) for view in self._views(flat)])
+
+    def clear_gaps(self) -> None:
+        """Make the gaps between the weights zeros again, after code that may have written to them (noise)."""
+        used = torch.zeros_like(self.weights, dtype=torch.bool)
+        for view in self._views(used):
+            view.fill_(True)
+        self.weights.masked_fill_(~used, 0)
+
+    def attach(self) -> None:
+        """Make every parameter's ``.grad`` the view of the flat gradient."""
+        for param, view in zip(self.params, self.gradients, strict=True):
+            if param.grad is not view:
+                param.grad = view
+
+    def start(self, separate: bool) -> None:
+        """Begin a window."""
+        self.separate, self._first = separate, True
+        self.received = self._none
+
+    def room(self, weight: float) -> list[Tensor]:
+        """Return where a micro-batch's gradients may be written: in place if they are the whole window's."""
+        if self._first and weight == 1.0 and not self.separate:
+            return self.gradients
+        if not self._fresh:
+            self._fresh = self.scratch()
+        return self._fresh
+
+    def scratch(self) -> list[Tensor]:
+        """Return new tensors for gradients, which lie as those of the run do."""
+        return self._views(torch.zeros_like(self.gradient))
+
+    def accumulate(self, gradients: Sequence[Tensor | None], weight: float) -> None:
+        """Add ``weight`` times the gradients to the flat gradient; the first ones replace it (NaN * 0 is NaN)."""
+        found = self._receive(gradients)
+        if found is self.gradients:
+            self._first = False
+            return
+        targets = [(self.gradient, self.gradients)]
+        if self.separate:
+            targets.append((self._unclipped, self._unclipped_views))
+        for flat, views in targets:
+            if not self._first:
+                torch._foreach_add_(views, found, alpha=weight)
+                continue
+            torch._foreach_copy_(views, found)
+            if weight != 1.0:
+                flat.mul_(weight)
+        self._first = False
+
+    def _receive(self, gradients: Sequence[Tensor | None]) -> list[Tensor]:
+        """Note who received a gradient; a missing one counts as zeros."""
+        if gradients is self.gradients:
+            self.received = self._all
+            return self.gradients
+        found = [g for g in gradients if g is not None]
+        if len(found) == len(gradients):
+            self.received = self._all
+            return found
+        self.received = [r or g is not None for r, g in zip(self.received, gradients, strict=True)]
+        return [torch.zeros_like(p) if g is None else g for g, p in zip(gradients, self.params, strict=True)]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every parameter received a gradient from the last micro-batch."""
+        return self.received is self._all
+
+    def keep_unclipped(self) -> None:
+        """Copy the gradient before it is clipped."""
+        self._unclipped.copy_(self.gradient)
+
+    def gradient_norms(self) -> list[float]:
+        """Return the norm of each parameter's accumulated gradient, unclipped."""
+        return (self._unclipped_norms if self.separate else self._gradient_norms)()[0]
+
+    def clipped_norms(self) -> list[float]:
+        """Return the norm of each parameter's gradient as it stands."""
+        return self._gradient_norms()[0]
+
+    def cosine(self, norm: float, clipped_norm: float) -> float:
+        """Return the cosine between the unclipped gradient and the one that stands; 1 where one is 0."""
+        if norm == 0 or clipped_norm == 0:
+            return 1.0
+        a, b = self._unclipped, self.gradient
+        if not all(_DOT_IS_SAFE[0] < v < _DOT_IS_SAFE[1] for v in (norm, clipped_norm)):
+            a, b = a.double() / norm, b.double() / clipped_norm
+            norm = clipped_norm = 1.0
+        return min(1.0, max(-1.0, float(torch.dot(a, b)) / (norm * clipped_norm)))
+
+    def weight_norms(self) -> list[float]:
+        """Return the norm of each parameter."""
+        return self._weight_norms()[0]
+
+    def remember(self) -> None:
+        """Keep the weights as they are before an update."""
+        self._before.copy_(self.weights)
+
+    def recall(self) -> None:
+        """Go back to the weights remembered."""
+        self.weights.copy_(self._before)
+
+    def moved_norms(self) -> tuple[list[float], list[float]]:
+        """Return the norm of each parameter, and that of its change since `remember`."""
+        torch.sub(self.weights, self._before, out=self._change)
+        weights, changes = self._moved_norms()
+        return weights, changes
+
+
+def _layout(sizes: list[int], line: int) -> tuple[list[int], list[int]]:
+    """Return where each parameter begins and how long its slot is: whole lines, the small ones side by side."""
+    lines = [-(-size // line) * line for size in sizes]
+    longest = max((length for length in lines if length <= _SMALL), default=0)
+    slots = [longest if length <= _SMALL else length for length in lines]
+    order = sorted(range(len(sizes)), key=lambda i: lines[i] <= _SMALL)
+    starts = dict(zip(order, itertools.accumulate((slots[i] for i in order), initial=0), strict=False))
+    return [starts[i] for i in range(len(sizes))], slots
+
+
+def per_layer(values: list[float], groups: list[list[int]]) -> Array:
+    """Merge norms of parameters into norms of layers; nan for a layer without a trainable weight."""
+    return np.array(merged(values, groups))
+
+
+def merged(values: list[float], groups: list[list[int]]) -> list[float]:
+    """Do as `per_layer`, with Python's floats."""
+    return [values[g[0]] if len(g) == 1 else _together([values[i] for i in g]) for g in groups]
+
+
+def _together(values: list[float]) -> float:
+    return root_sum_square(values) if values else math.nan

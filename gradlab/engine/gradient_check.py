@@ -1,0 +1,166 @@
+"""Autograd against finite differences: is the backward pass the derivative of the forward one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor, nn
+
+from gradlab.data import Data
+from gradlab.engine.differences import Derivative, LossOfCopy, differentiate
+
+TRUSTED = 1e-4  # differences that disagree among themselves by a larger share decide nothing
+
+
+@dataclass(frozen=True, eq=False)
+class GradientCheck(Mapping[str, float]):
+    """The worst relative error of each layer: a mapping layer name -> error, from the input to the output.
+
+    The error of an entry is ``|a - d| / max(|a|, |d|)``, a by autograd and d by central differences: around
+    1e-7 or less for a right backward pass, 1 for a sign or a factor forgotten altogether. It is nan for a
+    layer where nothing could be compared.
+
+    Attributes
+    ----------
+    errors : tuple of float
+        The worst relative error of each layer.
+    layer_names : tuple of str
+        The layers.
+    compared : tuple of int
+        Entries compared in each layer.
+    kinks : tuple of int
+        Entries left out because the loss has a corner exactly there (a ReLU at 0), so that no derivative
+        exists to compare with.
+    unresolved : tuple of int
+        Entries left out because differences cannot see a gradient that small, or that bent, in float64.
+    """
+
+    errors: tuple[float, ...]
+    layer_names: tuple[str, ...]
+    compared: tuple[int, ...]
+    kinks: tuple[int, ...]
+    unresolved: tuple[int, ...]
+
+    def __getitem__(self, name: str) -> float:
+        return dict(zip(self.layer_names, self.errors, strict=True))[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.layer_names)
+
+    def __len__(self) -> int:
+        return len(self.layer_names)
+
+    @property
+    def worst(self) -> float:
+        """The largest error of all layers; nan if nothing could be compared."""
+        return max((e for e in self.errors if not math.isnan(e)), default=math.nan)
+
+    @property
+    def sentence(self) -> str:
+        """The result in one sentence."""
+        left_out = sum(self.kinks) + sum(self.unresolved)
+        if math.isnan(self.worst):
+            return f"No entry could be compared ({sum(self.kinks)} at a kink, {sum(self.unresolved)} too small)."
+        name = self.layer_names[self.errors.index(self.worst)]
+        rest = f"; {left_out} more at a kink or too small to compare" if left_out else ""
+        return f"Worst relative error {self.worst:.1e}, in {name}, of {sum(self.compared)} entries{rest}."
+
+    def __repr__(self) -> str:
+        return f"GradientCheck({self.sentence})"
+
+
+def check_gradients(
+    network: nn.Module,
+    data: Data,
+    layer_names: Sequence[str],
+    layer_of: Callable[[int], int],
+    samples: int = 8,
+    entries_per_layer: int = 4,
+) -> GradientCheck:
+    """Compare autograd with central finite differences on a float64 copy of a network.
+
+    Of each layer half the entries are those with the largest gradient, the others drawn at random (always
+    the same). The backward pass runs twice, and the worse of the two counts, so that one with a memory shows;
+    a `CumulativeGradient` starts with nothing in it.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        The network; it is copied, its weights, buffers and gradients stay as they are.
+    data : Data
+        The first `samples` of it are used.
+    layer_names : sequence of str
+        The layers.
+    layer_of : callable
+        Number of a trainable parameter -> index of the layer it is counted with.
+    samples, entries_per_layer : int
+        How much is compared; the cost is about 8 forward passes per entry.
+
+    Returns
+    -------
+    GradientCheck
+        The worst relative error of each layer.
+
+    Raises
+    ------
+    ValueError
+        If a number is below 1, or the loss is not finite at these weights.
+
+    Notes
+    -----
+    The error estimate by comparing neighbouring steps follows Ridders (1982).
+    """
+    for name, value in (("samples", samples), ("entries_per_layer", entries_per_layer)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name}={value!r}; expected a whole number >= 1")
+    loss = LossOfCopy(network, data, samples)
+    found = [_Layer() for _ in layer_names]
+    first, second = loss.gradients(), loss.gradients()
+    by_layer: dict[int, list[int]] = {}
+    for number in range(len(loss.params)):
+        by_layer.setdefault(layer_of(number), []).append(number)
+    for layer, numbers in by_layer.items():
+        for number, entry in _candidates(first, numbers, entries_per_layer):
+            if found[layer].compared == entries_per_layer:
+                break
+            derivative = differentiate(loss, number, entry)
+            found[layer].see(derivative, [float(g[number].flatten()[entry]) for g in (first, second)])
+    return GradientCheck(
+        tuple(f.error for f in found),
+        tuple(layer_names),
+        tuple(f.compared for f in found),
+        tuple(f.kinks for f in found),
+        tuple(f.unresolved for f in found),
+    )
+
+
+class _Layer:
+    """What was found in one layer."""
+
+    def __init__(self) -> None:
+        self.error, self.compared, self.kinks, self.unresolved = math.nan, 0, 0, 0
+
+    def see(self, derivative: Derivative, by_autograd: list[float]) -> None:
+        """Count an entry in."""
+        if derivative.kink:
+            self.kinks += 1
+            return
+        scale = max(abs(derivative.value), *map(abs, by_autograd))
+        if scale > 0.0 and derivative.uncertainty > TRUSTED * scale:
+            self.unresolved += 1
+            return
+        error = max(abs(a - derivative.value) for a in by_autograd) / scale if scale else 0.0
+        self.error = error if self.compared == 0 else max(self.error, error)
+        self.compared += 1
+
+
+def _candidates(gradients: list[Tensor], numbers: list[int], count: int) -> list[tuple[int, int]]:
+    """Name entries of a layer: its largest gradients and random ones, with some to spare."""
+    places = [(number, entry) for number in numbers for entry in range(gradients[number].numel())]
+    sizes = torch.cat([gradients[number].flatten().abs() for number in numbers])
+    largest = sizes.topk(min((count + 1) // 2, len(places))).indices.tolist()
+    drawn = torch.randperm(len(places), generator=Generator().manual_seed(0))[: 3 * count].tolist()
+    return [places[i] for i in dict.fromkeys([*largest, *drawn])]

@@ -1,0 +1,100 @@
+"""What a forward pass with its layers observed leaves behind."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge
+
+from gradlab.engine.gauge import Gauge
+
+Range = tuple[float, float] | None
+Stack = tuple[tuple[int, ...], Tensor, Range]  # layers, their tensors along the first dimension, their range
+Deltas = list[tuple[tuple[int, ...], Tensor]]
+Found = tuple[Sequence[Tensor | None], Deltas]
+
+
+class Pass(ABC):
+    """What one forward pass left behind.
+
+    Attributes
+    ----------
+    loss : Tensor
+        The mean loss of the samples, shape ``()``.
+    stacks : list of (layers, Tensor, range)
+        What the layers hand on, detached, stacked where shape and range of the activation agree.
+    gauge : Gauge or None
+        Measures the stacks of this pass and their gradients, if all passes of its size have the same.
+    """
+
+    loss: Tensor
+    gauge: Gauge | None = None
+
+    @property
+    @abstractmethod
+    def stacks(self) -> list[Stack]:
+        """What the layers hand on."""
+
+    @abstractmethod
+    def gradients(self, params: list[nn.Parameter], into: list[Tensor]) -> Found:
+        """Run the backward pass: dL/dp of each parameter, which may lie in `into`, and the stacks of dL/dz."""
+
+
+class AutogradPass(Pass):
+    """A forward pass of any network.
+
+    Parameters
+    ----------
+    loss : Tensor
+        The loss, with its graph.
+    edges : list of (layer, GradientEdge)
+        Where d loss / d z of a layer can be read in the backward pass; a layer called twice has two.
+    activations : list of (layer, Tensor, range)
+        What each layer hands on, detached, and the range of its activation where it is bounded.
+    """
+
+    def __init__(
+        self,
+        loss: Tensor,
+        edges: list[tuple[int, GradientEdge]],
+        activations: list[tuple[int, Tensor, Range]],
+    ) -> None:
+        self.loss, self._edges, self._activations = loss, edges, activations
+
+    @property
+    def stacks(self) -> list[Stack]:
+        """What the layers hand on."""
+        return stacked(self._activations)
+
+    def gradients(self, params: list[nn.Parameter], into: list[Tensor]) -> Found:
+        """Run one backward pass of autograd."""
+        found, deltas = gradients(self.loss, params, self._edges)
+        self._edges = []
+        return found, [(layers, stack) for layers, stack, _ in stacked([(i, d, None) for i, d in deltas])]
+
+
+def stacked(items: Sequence[tuple[int, Tensor, Range]]) -> list[Stack]:
+    """Stack neighbours of one shape and range: a few operations whatever the depth."""
+    found: list[Stack] = []
+    for (_, bounds), run in groupby(items, key=lambda item: (item[1].shape, item[2])):
+        layers, tensors, _ = zip(*run, strict=True)
+        found.append((layers, torch.stack(tensors), bounds))
+    return found
+
+
+def gradients(
+    loss: Tensor, params: list[nn.Parameter], edges: list[tuple[int, GradientEdge]]
+) -> tuple[list[Tensor | None], list[tuple[int, Tensor]]]:
+    """Run one backward pass; return dL/dp per parameter and dL/dz per observed layer output."""
+    inputs: list[Any] = [*params, *(edge for _, edge in edges)]
+    found = torch.autograd.grad(loss, inputs, allow_unused=True)
+    of_params: list[Tensor | None] = [
+        g.to_dense() if g is not None and g.is_sparse else g for g in found[: len(params)]
+    ]
+    deltas = zip((number for number, _ in edges), found[len(params) :], strict=True)
+    return of_params, [(number, g) for number, g in deltas if g is not None]

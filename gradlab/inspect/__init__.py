@@ -1,0 +1,20 @@
+"""A deeper look at a live run, at draw rate: the gradient's entries, its noise, its accumulation; sharpness.
+
+Each look works on a private copy of the network, so that training goes on bit for bit as without it.
+"""
+
+from gradlab.inspect.equality import Equality, accumulation_equality
+from gradlab.inspect.histogram import Histogram, gradient_histogram
+from gradlab.inspect.noise import Noise, gradient_noise
+from gradlab.inspect.sharpness import Sharpness, sharpness
+
+__all__ = [
+    "Equality",
+    "Histogram",
+    "Noise",
+    "Sharpness",
+    "accumulation_equality",
+    "gradient_histogram",
+    "gradient_noise",
+    "sharpness",
+]

@@ -1,0 +1,48 @@
+"""The strings that only the replay has, by language and key; the others are in `gradlab.locale`."""
+
+from __future__ import annotations
+
+WORDS: dict[str, dict[str, str]] = {
+    "en": {
+        "title": "A run of gradlab",
+        "step_of": "Step {step}",
+        "shown": "{frames} of {steps} recorded steps are shown.",
+        "shown_all": "All {steps} recorded steps are shown.",
+        "said": "Step {step}: loss {loss}; epoch {epoch}, {samples} samples seen.",
+        "scrub": "Step shown",
+        "back": "Step back",
+        "forward": "Step forward",
+        "speed": "Frames a second",
+        "keys": "Space plays and pauses; the arrow keys move by one step, Home and End to the first and last.",
+        "alt.loss": "Loss over the steps on a logarithmic axis. {said}",
+        "alt.heatmap": "{measure} of {layers} layers over {frames} steps, as colours of the axis beside it.",
+        "alt.nothing": "no layer has a positive value",
+        "heatmap": "Layers and steps: {measure}",
+        "profile": "Every layer at this step: {measure}",
+        "mark.knob": "knob moved",
+        "mark.skipped": "step skipped",
+        "mark.diverged": "diverged",
+        "needs_script": "This page draws its pictures with JavaScript, which is switched off.",
+    },
+    "zh": {
+        "title": "gradlab 的一次训练",
+        "step_of": "第 {step} 步",
+        "shown": "共记录 {steps} 步，显示其中 {frames} 步。",
+        "shown_all": "共记录 {steps} 步，全部显示。",
+        "said": "第 {step} 步：损失 {loss}；第 {epoch} 轮，已见 {samples} 个样本。",
+        "scrub": "显示的步",
+        "back": "后退一步",
+        "forward": "前进一步",
+        "speed": "每秒帧数",
+        "keys": "空格键播放和暂停；方向键移动一步，Home 和 End 跳到首步和末步。",
+        "alt.loss": "各步的损失，对数坐标。{said}",
+        "alt.heatmap": "{layers} 层在 {frames} 步中的{measure}，颜色含义见旁边的坐标。",
+        "alt.nothing": "没有一层为正值",
+        "heatmap": "各层各步：{measure}",
+        "profile": "此步的各层：{measure}",
+        "mark.knob": "旋钮改动",
+        "mark.skipped": "跳过的步",
+        "mark.diverged": "发散",
+        "needs_script": "本页的图由 JavaScript 绘制，而 JavaScript 已关闭。",
+    },
+}
