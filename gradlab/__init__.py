@@ -9,7 +9,19 @@ from gradlab.engine import Stage, Trainer
 from gradlab.exercise import EXERCISES, exercise
 from gradlab.export import config_to_code, history_to_csv, replay_html, to_call
 from gradlab.history import Divergence, History, Mark, StepRecord
-from gradlab.inspect import Equality, accumulation_equality, gradient_histogram, gradient_noise, sharpness
+from gradlab.inspect import (
+    ClipCurve,
+    CoordinateCheck,
+    Equality,
+    FormatLens,
+    accumulation_equality,
+    clip_curve,
+    coordinate_check,
+    format_lens,
+    gradient_histogram,
+    gradient_noise,
+    sharpness,
+)
 from gradlab.measures import MEASURES
 from gradlab.network import ACTIVATIONS, INITS, NORMS, build_network
 from gradlab.panel import GradLab
@@ -39,11 +51,14 @@ __all__ = [
     "OPTIMIZERS",
     "PLOTS",
     "PRESETS",
+    "ClipCurve",
     "Config",
+    "CoordinateCheck",
     "CumulativeGradient",
     "Diagnosis",
     "Divergence",
     "Equality",
+    "FormatLens",
     "GradLab",
     "History",
     "Knob",
@@ -56,11 +71,14 @@ __all__ = [
     "Trainer",
     "accumulation_equality",
     "build_network",
+    "clip_curve",
     "compare",
     "config_to_code",
+    "coordinate_check",
     "diagnose",
     "draw",
     "exercise",
+    "format_lens",
     "gradient_histogram",
     "gradient_noise",
     "history_to_csv",

@@ -4,16 +4,26 @@ Each look works on a private copy of the network, so that training goes on bit f
 """
 
 from gradlab.inspect.equality import Equality, accumulation_equality
+from gradlab.inspect.formats import FORMATS, FormatLens, format_lens
 from gradlab.inspect.histogram import Histogram, gradient_histogram
 from gradlab.inspect.noise import Noise, gradient_noise
 from gradlab.inspect.sharpness import Sharpness, sharpness
+from gradlab.inspect.thresholds import ClipCurve, clip_curve
+from gradlab.inspect.widths import CoordinateCheck, coordinate_check
 
 __all__ = [
+    "FORMATS",
+    "ClipCurve",
+    "CoordinateCheck",
     "Equality",
+    "FormatLens",
     "Histogram",
     "Noise",
     "Sharpness",
     "accumulation_equality",
+    "clip_curve",
+    "coordinate_check",
+    "format_lens",
     "gradient_histogram",
     "gradient_noise",
     "sharpness",
