@@ -28,8 +28,8 @@ def none(gradients: list[Tensor], state: State) -> bool:
 def running_sum(gradients: list[Tensor], state: State) -> bool:
     """Apply b_t = b_{t-1} + G_t: heavy-ball momentum at beta = 1, which never settles (Polyak 1964)."""
     if "total" in state:
-        torch._foreach_add_(state["total"], gradients)
-        torch._foreach_copy_(gradients, state["total"])
+        for total, gradient in zip(state["total"], gradients, strict=True):
+            gradient.copy_(total.add_(gradient))
     else:
         state["total"] = [g.clone() for g in gradients]
     return True
@@ -42,7 +42,8 @@ def delayed(gradients: list[Tensor], state: State) -> bool:
     state["previous"] = [g.clone() for g in gradients]
     if previous is None:
         return False
-    torch._foreach_copy_(gradients, previous)
+    for gradient, earlier in zip(gradients, previous, strict=True):
+        gradient.copy_(earlier)
     return True
 
 

@@ -3,10 +3,14 @@
 float32 norms return exactly 0 below about 1e-23 per entry and inf above about 1.8e19 although every entry
 is finite, so every norm here accumulates in float64; float64 tensors whose squares leave that range too are
 scaled first.
+
+`norm`, `total_norm` and `scale_` are what the rules are made of: tensors in, tensors out, no branch on a value, so
+that `torch.func.vmap` can map a rule over networks. The others give Python's floats: what is measured and recorded.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -14,6 +18,48 @@ import torch
 from torch import Tensor
 
 _SAFE_LOW, _SAFE_HIGH = 1e-140, 1e140  # squares and their sums stay inside float64's normal range
+
+
+def norm(tensor: Tensor, dim: tuple[int, ...] | None = None, keepdim: bool = False) -> Tensor:
+    """Return the 2-norm over some dimensions (default: all) as a float64 tensor.
+
+    inf or nan only where an entry is; 0 only where every entry is exactly 0 (or there is none).
+    """
+    plain = torch.linalg.vector_norm(tensor, dim=dim, keepdim=keepdim, dtype=torch.float64)
+    if tensor.dtype != torch.float64 or tensor.numel() == 0:
+        return plain
+    safe = (plain > _SAFE_LOW) & (plain < _SAFE_HIGH)
+    return torch.where(safe, plain, scaled_norm(tensor, dim, keepdim))
+
+
+def scaled_norm(tensor: Tensor, dim: tuple[int, ...] | None = None, keepdim: bool = False) -> Tensor:
+    """Return the norm of a float64 tensor, divided by its largest entry first: squares may leave the range."""
+    if tensor.numel() == 0:
+        return torch.linalg.vector_norm(tensor, dim=dim, keepdim=keepdim)
+    largest = torch.linalg.vector_norm(tensor, ord=math.inf, dim=dim, keepdim=True)
+    scale = torch.where(torch.isfinite(largest) & (largest > 0), largest, 1.0)
+    found = scale * torch.linalg.vector_norm(tensor / scale, dim=dim, keepdim=True)
+    return found if keepdim else found.squeeze(dim) if dim else found.squeeze()
+
+
+def total_norm(tensors: Sequence[Tensor]) -> Tensor:
+    """Return the norm of several tensors taken as one vector, float64, shape ``()``."""
+    found = [norm(tensor) for tensor in tensors]
+    return found[0] if len(found) == 1 else norm(torch.stack(found))
+
+
+def scale_(tensors: Sequence[Tensor], factors: Tensor) -> None:
+    """Multiply tensors in place by float64 factors, one for all or one each, where these are below 1 (a nan is not).
+
+    A factor may lie below the range of the tensors' dtype, where it would have too few digits: it is split in two.
+    """
+    ones = torch.ones_like(factors)
+    factors = torch.fmin(factors, ones)
+    first = torch.where(factors < torch.finfo(tensors[0].dtype).tiny, factors.sqrt(), ones)
+    second = factors / first.clamp_min(1e-300)  # 0 of a factor 0
+    pairs = itertools.repeat((first, second)) if factors.dim() == 0 else zip(first, second, strict=True)
+    for tensor, (one, other) in zip(tensors, pairs, strict=False):
+        tensor.mul_(one).mul_(other)
 
 
 def norms(tensors: Sequence[Tensor]) -> list[float]:
@@ -98,16 +144,7 @@ def _regular(members: list[int], offsets: Sequence[int]) -> list[list[int]]:
 
 def refined(value: float, tensor: Tensor) -> float:
     """Return a float64 norm of a float64 tensor, taken again where the squares leave the range."""
-    return value if _SAFE_LOW < value < _SAFE_HIGH else _scaled_norm(tensor)
-
-
-def _scaled_norm(tensor: Tensor) -> float:
-    if tensor.numel() == 0:
-        return 0.0
-    largest = float(tensor.detach().abs().amax())
-    if largest == 0.0 or not math.isfinite(largest):
-        return largest
-    return largest * float(torch.linalg.vector_norm(tensor.detach() / largest))
+    return value if _SAFE_LOW < value < _SAFE_HIGH else float(scaled_norm(tensor.detach()))
 
 
 def root_sum_square(values: Sequence[float]) -> float:
@@ -120,14 +157,3 @@ def quotients(parts: Sequence[float], wholes: Sequence[float]) -> list[float]:
     """Divide norms by norms: 0 of anything is 0, something of 0 is infinite."""
     pairs = zip(parts, wholes, strict=True)
     return [0.0 if part == 0.0 else part / whole if whole else part * math.inf for part, whole in pairs]
-
-
-def scale_(tensors: Sequence[Tensor], factor: float) -> None:
-    """Multiply tensors in place by a factor in [0, 1] that may lie below the range of their dtype."""
-    if not tensors:
-        return
-    dtype = tensors[0].dtype
-    if 0.0 < factor < torch.finfo(dtype).tiny:  # a subnormal factor has too few digits: two normal ones
-        torch._foreach_mul_(list(tensors), math.sqrt(factor))
-        factor = factor / math.sqrt(factor)
-    torch._foreach_mul_(list(tensors), factor)
