@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from gradlab import ACTIVATIONS, Config, Trainer
-from gradlab.engine.kernels import JUDGES, KERNELS
+from gradlab.engine.fused import KERNELS, LOSS_KERNELS
 from gradlab.history import PER_LAYER, SCALARS
 
 SHAPES = [
@@ -162,9 +162,9 @@ def test_a_machine_whose_kernels_differ_from_autograd_runs_autograd(wrong, monke
 
 def test_a_loss_whose_kernel_differs_from_autograd_runs_autograd(monkeypatch):
     config = Config(depth=3, width=8, activation="tanh")
-    judge = JUDGES[nn.functional.cross_entropy]
+    judge = LOSS_KERNELS[nn.functional.cross_entropy]
     monkeypatch.setitem(
-        JUDGES, nn.functional.cross_entropy, judge._replace(backward=lambda *args: judge.backward(*args) * 2)
+        LOSS_KERNELS, nn.functional.cross_entropy, judge._replace(backward=lambda *args: judge.backward(*args) * 2)
     )
     trainer, slow = Trainer(config), autograd_lane(Trainer(config))
     trainer.run(5)

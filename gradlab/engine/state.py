@@ -1,30 +1,124 @@
-"""Everything mutable of a run but its history, and how it is copied, restored and undone."""
+"""Everything mutable of a run but its history, copies of it, and where it stood earlier.
+
+A step is a transaction: `RunState.remember` copies what a step can change before it starts, `RunState.restore` puts
+it back, as often as need be. What is not a tensor is replaced as a whole and never changed in place.
+"""
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Sequence
-from typing import Any
+import copy
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from gradlab.config import Config
 from gradlab.data import Data
-from gradlab.engine.chain import Chain
-from gradlab.engine.descent import Descent
-from gradlab.engine.flat import FlatParameters
-from gradlab.engine.guard import Guard
-from gradlab.engine.meter import Meter
-from gradlab.engine.passes import Pass
-from gradlab.engine.probe import HookProbe, Layer, NetworkProbe, layer_of
-from gradlab.engine.snapshots import Snapshot
-from gradlab.engine.stream import Stream, Window
-from gradlab.history import Array, StepRecord
-from gradlab.rules.carry_over import State
-from gradlab.rules.norms import root_sum_square
+from gradlab.engine.fused import FusedLane
+from gradlab.engine.parameters import FlatParameters
+from gradlab.engine.probe import HookProbe, NetworkProbe
+from gradlab.engine.sampler import Epoch, Window, pass_seed
+from gradlab.registry import Entry
+from gradlab.rules.accumulation import ACCUMULATIONS
+from gradlab.rules.carry_over import CARRY_OVERS, State
+from gradlab.rules.clipping import CLIPS
+from gradlab.rules.norms import norms, root_sum_square
+from gradlab.rules.optimizers import OPTIMIZERS
+
+
+class Progress(NamedTuple):
+    """How far a run has come.
+
+    Attributes
+    ----------
+    step, samples, micro_batches, updates : int
+        Taken so far.
+    seconds : float
+        Spent in steps.
+    epoch : Epoch
+        The pass over the data under way.
+    start : int
+        Samples seen of it.
+    """
+
+    step: int
+    samples: int
+    micro_batches: int
+    updates: int
+    seconds: float
+    epoch: Epoch
+    start: int
+
+
+class OptimizerMemory(NamedTuple):
+    """What an optimizer was told (lr and so on, group by group) and what it remembers (momentum, moments)."""
+
+    settings: list[dict[str, Any]]
+    memory: dict[Any, dict[str, Any]]
+
+
+class Snapshot(NamedTuple):
+    """A run's state at some moment; tensors are copies.
+
+    Attributes
+    ----------
+    weights : Tensor
+        All trainable parameters, flat.
+    buffers : list of Tensor or None
+        Batch norm's statistics and the like.
+    optimizer : OptimizerMemory or None
+        None before the optimizer was made.
+    carry : dict of lists of tensors
+        What the carry-over rule keeps.
+    progress : Progress
+        How far the run had come.
+    weight_norms : list of float
+        Norm of each parameter.
+    config : Config
+        The knobs in force.
+    """
+
+    weights: Tensor
+    buffers: list[Tensor | None]
+    optimizer: OptimizerMemory | None
+    carry: State
+    progress: Progress
+    weight_norms: list[float]
+    config: Config
+
+    @property
+    def step(self) -> int:
+        """Steps taken before it."""
+        return self.progress.step
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the tensors held."""
+        held = [self.weights, *self.buffers, *(t for ts in self.carry.values() for t in ts)]
+        held += [t for known in self.optimizer.memory.values() for t in known.values()] if self.optimizer else []
+        return sum(t.numel() * t.element_size() for t in held if isinstance(t, Tensor))
+
+
+class Rules(NamedTuple):
+    """The entries that the knobs in force name, looked up once."""
+
+    accumulate: Callable[[list[int]], list[float]]
+    single: bool
+    clip: Entry
+    carry_over: Callable[[list[Tensor], State], bool] | None
+
+    @classmethod
+    def of(cls, config: Config) -> Rules:
+        """Look up the rules of a config; without a carry-over there is nothing to call."""
+        accumulation, carry = ACCUMULATIONS[config.accumulation], CARRY_OVERS[config.carry_over]
+        single = bool(accumulation.options.get("single"))
+        carry_over = None if config.carry_over == "none" else carry.function
+        return cls(accumulation.function, single, CLIPS[config.clip], carry_over)
 
 
 class RunState:
@@ -33,146 +127,228 @@ class RunState:
     Parameters
     ----------
     config : Config
-        Its knobs for the optimizer and the seeds.
-    probe : NetworkProbe or HookProbe
-        The network, observed.
+        The knobs in force from step 0.
+    general : NetworkProbe or HookProbe
+        The network, run by autograd and observed.
     data : Data
         What it is trained on.
     stochastic : bool
         Whether a forward pass draws from torch's global generator (dropout): it is then seeded for each pass
         and put back.
+
+    Attributes
+    ----------
+    fused : FusedLane or None
+        The same network run by kernels alone, where it can be.
     """
 
-    _pass: Pass  # the forward pass under way
-
-    def __init__(self, config: Config, probe: NetworkProbe | HookProbe, data: Data, stochastic: bool) -> None:
-        self.probe, self.data, self.stochastic = probe, data, stochastic
-        self.network = probe.network
-        self._guard: Guard | None = None
-        self._buffer_slots = [(m, name) for m in self.network.modules() for name in m._buffers]
+    def __init__(self, config: Config, general: NetworkProbe | HookProbe, data: Data, stochastic: bool) -> None:
+        self.config, self.rules = config, Rules.of(config)
+        self.network, self.general, self.data, self.stochastic = general.network, general, data, stochastic
+        self.layers = general.layers
         params = [p for p in self.network.parameters() if p.requires_grad]
         numbers = {id(p): i for i, p in enumerate(params)}
-        self.groups = [[numbers[id(p)] for p in layer.weights if id(p) in numbers] for layer in probe.layers]
-        self.flat = FlatParameters(params)
-        if isinstance(probe, NetworkProbe) and Chain.fits(probe.network, data.loss):
-            self._guard = Guard(Chain(probe.network, probe.ranges), probe, self.flat, data)
-        output = {id(p) for p in probe.layers[-1].module.parameters()}
-        self.all_but_output = [p for p in self.flat.params if id(p) not in output]
-        self.frozen_norm = _frozen_norms(probe.layers, self.groups)
-        self.descent = Descent(config, self.flat.weights)
+        self.groups = [[numbers[id(p)] for p in layer.weights if id(p) in numbers] for layer in self.layers]
+        self.parameters = FlatParameters(params)
+        self.fused: FusedLane | None = None
+        if isinstance(general, NetworkProbe):
+            self.fused = FusedLane.offer(general.network, general.ranges, data)
+        output = {id(p) for p in self.layers[-1].module.parameters()}
+        self.all_but_output = [p for p in params if id(p) not in output]
+        self.frozen_norms = [
+            None if group else root_sum_square(norms([w.detach() for w in layer.weights]))
+            for layer, group in zip(self.layers, self.groups, strict=True)
+        ]
+        self.frozen = not all(self.groups)
+        self.buffers = Buffers(self.network)
+        self.optimizer = OptimizerState(config, self.parameters.weights)
         self.carry: State = {}
-        self.stream = Stream(data.n, config.batch_seed)
-        self.step = self.samples = self.micro_batches = self.updates = 0
-        self.seconds, self.resumed = 0.0, time.perf_counter()
-        self.meter = Meter(len(probe.layers))
-        self.window: Window = self.stream.peek(1, 1)
-        self.weight_norms = self.new_weight_norms = self.flat.weight_norms()
-        self._nothing = np.full(len(probe.layers), np.nan)
-        self._found: Sequence[Tensor | None] = []
-        self.micro_loss, self.micro_samples = math.nan, 0
-        self._undo_optimizer: dict[str, Any] = {}
-        self._undo_carry: State = {}
-        self._updating = False
-        self.lane(min(config.batch_size, data.n))  # a trial now rather than in the first step's time
+        self.progress = Progress(0, 0, 0, 0, 0.0, Epoch.first(data.n, config.batch_seed), 0)
+        self.weight_norms = self.parameters.weight_norms()
+        if self.fused is not None:
+            self.fused.chain(min(config.batch_size, data.n))  # a trial now rather than in the first step's time
 
-    def lane(self, samples: int) -> Chain | NetworkProbe | HookProbe:
-        """Return what runs a micro-batch: the fast lane where it does all that autograd would, to the bit.
+    def draw_window(self) -> Window:
+        """Return what the next step sees: a short tail of an epoch is a window of its own; nothing moves."""
+        config, rules, progress = self.config, self.rules, self.progress
+        epoch, start = progress.epoch, progress.start
+        if start >= epoch.n:
+            epoch, start = epoch.next(), 0
+        count = 1 if rules.single else config.accumulation_steps
+        rows = epoch.order[start : start + config.batch_size * count]
+        micro_batches = [rows] if count == 1 else list(rows.split(config.batch_size))
+        return Window(epoch, start, micro_batches, rules.accumulate([len(rows) for rows in micro_batches]))
 
-        One size of micro-batch on which the two differ, and the rest of the run is autograd's.
-        """
-        if self._guard is None or not self._guard.chain.untouched():
-            return self.probe
-        if not self._guard.trusts(samples):
-            self._guard = None
-            return self.probe
-        return self._guard.chain
+    def configure(self, config: Config) -> None:
+        """Put moved knobs in force from the next step on; another carry-over starts with nothing carried."""
+        self.optimizer.configure(config)
+        if config.carry_over != self.config.carry_over:
+            self.carry = {}
+        self.config, self.rules = config, Rules.of(config)
 
-    def commit(self, record: StepRecord) -> None:
-        """Move on to the next step."""
-        self.step += 1
-        self.stream.advance(record.samples - self.samples)
-        self.samples, self.micro_batches, self.updates = record.samples, record.micro_batches, record.updates
-        if record.applied:
-            self.weight_norms = self.new_weight_norms
+    @contextmanager
+    def sealed_randomness(self, seen: int) -> Iterator[None]:
+        """Seed torch's global generator for a forward pass after `seen` samples of this step, and put it back."""
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(pass_seed(self.config.batch_seed, self.progress.samples + seen))
+            yield
 
-    def remember(self) -> None:
-        """Keep what an update changes, so that one that overflows can be undone."""
-        self.flat.remember()
-        self._undo_optimizer = {k: _copy(v) for k, v in self.descent.memory.items()}
-        self._undo_carry = _copy_carry(self.carry)
+    # ------------------------------------------------------------------ copies
+    def remember(self) -> Snapshot:
+        """Copy what a step can change; the weights to `FlatParameters.before`, which the next call overwrites."""
+        self.parameters.before.copy_(self.parameters.weights)
+        return self._snapshot(self.parameters.before)
 
-    def undo(self) -> None:
-        """Take back the last update, optimizer and carry-over included."""
-        self.flat.recall()
-        self.descent.recall(self._undo_optimizer)
-        self.carry = self._undo_carry
-
-    def layer_of(self, number: int) -> int:
-        """Return the layer that a parameter belongs to: its own, or the last one before it."""
-        return layer_of(self.probe.layers, self.flat.params, number)
-
-    def optimizer_state(self) -> dict[str, Any]:
-        """Copy what the optimizer knows of the flat weights: its settings, and what it remembers of them."""
-        settings, weights, known = self.descent.settings, self.flat.weights, self.descent.memory.items()
-        per_weight = {k for k, v in known if isinstance(v, Tensor) and v.shape == weights.shape}
-        return settings | {k: self.flat.without_gaps(v) if k in per_weight else _copy(v) for k, v in known}
-
-    def snapshot(self, config: Config) -> Snapshot:
+    def snapshot(self) -> Snapshot:
         """Copy the state."""
-        counters = (self.samples, self.micro_batches, self.updates, self.seconds)
+        found = self._snapshot(self.parameters.weights.clone())
+        return found._replace(progress=found.progress._replace(epoch=found.progress.epoch.folded()))
+
+    def _snapshot(self, weights: Tensor) -> Snapshot:
+        carry = {name: [t.clone() for t in tensors] for name, tensors in self.carry.items()}
         return Snapshot(
-            self.step,
-            self.flat.weights.clone(),
-            self.copy_buffers(),
-            self.descent.snapshot(),
-            _copy_carry(self.carry),
-            self.stream.state(),
-            counters,
-            config,
+            weights,
+            self.buffers.copy() if self.buffers.slots else [],
+            self.optimizer.copy(),
+            carry,
+            self.progress,
+            self.weight_norms,
+            self.config,
         )
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go back to a snapshot, bit for bit."""
-        self.step = snapshot.step
-        self.samples, self.micro_batches, self.updates, self.seconds = snapshot.counters
-        self.flat.weights.copy_(snapshot.weights)
-        self.put_buffers(snapshot.buffers)
-        self.descent.restore(snapshot.optimizer, snapshot.config)
-        self.carry = _copy_carry(snapshot.carry)
-        self.stream.restore(snapshot.stream)
-        self.weight_norms = self.flat.weight_norms()
+        """Go back to a copy of the state, bit for bit; interrupted, it can be begun again."""
+        self.config, self.rules = snapshot.config, Rules.of(snapshot.config)
+        self.revert(snapshot)
+        self.progress = snapshot.progress
 
-    def configure(self, old: Config, new: Config) -> None:
-        """Let the optimizer and the carry-over know of moved knobs."""
-        self.descent.configure(new)
-        if old.carry_over != new.carry_over:
-            self.carry = {}
-
-    def copy_buffers(self) -> list[Tensor | None]:
-        """Copy the network's buffers (batch norm's statistics, a running total)."""
-        values = [module._buffers[name] for module, name in self._buffer_slots]
-        return [None if b is None else b.clone() for b in values]
-
-    def put_buffers(self, buffers: list[Tensor | None]) -> None:
-        """Put copied buffers back."""
-        for (module, name), value in zip(self._buffer_slots, buffers, strict=True):
-            module._buffers[name] = None if value is None else value.clone()
+    def revert(self, snapshot: Snapshot) -> None:
+        """Take back what a step did to the network, the optimizer and the carry-over."""
+        self.parameters.weights.copy_(snapshot.weights)
+        self.buffers.put(snapshot.buffers)
+        self.optimizer.restore(snapshot.optimizer, snapshot.config)
+        self.carry = {name: [t.clone() for t in tensors] for name, tensors in snapshot.carry.items()}
+        self.weight_norms = snapshot.weight_norms
 
 
-def _frozen_norms(layers: list[Layer], groups: list[list[int]]) -> Array | None:
-    """Return the norm of each frozen layer, nan for the others; None if none is frozen."""
-    if all(groups):
-        return None
-    return np.array([np.nan if g else _norm(layer.weights) for layer, g in zip(layers, groups, strict=True)])
+class Buffers:
+    """The buffers of a network: batch norm's statistics, a running total, a count of passes."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.slots = [(module._buffers, name) for module in network.modules() for name in module._buffers]
+        self._own = self._values()
+
+    def _values(self) -> list[Tensor | None]:
+        return [buffers[name] for buffers, name in self.slots]
+
+    @torch.no_grad()
+    def copy(self) -> list[Tensor | None]:
+        """Return copies."""
+        return [None if b is None else b.clone() for b in self._values()]
+
+    @torch.no_grad()
+    def put(self, copies: list[Tensor | None]) -> None:
+        """Put copies back: into the buffer itself where the network still has the one that it was made with."""
+        for (buffers, name), own, value in zip(self.slots, self._own, copies, strict=True):
+            if own is not None and buffers[name] is own and value is not None and own.shape == value.shape:
+                own.copy_(value)
+            else:
+                buffers[name] = None if value is None else value.clone()
 
 
-def _copy(value: Any) -> Any:
-    return value.clone() if isinstance(value, Tensor) else value
+class OptimizerState:
+    """torch's optimizer on the flat weights of a run.
+
+    It is made by `prepare` or else when it is first needed: the first in a process makes torch load its compiler,
+    which takes longer than all else until a panel is seen.
+
+    Parameters
+    ----------
+    config : Config
+        Names the optimizer; its lr, momentum and weight_decay are in force until `configure`.
+    weights : Tensor
+        All trainable parameters, flat; updated in place.
+
+    Attributes
+    ----------
+    tidy : bool
+        Whether the update leaves weights without gradient as they are, as one of somebody's own need not.
+    update : callable
+        Takes one step.
+    """
+
+    def __init__(self, config: Config, weights: Tensor) -> None:
+        self._config, self._weights = config, weights
+        self._made: torch.optim.Optimizer | None = None
+        self.update: Callable[[], object] = self._first_update
+        self.tidy = OPTIMIZERS[config.optimizer].shipped
+        if not self.tidy:  # what is wrong with somebody's own should show at once
+            self.prepare()
+
+    def prepare(self) -> torch.optim.Optimizer:
+        """Return the optimizer, made if need be."""
+        if (made := self._made) is None:
+            c = self._config
+            made = OPTIMIZERS[c.optimizer]([self._weights], c.lr, c.momentum, c.weight_decay)
+            self.update, self._made = _unwrapped(made), made
+        return made
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the optimizer is there, or made at once as torch has loaded all that it needs."""
+        return self._made is not None or "torch._dynamo" in sys.modules
+
+    def _first_update(self) -> None:
+        self.prepare()
+        self.update()
+
+    def configure(self, config: Config) -> None:
+        """Let the optimizer know of moved knobs."""
+        self._config = config
+        for group in self._made.param_groups if self._made is not None else ():
+            group["lr"], group["weight_decay"] = config.lr, config.weight_decay
+            if "momentum" in group:
+                group["momentum"] = config.momentum
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """What it was told, and what it remembers of the weights: lr, momentum buffer, moments. Not copied."""
+        made = self.prepare()
+        settings = {name: value for name, value in made.param_groups[0].items() if name != "params"}
+        return settings | made.state.get(self._weights, {})
+
+    def copy(self) -> OptimizerMemory | None:
+        """Copy settings and memory; None before the optimizer is made."""
+        if self._made is None:
+            return None
+        settings = [dict(group) for group in self._made.param_groups]
+        return OptimizerMemory(settings, _copied(self._made.state))
+
+    def restore(self, known: OptimizerMemory | None, config: Config) -> None:
+        """Go back to a copy that was taken under a config."""
+        self._config = config
+        if known is None:
+            self._made, self.update = None, self._first_update
+            return
+        made = self.prepare()
+        for group, settings in zip(made.param_groups, known.settings, strict=True):
+            group.update(settings)
+        made.state.clear()
+        made.state.update(_copied(known.memory))
 
 
-def _copy_carry(carry: State) -> State:
-    return {name: [t.clone() for t in tensors] for name, tensors in carry.items()}
+def _copied(memory: Mapping[Any, dict[str, Any]]) -> dict[Any, dict[str, Any]]:
+    """Copy what an optimizer remembers."""
+    return {key: {k: copied(v) for k, v in known.items()} for key, known in memory.items()}
 
 
-def _norm(tensors: list[nn.Parameter]) -> float:
-    return root_sum_square([float(torch.linalg.vector_norm(t.detach(), dtype=torch.float64)) for t in tensors])
+def copied(value: Any) -> Any:
+    """Return a copy of a value that an optimizer remembers."""
+    return value.clone() if isinstance(value, Tensor) else copy.deepcopy(value)
+
+
+def _unwrapped(optimizer: torch.optim.Optimizer) -> Callable[[], object]:
+    """Return the step of an optimizer of torch's without the profiler's wrapping, which costs as much as it."""
+    if not type(optimizer).__module__.startswith("torch.optim."):
+        return optimizer.step
+    return partial(inspect.unwrap(type(optimizer).step), optimizer)

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Generator, Iterator
-from typing import Any
+from contextlib import nullcontext
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gradlab.config import Config
 from gradlab.data import Loss
 from gradlab.engine import check
-from gradlab.engine.changes import Changes
-from gradlab.engine.course import Course, exhaust
+from gradlab.engine.checkpoints import EVERY, Checkpoints, KnobLog
 from gradlab.engine.gradient_check import GradientCheck, check_gradients
-from gradlab.engine.machine import Machine
-from gradlab.engine.probe import HookProbe, NetworkProbe
-from gradlab.engine.snapshots import EVERY, Snapshots
-from gradlab.engine.stages import Stage
-from gradlab.engine.stream import NextWindow
-from gradlab.history import Divergence, History, Mark, StepRecord
+from gradlab.engine.probe import HookProbe, NetworkProbe, layer_of
+from gradlab.engine.sampler import NextWindow, pass_seed
+from gradlab.engine.state import RunState, Snapshot, copied
+from gradlab.engine.step import Stage, TrainingStep
+from gradlab.history import History, HistoryState, Mark, StepRecord
 from gradlab.locale import Said
 from gradlab.network import build_network
 
 
-class Trainer(Course):
+class Journal(NamedTuple):
+    """How a run stood before what is under way: enough to undo it, however far it came."""
+
+    state: Snapshot
+    history: HistoryState
+    checkpoints: Checkpoints
+    knob_log: KnobLog
+
+
+class Trainer:
     """One run: the only owner of its mutable state, without any display.
 
     Parameters
@@ -60,6 +68,9 @@ class Trainer(Course):
 
     Notes
     -----
+    A step is a transaction, and so is whatever else changes the run: an exception or an interrupt at any point leaves
+    it as it was before or as it is after, never between.
+
     The global random state is neither used nor changed, but for a network of your own, or a registered
     activation or norm, that draws from it (dropout): it is then seeded for the length of each forward pass and
     put back.
@@ -76,46 +87,73 @@ class Trainer(Course):
         config = Config() if config is None else config
         if not isinstance(config, Config):
             raise ValueError(f"config={config!r:.60}; expected a Config")
-        self.config = config
         self.data = check.prepare_data(config, data, loss)
-        self._machine = self._assemble(network)
-        self.network = self._machine.network
-        self.layer_names = tuple(layer.name for layer in self._machine.probe.layers)
+        self._run = self._assemble(config, network)
+        self.network = self._run.network
+        self.layer_names = tuple(layer.name for layer in self._run.layers)
         self.history = History(self.layer_names, tiny=float(torch.finfo(config.torch_dtype).tiny))
-        self._snapshots = Snapshots(self._machine.snapshot(config))
-        self._changes = Changes(config)
+        self._checkpoints = Checkpoints(self._run.snapshot())
+        self._knob_log = KnobLog(((0, config),))
         self._pending: Generator[Stage, None, None] | None = None
+        self._journal: Journal | None = None
 
-    def _assemble(self, network: nn.Module | None) -> Machine:
-        config, data = self.config, self.data
+    def _assemble(self, config: Config, network: nn.Module | None) -> RunState:
+        data = self.data
         if network is not None:
             own = check.adopt_network(network, config.torch_dtype)
             self.data, stochastic = check.rehearse(own, data, config.batch_size)
-            return Machine(config, HookProbe(own), self.data, stochastic)
+            return RunState(config, HookProbe(own), self.data, stochastic)
         check.check_inputs(data)
         check.check_micro_batches(config, data.n)
         inputs = data.x[0].numel()
         generator = torch.Generator().manual_seed(config.weight_seed)
         built = build_network(config, inputs, data.outputs, generator, config.torch_dtype)
-        return Machine(config, NetworkProbe(built), data, stochastic=check.draws(config, built))
+        return RunState(config, NetworkProbe(built), data, stochastic=check.draws(config, built))
 
     # ------------------------------------------------------------------ running
     @property
+    def config(self) -> Config:
+        """The knobs in force."""
+        return self._run.config
+
+    @property
     def step_count(self) -> int:
         """Steps taken so far."""
-        return self._machine.step
+        return self._run.progress.step
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a divergence stopped the run; `rewind` or `reconfigure` gives it a new start."""
+        return self.history.diverged is not None and self.config.nonfinite == "stop"
+
+    def prepare(self) -> None:
+        """Do what the first step needs but is not its own time: torch loads much with its first optimizer."""
+        self._run.optimizer.prepare()
+
+    @property
+    def prepared(self) -> bool:
+        """Whether `prepare` has nothing left to load."""
+        return self._run.optimizer.loaded
 
     def step(self) -> StepRecord:
         """Take one optimizer step, all its micro-batches, and return what was measured.
 
         A trainer stopped by a divergence stays where it is and returns the record of the divergence again.
         """
-        self._abandon_pending()
+        self._settle()
         if self.stopped:
             return self.history[-1]
         self.prepare()
-        self._machine.resumed = time.perf_counter()
-        return self._finish(*exhaust(self._machine.run_step(self.config)))
+        self._open(self._run.remember())
+        try:
+            step = TrainingStep(self._run)
+            for _ in step.stages():
+                pass
+            self._commit(step)
+        except BaseException:
+            self._undo()
+            raise
+        return step.record
 
     def run(self, n: int, callback: Callable[[StepRecord], object] | None = None) -> History:
         """Take `n` steps, fewer if the run diverges, and return the history.
@@ -142,7 +180,7 @@ class Trainer(Course):
         The step counts once its last stage is reached; abandoned before, it leaves the trainer as it was.
         A stopped trainer yields nothing.
         """
-        self._abandon_pending()
+        self._settle()
         self._pending = self._stages()
         return self._pending
 
@@ -150,36 +188,50 @@ class Trainer(Course):
         if self.stopped:
             return
         self.prepare()
-        moments = self._machine.run_step(self.config)
+        self._open(self._run.remember())
+        last = None
         try:
-            while True:
-                self._machine.resumed = time.perf_counter()
-                stage = self._machine.stage(next(moments))
-                if stage.name in ("update", "nonfinite"):
-                    break
-                yield stage
-            record = self._finish(*exhaust(moments))
-            yield dataclasses.replace(stage, record=record)
-        finally:
-            moments.close()
+            step = TrainingStep(self._run)
+            for name, m in step.stages():
+                last = step.stage(name, m)
+                if last.record is None:
+                    since = time.perf_counter()
+                    yield last
+                    step.paused += time.perf_counter() - since
+            self._commit(step)
+        except BaseException:
+            self._undo()
+            raise
+        if last is not None:
+            yield last
 
     def preview(self) -> StepRecord:
         """Measure the next step without taking it: gradients before clipping, no update, nothing recorded."""
-        self._abandon_pending()
-        moments = self._machine.run_step(self.config)
-        self._machine.resumed = time.perf_counter()
-        seconds = self._machine.seconds
+        self._settle()
+        self._open(self._run.remember())
         try:
-            while next(moments)[0] != "accumulate":
-                pass
-            return self._machine.unapplied_record()
-        finally:
-            moments.close()
-            self._machine.seconds = seconds
+            step = TrainingStep(self._run)
+            for name, _ in step.stages():
+                if name == "accumulate":
+                    break
+            record = step.unapplied()
+            self._undo()
+        except BaseException:
+            self._undo()
+            raise
+        return record
 
-    def _finish(self, record: StepRecord, trouble: Divergence | None) -> StepRecord:
-        """Apply the `nonfinite` rule to a finished step and write the history."""
-        rule = self.config.nonfinite
+    # ------------------------------------------------------------------ transactions
+    def _open(self, state: Snapshot) -> None:
+        """Begin a transaction: from here on `_undo` goes back to `state`, until something is committed."""
+        self._journal = Journal(state, self.history.state(), self._checkpoints, self._knob_log)
+
+    def _commit(self, step: TrainingStep) -> None:
+        """Apply the `nonfinite` rule to a finished step, write the history and move on."""
+        assert self._journal is not None
+        record, trouble, rule = step.record, step.trouble, self.config.nonfinite
+        if not step.applied:
+            self._run.revert(self._journal.state)
         self.history.append(record)
         if trouble is not None and rule == "skip":
             text = Said("record.skipped", step=record.step, sentence=trouble.sentence)
@@ -188,10 +240,114 @@ class Trainer(Course):
             self.history.diverged = trouble
             self.history.mark(Mark(record.step, "diverged", trouble.sentence))
         if not self.stopped:
-            self._machine.commit(record)
-            if self._machine.step % EVERY == 0:
-                self._snapshots.add(self._machine.snapshot(self.config))
-        return record
+            self._run.progress = step.progress()
+            if self.step_count % EVERY == 0:
+                self._checkpoints = self._checkpoints.adding(self._run.snapshot())
+        self._journal = None  # this is the commit: what is interrupted before is undone
+
+    def _undo(self) -> None:
+        """Go back to where the transaction under way began; interrupted itself, it is done again when next asked."""
+        if self._journal is not None:
+            state, history, self._checkpoints, self._knob_log = self._journal
+            self._run.restore(state)
+            self.history.restore(history)
+            self._journal = None
+
+    def _recover(self) -> None:
+        """Finish an undoing that was interrupted."""
+        if self._pending is None:
+            self._undo()
+
+    def _settle(self) -> None:
+        """Abandon a step in slow motion, and finish an undoing that was interrupted."""
+        if self._pending is not None:
+            self._pending.close()
+            self._pending = None
+        self._undo()
+
+    # ------------------------------------------------------------------ changing course
+    def reconfigure(self, **knobs: Any) -> None:
+        """Change live knobs: weights are kept, the next step uses them, the history is marked.
+
+        Raises
+        ------
+        ValueError
+            If a knob is unknown, its value is not accepted, or it needs a new trainer.
+        """
+        self._recover()
+        new = self.config.replace(**knobs)
+        moved = self.config.differences(new)
+        fixed = [name for name in moved if not Config.knobs()[name].live]
+        if fixed:
+            name = fixed[0]
+            live = ", ".join(name for name, knob in Config.knobs().items() if knob.live)
+            raise ValueError(
+                f"{name}={moved[name][1]!r} needs a new Trainer (it is {moved[name][0]!r} here); expected one of the "
+                f"live knobs {live}"
+            )
+        if isinstance(self._run.general, NetworkProbe):
+            check.check_micro_batches(new, self.data.n)
+            check.check_micro_batches(new, self.data.n - self._run.progress.start)
+        self._settle()
+        self._open(self._run.snapshot())
+        try:
+            if self.stopped:
+                self.history.truncate(self.step_count)
+            if moved:
+                text = ", ".join(f"{name} {old} -> {value}" for name, (old, value) in moved.items())
+                self.history.mark(Mark(self.step_count, "knob", text))
+                self._run.configure(new)
+                self._knob_log = self._knob_log.adding(self.step_count, new)
+            self._journal = None
+        except BaseException:
+            self._undo()
+            raise
+
+    def rewind(self, step: int) -> None:
+        """Go back to the state after `step` steps, bit for bit; the history ends there.
+
+        Works by replaying from the last checkpoint before it, so it can take as long as the steps between did.
+
+        Raises
+        ------
+        ValueError
+            If `step` lies ahead, or so far back that the knobs moved since are forgotten (thousands of moves).
+        """
+        check.check_count("step", step)
+        self._recover()
+        if step > self.step_count:
+            raise ValueError(f"step={step}; expected at most {self.step_count}, the steps taken so far")
+        start = self._checkpoints.before(step)
+        if start.step < step and start.step < self._knob_log.forgotten_until:
+            known = [s for s in self._checkpoints.steps if s <= self.step_count]
+            raise ValueError(f"step={step}: the knobs moved before it are forgotten; expected one of {known}")
+        self._settle()
+        self._open(self._run.snapshot())
+        try:
+            self._knob_log, self._checkpoints = self._knob_log.until(step), self._checkpoints.until(step)
+            self.history.truncate(step)
+            if step < self.step_count:
+                self._run.restore(start)
+                self._replay(step)
+            self._journal = None
+        except BaseException:
+            self._undo()
+            raise
+
+    def _replay(self, last: int) -> None:
+        """Take the steps up to `last` again, under the knobs that were in force."""
+        run, moves = self._run, self._knob_log.between(self.step_count, last)
+        while True:
+            for config in moves.get(run.progress.step, []):
+                run.configure(config)
+            if run.progress.step == last:
+                return
+            before, step = run.remember(), TrainingStep(run)
+            for _ in step.stages():
+                pass
+            if not step.applied:
+                run.revert(before)
+            run.progress = step.progress()
 
     # ------------------------------------------------------------------ looking
     @property
@@ -200,7 +356,8 @@ class Trainer(Course):
 
         True for a plain network of the tables, if both ways agreed bit for bit when they were tried on this machine.
         """
-        return self._machine.fast(self.config)
+        fused = self._run.fused
+        return fused is not None and all(fused.chain(len(rows)) for rows in self._run.draw_window().micro_batches)
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
@@ -208,26 +365,46 @@ class Trainer(Course):
 
         The network is in evaluation mode for it (batch norm uses its running statistics).
         """
-        self.network.eval()
+        buffers = self._run.buffers.copy()
         try:
-            output = self.network(self.data.x)
-        finally:
-            self.network.train()
+            found = self._evaluate()
+            self._leave_evaluation(buffers)
+        except BaseException:
+            self._leave_evaluation(buffers)
+            raise
+        return found
+
+    def _evaluate(self) -> dict[str, float]:
+        self.network.eval()
+        with self._run.sealed_randomness(0) if self._run.stochastic else nullcontext():
+            output = self.network(self.data.x.clone())  # a network may change what it is given
         found = {"loss": float(self.data.loss(output, self.data.y))}
-        if self.data.classification and isinstance(output, torch.Tensor) and output.dim() == 2:
+        if self.data.classification and isinstance(output, Tensor) and output.dim() == 2:
             found["accuracy"] = float((output.argmax(1) == self.data.y).double().mean())
         return found
 
+    def _leave_evaluation(self, buffers: list[Tensor | None]) -> None:
+        self.network.train()
+        self._run.buffers.put(buffers)
+
     def next_window(self) -> NextWindow:
         """Return the rows of the data that the next step will see, micro-batch by micro-batch; nothing moves."""
-        return self._machine.next_window(self.config)
+        window, seed = self._run.draw_window(), self.config.batch_seed
+        before = accumulate((len(rows) for rows in window.micro_batches[:-1]), initial=self._run.progress.samples)
+        return NextWindow(window.micro_batches, window.weights, [pass_seed(seed, seen) for seen in before])
 
     def optimizer_state(self) -> dict[str, Any]:
         """Return a copy of what torch's optimizer knows: ``betas``, ``exp_avg_sq`` and so on.
 
         Tensors that hold a number per weight are flat: the trainable parameters one after the other.
         """
-        return self._machine.optimizer_state()
+        flat = self._run.parameters
+        return {
+            name: flat.without_gaps(value)
+            if isinstance(value, Tensor) and value.shape == flat.weights.shape
+            else copied(value)
+            for name, value in self._run.optimizer.known.items()
+        }
 
     def check_gradients(self, samples: int = 8, entries_per_layer: int = 4) -> GradientCheck:
         """Compare autograd with finite differences on a float64 copy: the worst relative error of each layer.
@@ -235,8 +412,11 @@ class Trainer(Course):
         Uses the first `samples` samples and that many entries of each layer; raises ValueError if a number is
         below 1 or the loss is not finite.
         """
-        layer_of = self._machine.layer_of
-        return check_gradients(self.network, self.data, self.layer_names, layer_of, samples, entries_per_layer)
+        layers, params = self._run.layers, self._run.parameters.params
+        owner = [layer_of(layers, params, number) for number in range(len(params))]
+        return check_gradients(
+            self.network, self.data, self.layer_names, owner.__getitem__, samples, entries_per_layer
+        )
 
     def __repr__(self) -> str:
-        return f"Trainer({self._machine.step} steps of {self.config!r})"
+        return f"Trainer({self.step_count} steps of {self.config!r})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
@@ -17,6 +17,15 @@ _BUDGET = 32 * 2**20  # bytes of rows before old stretches are thinned
 _FEWEST_ROWS = 2048
 _MOST_MARKS = 2000
 _SCALARS_OF, _LAYERS_OF = attrgetter(*SCALARS), attrgetter(*PER_LAYER)
+
+
+class HistoryState(NamedTuple):
+    """What a history held at some moment."""
+
+    rows: Array
+    n: int
+    marks: tuple[Mark, ...]
+    diverged: Divergence | None
 
 
 class History(Sequence[StepRecord]):
@@ -44,7 +53,7 @@ class History(Sequence[StepRecord]):
         self.tiny = tiny
         self.diverged: Divergence | None = None
         self.rewritten = 0
-        self._marks: list[Mark] = []
+        self._marks: tuple[Mark, ...] = ()
         self._width = len(SCALARS) + len(PER_LAYER) * len(self.layer_names)
         self._most_rows = max(_FEWEST_ROWS, _BUDGET // (8 * self._width))
         self._rows = np.empty((256, self._width))
@@ -119,7 +128,7 @@ class History(Sequence[StepRecord]):
     @property
     def marks(self) -> tuple[Mark, ...]:
         """What happened between the steps, oldest first; at most the newest 2000."""
-        return tuple(self._marks)
+        return self._marks
 
     def to_frame(self) -> pd.DataFrame:
         """Return a pandas DataFrame, one row a step; per-layer columns are named ``grad_norm_1`` and so on."""
@@ -152,22 +161,31 @@ class History(Sequence[StepRecord]):
 
     def mark(self, mark: Mark) -> None:
         """Add a mark; moves of knobs before one and the same step become one mark, none if all are taken back."""
-        same = [i for i, old in enumerate(self._marks[-20:]) if (old.step, old.kind) == (mark.step, mark.kind)]
+        marks = list(self._marks)
+        same = [i for i, old in enumerate(marks[-20:]) if (old.step, old.kind) == (mark.step, mark.kind)]
         if mark.kind == "knob" and same:
             i = same[-1] + max(0, len(self._marks) - 20)
             mark = Mark(mark.step, mark.kind, _join(self._marks[i].text, mark.text))
-            del self._marks[i]
-        if mark.text:
-            self._marks.append(mark)
-        del self._marks[:-_MOST_MARKS]
+            del marks[i]
+        self._marks = tuple([*marks, mark] if mark.text else marks)[-_MOST_MARKS:]
 
     def truncate(self, step: int) -> None:
         """Drop every step from number `step` on, with its marks and divergence."""
         self._n = int(np.searchsorted(self._rows[: self._n, 0], step))
         self.rewritten += 1
-        self._marks = [m for m in self._marks if m.step < step or (m.step == step and m.kind == "knob")]
+        self._marks = tuple(m for m in self._marks if m.step < step or (m.step == step and m.kind == "knob"))
         if self.diverged and self.diverged.step >= step:
             self.diverged = None
+
+    def state(self) -> HistoryState:
+        """Return where the history stands, to be given to `restore`; nothing is copied."""
+        return HistoryState(self._rows, self._n, self._marks, self.diverged)
+
+    def restore(self, state: HistoryState) -> None:
+        """Go back to a state; between the two, rows may have been added or dropped, but not both."""
+        if (self._rows is not state.rows) or self._n != state.n:
+            self.rewritten += 1
+        self._rows, self._n, self._marks, self.diverged = state
 
     def _make_room(self) -> None:
         if self._n < self._most_rows:
@@ -181,8 +199,9 @@ class History(Sequence[StepRecord]):
         while np.count_nonzero(steps % stride == 0) > self._n // 2:
             stride *= 2
         keep = np.concatenate([np.flatnonzero(steps % stride == 0), np.arange(newest, self._n)])
-        self._rows[: len(keep)] = self._rows[keep]
-        self._n = len(keep)
+        rows = np.empty_like(self._rows)  # a new one: the old rows stay as they are for `restore`
+        rows[: len(keep)] = self._rows[keep]
+        self._rows, self._n = rows, len(keep)
         self.rewritten += 1
 
 

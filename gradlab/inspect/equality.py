@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gradlab.config import Config
 from gradlab.engine import Trainer
 from gradlab.engine.probe import find_layers
-from gradlab.engine.stream import NextWindow
+from gradlab.engine.sampler import NextWindow
 from gradlab.inspect.copied import Copied
 from gradlab.locale import Text
 from gradlab.network import NORMS

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gradlab.engine import Trainer
-from gradlab.engine.flat import per_layer
+from gradlab.engine.parameters import per_layer
 from gradlab.history import Array
 from gradlab.inspect.copied import Copied, check_count
 from gradlab.rules.norms import norms, root_sum_square

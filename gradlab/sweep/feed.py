@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from gradlab.config import Config
 from gradlab.engine.check import check_inputs, check_micro_batches, prepare_data
-from gradlab.engine.stream import Stream
+from gradlab.engine.sampler import Epoch
 from gradlab.rules.accumulation import ACCUMULATIONS
 from gradlab.sweep.rows import Rows
 
@@ -63,7 +63,7 @@ class Feed:
         ]
         self._set_of = torch.tensor([sets[key] for key in keys])
         self._order_of = torch.tensor([seeds[config.batch_seed] for config in configs])
-        self._streams = [Stream(self.n, seed) for seed in seeds]
+        self._epochs = [Epoch.first(self.n, seed) for seed in seeds]
         self._orders, self._position = self._epoch(), 0
 
     def _check_shapes(self) -> None:
@@ -77,10 +77,9 @@ class Feed:
 
     def _epoch(self) -> Tensor:
         """Return every stream's next pass over the data, ``(streams, n)``."""
-        windows = [stream.peek(self.n, 1) for stream in self._streams]
-        for stream in self._streams:
-            stream.advance(self.n)
-        return torch.stack([window.micro_batches[0] for window in windows])
+        orders = torch.stack([epoch.order for epoch in self._epochs])
+        self._epochs = [epoch.next() for epoch in self._epochs]
+        return orders
 
     def window(self) -> list[Tensor]:
         """Return the next window of each order, split into micro-batches ``(streams, n_m)``, and move on."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from gradlab.engine.flat import per_layer
+from gradlab.engine.parameters import per_layer
 from gradlab.engine.probe import Layer, layer_of
 from gradlab.history import Array, Divergence, History, Mark, StepRecord
 from gradlab.locale import Said

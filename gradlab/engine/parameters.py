@@ -33,6 +33,10 @@ class FlatParameters:
 
     Attributes
     ----------
+    weights, gradient : Tensor
+        Flat; `gradients` are the parameters' views of the latter.
+    before : Tensor
+        Room for the weights as they are before an update.
     separate : bool
         Whether the gradient is clipped while it accumulates, so that the unclipped one is kept apart.
     received : list of bool
@@ -45,7 +49,7 @@ class FlatParameters:
         self._offsets, slots = _layout(self._sizes, LINE // params[0].element_size())
         moved = torch.zeros(2, sum(slots), dtype=params[0].dtype)  # measured together: the weights and their change
         self.weights, self._change = moved
-        self.gradient, self._unclipped, self._before = (torch.zeros_like(self.weights) for _ in range(3))
+        self.gradient, self._unclipped, self.before = (torch.zeros_like(self.weights) for _ in range(3))
         self.gradients = self._views(self.gradient)
         self._unclipped_views = self._views(self._unclipped)
         self._fresh: list[Tensor] = []
@@ -164,17 +168,9 @@ class FlatParameters:
         """Return the norm of each parameter."""
         return self._weight_norms()[0]
 
-    def remember(self) -> None:
-        """Keep the weights as they are before an update."""
-        self._before.copy_(self.weights)
-
-    def recall(self) -> None:
-        """Go back to the weights remembered."""
-        self.weights.copy_(self._before)
-
     def moved_norms(self) -> tuple[list[float], list[float]]:
-        """Return the norm of each parameter, and that of its change since `remember`."""
-        torch.sub(self.weights, self._before, out=self._change)
+        """Return the norm of each parameter, and that of its change since it was copied to `before`."""
+        torch.sub(self.weights, self.before, out=self._change)
         weights, changes = self._moved_norms()
         return weights, changes
 

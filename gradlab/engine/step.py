@@ -1,0 +1,297 @@
+"""One optimizer step, top to bottom: the textbook's loop, each stage of it measured.
+
+`TrainingStep.stages` is the only place that knows the order of a step, when gradients are clipped and what becomes
+of a step that is not finite.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradlab.engine.meter import Meter
+from gradlab.engine.parameters import merged, per_layer
+from gradlab.engine.passes import Pass
+from gradlab.engine.probe import layer_of
+from gradlab.engine.state import Progress, RunState
+from gradlab.history import Array, Divergence, StepRecord
+from gradlab.rules.norms import norms, quotients, root_sum_square
+
+StageName = Literal["forward", "backward", "accumulate", "clip", "update", "nonfinite"]
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """Where a step stands, measured.
+
+    Attributes
+    ----------
+    name : str
+        ``"forward"`` and ``"backward"`` once per micro-batch, then ``"accumulate"``, ``"clip"`` and
+        ``"update"``; ``"nonfinite"`` ends a step that was not applied.
+    micro_batch, micro_batches : int
+        Number of the micro-batch, from 1 (the last one for the later stages), and how many there are.
+    samples : int
+        Samples in this micro-batch; in the whole window for the later stages.
+    loss : float
+        Mean loss of this micro-batch; of the whole window for the later stages.
+    grad_norm : array (layers,)
+        Norm of dL/dW_l of this micro-batch alone (``"backward"``), else of the accumulated gradient;
+        nan before there is one.
+    partial_norm : array (layers,)
+        Norm of the weighted sum of the micro-batch gradients so far.
+    total_norm : float
+        Norm of that weighted sum over all parameters, biases included; nan before there is one.
+    record : StepRecord or None
+        The finished step, for the last stage.
+    """
+
+    name: StageName
+    micro_batch: int
+    micro_batches: int
+    samples: int
+    loss: float
+    grad_norm: Array
+    partial_norm: Array
+    total_norm: float = math.nan
+    record: StepRecord | None = None
+
+    def __repr__(self) -> str:
+        return f"Stage({self.name}, micro-batch {self.micro_batch} of {self.micro_batches}, loss={self.loss:.6g})"
+
+
+class TrainingStep:
+    """One step of a run, from the window it draws to its record.
+
+    It changes the network, the optimizer and the carry-over; the run's progress and history are its owner's.
+
+    Parameters
+    ----------
+    run : RunState
+        What is trained.
+
+    Attributes
+    ----------
+    record : StepRecord
+        What was measured, once the last stage is reached.
+    trouble : Divergence or None
+        What was not finite.
+    applied : bool
+        False if what the step did is to be taken back.
+    paused : float
+        Seconds of slow motion, which do not count.
+    """
+
+    record: StepRecord
+    _pass: Pass
+
+    def __init__(self, run: RunState) -> None:
+        self._started, self.paused = time.perf_counter(), 0.0
+        self._run, self._config, self._flat = run, run.config, run.parameters
+        self.window = run.draw_window()
+        self._meter = Meter(len(run.layers))
+        self._early = self._config.clip != "none" and self._config.clip_order == "each_micro_batch"
+        self._weight_norms = run.weight_norms
+        self.trouble: Divergence | None = None
+        self.applied = False
+        self._micro_loss, self._micro_samples = math.nan, 0
+        self._found: Sequence[Tensor | None] = []
+
+    def stages(self) -> Generator[tuple[StageName, int], None, None]:
+        """Take the step, pausing after each stage, named with the number of its micro-batch."""
+        config, window, m = self._config, self.window, 0
+        refuses = config.nonfinite != "continue"
+        self._flat.start(separate=self._early)
+        for m, (rows, weight) in enumerate(zip(window.micro_batches, window.weights, strict=True), start=1):
+            self._forward(rows)
+            yield "forward", m
+            self._backward(rows, weight)
+            if self._early:  # wrong on purpose: the running sum is clipped again and again
+                self._clip()
+            yield "backward", m
+        raw = self._flat.gradient_norms()
+        yield "accumulate", m
+        self.trouble = self._first_not_finite(raw)
+        if self.trouble and refuses:
+            self._measure(raw, raw, 1.0, None)
+            yield "nonfinite", m
+            return
+        clipped, cosine = self._clip_once(raw)
+        yield "clip", m
+        changes = self._update() if self._carry_over() else None
+        overflow = self._weight_not_finite()
+        self.trouble = self.trouble or overflow
+        self.applied = overflow is None or not refuses
+        self._measure(raw, clipped, cosine, changes)
+        yield "update" if self.applied else "nonfinite", m
+
+    # ------------------------------------------------------------------ the verbs
+    def _forward(self, rows: Tensor) -> None:
+        run, n = self._run, len(rows)
+        way = (run.fused.chain(n) if run.fused is not None else None) or run.general
+        with run.sealed_randomness(self._meter.samples) if run.stochastic else nullcontext():
+            self._pass = way.forward(run.data.x[rows], run.data.y[rows], run.data.loss)
+        self._micro_loss, self._micro_samples, self._found = self._pass.loss.item(), n, []
+        self._meter.see_loss(self._micro_loss, n)
+        self._meter.see_stacks(self._pass.stacks, self._pass.gauge)
+
+    def _backward(self, rows: Tensor, weight: float) -> None:
+        found, deltas = self._pass.gradients(self._flat.params, self._flat.room(weight))
+        self._meter.see_deltas(deltas, len(rows), self._pass.gauge)
+        self._flat.accumulate(found, weight)
+        self._found = found
+
+    def _clip(self) -> None:
+        rule, flat = self._run.rules.clip, self._flat
+        flat.attach()
+        params = self._run.all_but_output if rule.options.get("exempt_output") else flat.params
+        if rule.options.get("as_one") and rule.shipped:  # the flat gradient's gaps must stay zeros
+            params = [flat.weights]
+        rule.function(params, self._config.clip_threshold)
+
+    def _clip_once(self, raw: list[float]) -> tuple[list[float], float]:
+        """Clip, unless that is done; return the norms after and the cosine between the gradient before and after."""
+        if self._config.clip == "none":
+            return raw, 1.0
+        if not self._early:
+            self._flat.keep_unclipped()
+            self._clip()
+        clipped = self._flat.clipped_norms()
+        return clipped, self._flat.cosine(root_sum_square(raw), root_sum_square(clipped))
+
+    @torch.no_grad()
+    def _carry_over(self) -> bool:
+        """Carry over; return whether there is an update."""
+        rule = self._run.rules.carry_over
+        return rule is None or rule(self._flat.gradients, self._run.carry)
+
+    @torch.no_grad()
+    def _update(self) -> list[float]:
+        """Let the optimizer step and return the norm of each parameter's change."""
+        run = self._run
+        run.optimizer.update()
+        if not run.optimizer.tidy:
+            self._flat.clear_gaps()
+        run.weight_norms, changes = self._flat.moved_norms()
+        return changes
+
+    # ------------------------------------------------------------------ what is not finite
+    def _first_not_finite(self, raw: list[float]) -> Divergence | None:
+        """Name the first tensor that is not finite, in the order in which a step computes them."""
+        if self._meter.first_bad_activation is not None:
+            return self._divergence("activation", *self._meter.first_bad_activation)
+        if not math.isfinite(self._meter.loss):
+            return Divergence(self._run.progress.step, None, "loss", self._meter.loss)
+        if all(map(math.isfinite, raw)):
+            return None
+        bad = {self._layer_of(i): v for i, v in enumerate(raw) if not math.isfinite(v)}
+        layer = max(bad)  # the backward pass runs from the output: the last layer that is not finite was the first
+        return self._divergence("gradient", layer, bad[layer])
+
+    def _weight_not_finite(self) -> Divergence | None:
+        for i, norm in enumerate(self._run.weight_norms):
+            if not math.isfinite(norm):
+                return self._divergence("weight", self._layer_of(i), norm)
+        return None
+
+    def _layer_of(self, number: int) -> int:
+        return layer_of(self._run.layers, self._flat.params, number)
+
+    def _divergence(self, tensor: str, layer: int, value: float) -> Divergence:
+        return Divergence(self._run.progress.step, layer + 1, tensor, value, self._run.layers[layer].name)
+
+    # ------------------------------------------------------------------ numbers
+    def _measure(self, raw: list[float], clipped: list[float], cosine: float, changes: list[float] | None) -> None:
+        """Make the record: norms arrive one per parameter and leave one per layer."""
+        before, total = self._run.progress, root_sum_square(raw)
+        clipped_total = total if clipped is raw else root_sum_square(clipped)
+        applied = self.applied and changes is not None
+        self.record = StepRecord.of(
+            np.array(self._layers(raw, clipped, changes)),
+            step=before.step,
+            epoch=self.window.epoch.number,
+            samples=before.samples + self._meter.samples,
+            micro_batches=before.micro_batches + len(self.window.micro_batches),
+            updates=before.updates + applied,
+            applied=applied,
+            loss=self._meter.loss,
+            seconds=before.seconds + time.perf_counter() - self._started - self.paused,
+            total_norm=total,
+            clipped_total_norm=clipped_total,
+            clip_coef=clipped_total / total if total > 0 else 1.0,
+            clip_cosine=cosine,
+        )
+
+    def _layers(self, raw: list[float], clipped: list[float], changes: list[float] | None) -> list[list[float]]:
+        """Return the record's numbers per layer, in the order of its fields."""
+        groups, frozen, meter = self._run.groups, self._run.frozen_norms, self._meter
+        grad_norm, weight_norm = merged(raw, groups), merged(self._weight_norms, groups)
+        if self._run.frozen:
+            weight_norm = [now if f is None else f for now, f in zip(weight_norm, frozen, strict=True)]
+        if changes is None:
+            ratio = [0.0 if group else math.nan for group in groups]
+        else:
+            ratio = quotients(merged(changes, groups), weight_norm)
+        received = [1.0] * len(groups)
+        if not self._flat.complete or self._run.frozen:
+            received = [float(any(map(self._flat.received.__getitem__, group))) for group in groups]
+        return [
+            grad_norm,
+            grad_norm if clipped is raw else merged(clipped, groups),
+            weight_norm,
+            ratio,
+            meter.delta_norm(),
+            meter.activation_std(),
+            meter.saturated(),
+            meter.dead(),
+            received,
+        ]
+
+    def unapplied(self) -> StepRecord:
+        """Measure the window as accumulated so far, as a step that changed nothing."""
+        raw = self._flat.gradient_norms()
+        self._measure(raw, raw, 1.0, None)
+        return self.record
+
+    def progress(self) -> Progress:
+        """Return how far the run has come with this step."""
+        record, window, before = self.record, self.window, self._run.progress
+        return Progress(
+            before.step + 1,
+            record.samples,
+            record.micro_batches,
+            record.updates,
+            record.seconds,
+            window.epoch,
+            window.start + self._meter.samples,
+        )
+
+    def stage(self, name: StageName, m: int) -> Stage:
+        """Measure where the step stands."""
+        groups, per_micro_batch = self._run.groups, name in ("forward", "backward")
+        begun, nothing = (name, m) != ("forward", 1), np.full(len(groups), np.nan)
+        summed = self._flat.clipped_norms() if begun else []
+        partial = per_layer(summed, groups) if begun else nothing
+        own = partial
+        if per_micro_batch:
+            found = [torch.zeros(1) if g is None else g for g in self._found]
+            own = per_layer(norms(found), groups) if found else nothing
+        return Stage(
+            name=name,
+            micro_batch=m,
+            micro_batches=len(self.window.micro_batches),
+            samples=self._micro_samples if per_micro_batch else self._meter.samples,
+            loss=self._micro_loss if per_micro_batch else self._meter.loss,
+            grad_norm=own,
+            partial_norm=partial,
+            total_norm=root_sum_square(summed) if begun else math.nan,
+            record=self.record if name in ("update", "nonfinite") else None,
+        )
