@@ -23,7 +23,7 @@ from gradlab.inspect import (
     sharpness,
 )
 from gradlab.measures import MEASURES
-from gradlab.network import ACTIVATIONS, INITS, NORMS, build_network
+from gradlab.network import ACTIVATIONS, ARCHITECTURES, INITS, NORMS, build_network
 from gradlab.panel import GradLab
 from gradlab.plots import PLOTS, draw
 from gradlab.presets import PRESETS
@@ -41,6 +41,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ACCUMULATIONS",
     "ACTIVATIONS",
+    "ARCHITECTURES",
     "CARRY_OVERS",
     "CLIPS",
     "DATASETS",

@@ -132,7 +132,14 @@ def _weights_differ(configs: Mapping[str, Config], found: Mapping[str, Any]) -> 
     sizes = set()
     if {"dataset", "n_samples", "data_seed"} & set(found):
         for config in configs.values():
-            data = make_dataset(config.dataset, config.n_samples, config.noise, config.data_seed, config.torch_dtype)
+            data = make_dataset(
+                config.dataset,
+                config.n_samples,
+                config.noise,
+                config.data_seed,
+                config.torch_dtype,
+                config.sequence_length,
+            )
             sizes.add((data.x[0].numel(), data.outputs))
     fields = [*_WEIGHTS, *(["dataset", "n_samples", "data_seed"] if len(sizes) > 1 else [])]
     return [name for name in fields if name in found]

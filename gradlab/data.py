@@ -29,7 +29,8 @@ class Data:
     x : Tensor
         Inputs, shape ``(n, ...)``.
     y : Tensor
-        Integer labels ``(n,)`` or float targets ``(n, outputs)``.
+        Integer labels ``(n,)`` or float targets ``(n, outputs)``; for a target at each time step of a sequence
+        ``(n, T)`` or ``(n, T, outputs)``.
     outputs : int
         Columns that the network must return: classes, or target columns.
     loss : callable
@@ -51,11 +52,37 @@ class Data:
         """Whether `y` holds labels."""
         return not self.y.is_floating_point()
 
+    @property
+    def every_step(self) -> bool:
+        """Whether each time step of a sequence has its own target."""
+        return self.y.dim() == (2 if self.classification else 3)
 
-def make_dataset(name: str, n: int, noise: float, seed: int, dtype: torch.dtype) -> Data:
-    """Generate the data set `name` in float64 from `seed` and cast it to `dtype`."""
+    @property
+    def output_shape(self) -> int | tuple[int, int]:
+        """Columns that a network returns, or (time steps, columns)."""
+        return (self.y.shape[1], self.outputs) if self.every_step else self.outputs
+
+    @property
+    def chance(self) -> float:
+        """The loss of an answer that ignores X: the mean log of the labels that occur, or the targets' variance.
+
+        Of a sequence answered step by step the mean over the steps: 10 ln 8 / T for copy memory.
+        """
+        if not self.classification:
+            return float(self.y.double().var(0, correction=0).mean())
+        steps = self.y.unbind(1) if self.every_step else None
+        counts = [self.outputs] if steps is None else [len(step.unique()) for step in steps]
+        return sum(map(math.log, counts)) / len(counts)
+
+
+def make_dataset(name: str, n: int, noise: float, seed: int, dtype: torch.dtype, length: int = 32) -> Data:
+    """Generate the data set `name` in float64 from `seed` and cast it to `dtype`.
+
+    Sequences have `length` time steps; the other sets do not use it.
+    """
     entry = DATASETS[name]
-    x, y = entry(n, noise, Generator().manual_seed(seed))
+    sizes = (length,) if entry.options.get("sequence") else ()
+    x, y = entry(n, noise, Generator().manual_seed(seed), *sizes)
     return as_data(x, y, dtype, outputs=entry.options.get("outputs"), name=name)
 
 
@@ -71,7 +98,7 @@ def as_data(
     """Check a pair of arrays and make it `Data`: float inputs and targets are cast to `dtype`.
 
     Both are copied. Integer inputs stay as they are (an embedding wants them). Labels become int64; a float
-    target of shape ``(n,)`` becomes ``(n, 1)``.
+    target of shape ``(n,)`` becomes ``(n, 1)``. With sequences X ``(n, T, c)``, labels ``(n, T)`` are one per step.
 
     Raises
     ------
@@ -90,11 +117,17 @@ def as_data(
     x = x.to(dtype) if x.is_floating_point() else x
     if y.is_floating_point():
         y = y.to(dtype).reshape(-1, 1) if y.dim() == 1 else y.to(dtype)
-        return Data(x, y, outputs or y.shape[1], loss or F.mse_loss)
+        return Data(x, y, outputs or y.shape[-1], loss or F.mse_loss)
     y = y.long()
     if loss is None:
-        _check_labels(y, outputs, name)
-    return Data(x, y, outputs or max(1, int(y.max()) + 1), loss or F.cross_entropy)
+        _check_labels(y, outputs, name, x)
+    default = F.cross_entropy if y.dim() == 1 else cross_entropy_of_steps
+    return Data(x, y, outputs or max(1, int(y.max()) + 1), loss or default)
+
+
+def cross_entropy_of_steps(output: Tensor, y: Tensor) -> Tensor:
+    """Mean cross-entropy of logits ``(batch, T, classes)`` against labels ``(batch, T)``."""
+    return F.cross_entropy(output.transpose(1, 2), y)
 
 
 def _as_tensor(value: Any, field: str) -> Tensor:
@@ -124,10 +157,12 @@ def _check_finite(tensor: Tensor, field: str) -> None:
         )
 
 
-def _check_labels(y: Tensor, outputs: int | None, name: str) -> None:
-    if y.dim() != 1:
+def _check_labels(y: Tensor, outputs: int | None, name: str, x: Tensor) -> None:
+    of_steps = x.dim() == 3 and y.shape == x.shape[:2] and y.numel()
+    if y.dim() != 1 and not of_steps:
         raise ValueError(
-            f"data y: integer labels of shape {tuple(y.shape)}; expected shape (n,), or floats for targets"
+            f"data y: integer labels of shape {tuple(y.shape)}; expected shape (n,), (n, T) for "
+            "sequences X (n, T, c), or floats for targets"
         )
     if int(y.min()) < 0:
         raise ValueError(f"data y: label {int(y.min())}; expected labels 0, 1, 2, ...")
@@ -225,3 +260,44 @@ def article(n: int, noise: float, generator: Generator) -> tuple[Tensor, Tensor]
 def article_literal(n: int, noise: float, generator: Generator) -> tuple[Tensor, Tensor]:
     """The article's data as printed, under a single output: cannot be trained, and says why."""
     return article(n, noise, generator)
+
+
+# ---------------------------------------------------------------------- sequences: X (n, T, c)
+@DATASETS.register("latch", "Latch: the first symbol", sequence=True)
+def latch(n: int, noise: float, generator: Generator, length: int = 32) -> tuple[Tensor, Tensor]:
+    """The label is the first symbol, +1 or -1; after it comes noise of std 5 `noise` (Bengio et al. 1994)."""
+    y = torch.randperm(n, generator=generator) % 2
+    x = 5 * noise * torch.randn(n, length, 1, generator=generator, dtype=torch.float64)
+    x[:, 0, 0] = 2.0 * y - 1.0
+    return x, y
+
+
+@DATASETS.register("adding", "Adding", sequence=True, shortest=2)
+def adding(n: int, noise: float, generator: Generator, length: int = 32) -> tuple[Tensor, Tensor]:
+    """The sum of two marked numbers of [0, 1], one in each half; the mean's error is 1/6 (Hochreiter 1997)."""
+    values = torch.rand(n, length, generator=generator, dtype=torch.float64)
+    half, row = length // 2, torch.arange(n)
+    first = torch.randint(half, (n,), generator=generator)
+    second = half + torch.randint(length - half, (n,), generator=generator)
+    marks = torch.zeros(n, length, dtype=torch.float64)
+    marks[row, first] = marks[row, second] = 1.0
+    return torch.stack([values, marks], 2), (values[row, first] + values[row, second])[:, None]
+
+
+@DATASETS.register("copy_memory", "Copy memory", sequence=True, shortest=21, every_step=True, outputs=9)
+def copy_memory(n: int, noise: float, generator: Generator, length: int = 32) -> tuple[Tensor, Tensor]:
+    """Ten symbols of eight, a pause, a signal: say the ten again, and blank before (Hochreiter 1997; Arjovsky 2016).
+
+    X is one-hot over 8 symbols, blank (8) and signal (9); y is a label per step. The pause is what `length` leaves.
+    """
+    symbols = torch.randint(8, (n, 10), generator=generator)
+    read, y = torch.full((n, length), 8), torch.full((n, length), 8)
+    read[:, :10], read[:, length - 11], y[:, length - 10 :] = symbols, 9, symbols
+    return F.one_hot(read, 10).double(), y
+
+
+@DATASETS.register("parity", "Parity", sequence=True)
+def parity(n: int, noise: float, generator: Generator, length: int = 32) -> tuple[Tensor, Tensor]:
+    """Whether the number of +1 among symbols +1 and -1 is odd: every step counts, none alone says anything."""
+    ones = torch.randint(2, (n, length), generator=generator)
+    return (2.0 * ones - 1.0)[:, :, None].double(), ones.sum(1) % 2

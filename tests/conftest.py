@@ -34,8 +34,8 @@ def plain_network() -> Callable[[gradlab.Trainer], nn.Sequential]:
 
     def build(trainer: gradlab.Trainer) -> nn.Sequential:
         config, state = trainer.config, trainer.network.state_dict()
-        sizes = [trainer.data.x.shape[1], *[config.width] * config.depth, trainer.data.outputs]
-        modules: list[nn.Module] = []
+        sizes = [trainer.data.x[0].numel(), *[config.width] * config.depth, trainer.data.outputs]
+        modules: list[nn.Module] = [nn.Flatten()] if trainer.data.x.dim() > 2 else []
         for i, (n_in, n_out) in enumerate(pairwise(sizes)):
             linear = nn.utils.skip_init(nn.Linear, n_in, n_out, dtype=trainer.data.x.dtype)
             linear.load_state_dict({name: state[f"linears.{i}.{name}"] for name in ("weight", "bias")})

@@ -14,6 +14,7 @@ import torch
 from gradlab import (
     ACCUMULATIONS,
     ACTIVATIONS,
+    ARCHITECTURES,
     CARRY_OVERS,
     CLIPS,
     DATASETS,
@@ -28,6 +29,8 @@ DEFAULTS = {
     "dataset": "moons",
     "n_samples": 512,
     "noise": 0.1,
+    "sequence_length": 32,
+    "architecture": "mlp",
     "depth": 8,
     "width": 32,
     "activation": "relu",
@@ -36,8 +39,17 @@ DEFAULTS = {
     "init": "kaiming",
     "gain": 1.0,
     "bias_std": 0.0,
+    "recurrent_init": "orthogonal",
+    "recurrent_gain": 1.0,
+    "forget_bias": 1.0,
+    "truncate": 0,
+    "norm_position": "pre",
+    "heads": 4,
+    "causal": False,
+    "residual_init": "plain",
     "optimizer": "sgd",
     "lr": 0.05,
+    "warmup": 0,
     "momentum": 0.0,
     "weight_decay": 0.0,
     "batch_size": 32,
@@ -55,9 +67,13 @@ DEFAULTS = {
 }
 CHOICES = {
     "dataset": DATASETS,
+    "architecture": ARCHITECTURES,
     "activation": ACTIVATIONS,
     "norm": NORMS,
     "init": INITS,
+    "recurrent_init": INITS,
+    "norm_position": ("pre", "post"),
+    "residual_init": ("plain", "scaled", "zero"),
     "optimizer": OPTIMIZERS,
     "accumulation": ACCUMULATIONS,
     "carry_over": CARRY_OVERS,
@@ -68,6 +84,10 @@ CHOICES = {
 }
 WHOLE = {
     "n_samples": "a whole number >= 2 and <= 1000000",
+    "sequence_length": "a whole number >= 1 and <= 10000",
+    "truncate": "a whole number >= 0 and <= 10000",
+    "heads": "a whole number >= 1 and <= 8192",
+    "warmup": "a whole number >= 0 and <= 1000000",
     "depth": "a whole number >= 0 and <= 1000",
     "width": "a whole number >= 1 and <= 8192",
     "batch_size": "a whole number >= 1 and <= 1000000",
@@ -80,6 +100,7 @@ REAL = {
     "noise": "a finite number >= 0",
     "gain": "a finite number >= 0",
     "bias_std": "a finite number >= 0",
+    "recurrent_gain": "a finite number >= 0",
     "lr": "a finite number >= 0",
     "momentum": "a finite number >= 0 and <= 1",
     "weight_decay": "a finite number >= 0",
@@ -90,9 +111,12 @@ ANOTHER = {
     **{name: DEFAULTS[name] + 3 for name in WHOLE},
     **dict.fromkeys(REAL, 0.25),
     "residual": True,
+    "causal": True,
+    "forget_bias": -2.5,
 }
 LIVE = {
     "lr",
+    "warmup",
     "momentum",
     "weight_decay",
     "batch_size",
@@ -108,7 +132,7 @@ LIVE = {
 
 def test_the_fields_and_defaults_are_those_of_the_contract():
     assert Config().to_dict() == DEFAULTS
-    assert set(CHOICES) | set(WHOLE) | set(REAL) | {"residual"} == set(DEFAULTS)
+    assert set(CHOICES) | set(WHOLE) | set(REAL) | {"residual", "causal", "forget_bias"} == set(DEFAULTS)
 
 
 def refused(field, value):

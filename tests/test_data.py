@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from gradlab import DATASETS, Config, Trainer
+from gradlab.data import make_dataset
 
 CLASSES = {
     "moons": 2,
@@ -19,6 +20,7 @@ CLASSES = {
     "digits": 10,
     "article": 4,
 }
+SEQUENCES = ["latch", "adding", "copy_memory", "parity"]
 GENERATED = [name for name in DATASETS if name not in ("article", "article_literal", "digits")]
 
 
@@ -30,10 +32,10 @@ def make(name, n=200, noise=0.1, seed=0):
 def test_a_dataset_gives_finite_float64_inputs_and_one_target_each(name, untouched_rng):
     x, y = make(name)
     assert x.dtype == torch.float64
-    assert x.dim() == 2
+    assert x.dim() == (3 if name in SEQUENCES else 2)
     assert len(x) == len(y)
     assert torch.isfinite(x).all()
-    assert y.dtype == (torch.float64 if name == "regression" else torch.int64)
+    assert y.dtype == (torch.float64 if name in ("regression", "adding") else torch.int64)
 
 
 @pytest.mark.parametrize("name", DATASETS)
@@ -97,6 +99,63 @@ def test_the_digits_are_standardised_and_not_repeated():
     assert torch.bincount(y).min() > 150
 
 
+def test_a_sequence_has_as_many_steps_as_asked_for():
+    for name in SEQUENCES:
+        for steps in (21, 40):
+            data = make_dataset(name, 6, 0.1, 0, torch.float64, steps)
+            assert data.x.shape[:2] == (6, steps)
+            assert Trainer(Config(dataset=name, sequence_length=steps, depth=1)).data.x.shape[1] == steps
+
+
+def test_the_label_of_a_latch_is_the_sign_of_its_first_symbol_and_the_rest_is_noise():
+    x, y = make("latch", 4000, 0.1)
+    assert torch.equal(x[:, 0, 0], 2.0 * y - 1)
+    assert int(y.sum()) == 2000
+    # 4000 x 31 draws know a standard deviation to 0.2 %: 1 % is five such
+    assert float(x[:, 1:].std()) == pytest.approx(0.5, rel=0.01)
+
+
+def test_the_target_of_adding_is_the_sum_of_the_two_marked_numbers_one_in_each_half():
+    x, y = make("adding", 3000)
+    values, marks = x.unbind(2)
+    assert torch.equal(marks.sum(1), torch.full((3000,), 2.0).double())
+    assert torch.equal(marks[:, :16].sum(1), torch.ones(3000).double())
+    torch.testing.assert_close((values * marks).sum(1, keepdim=True), y, rtol=1e-15, atol=0)
+    assert float(y.var()) == pytest.approx(1 / 6, rel=0.1)  # 3000 draws know a variance to 2 %
+
+
+def test_copy_memory_asks_for_the_ten_symbols_again_and_for_blanks_before():
+    x, y = make("copy_memory", 50)
+    read = x.argmax(2)
+    assert torch.equal(x.sum(2), torch.ones(50, 32).double())
+    assert torch.equal(y[:, -10:], read[:, :10])
+    assert int(read[:, :10].max()) == 7
+    assert (y[:, :-10] == 8).all()
+    assert torch.equal((read == 9).nonzero()[:, 1], torch.full((50,), 21))
+
+
+def test_the_label_of_parity_is_whether_the_ones_are_odd():
+    x, y = make("parity", 100)
+    assert set(x.unique().tolist()) == {-1.0, 1.0}
+    assert torch.equal((x[:, :, 0] > 0).sum(1) % 2, y)
+
+
+@pytest.mark.parametrize(
+    ("name", "chance"),
+    [("moons", math.log(2)), ("digits", math.log(10)), ("adding", 1 / 6), ("copy_memory", 10 * math.log(8) / 32)],
+)
+def test_chance_is_the_loss_of_an_answer_that_ignores_the_input(name, chance):
+    data = make_dataset(name, 3000, 0.1, 0, torch.float32)
+    assert data.chance == pytest.approx(chance, rel=0.1 if name == "adding" else 1e-12)
+
+
+def test_a_sequence_too_short_for_its_task_is_refused():
+    for name, least in (("adding", 2), ("copy_memory", 21)):
+        Config(dataset=name, sequence_length=least)
+        with pytest.raises(ValueError, match=f"sequence_length={least - 1} with dataset='{name}'; expected at least"):
+            Config(dataset=name, sequence_length=least - 1)
+
+
 def test_the_articles_data_are_as_printed():
     x, y = make("article", n=99, noise=5.0)
     assert x.tolist() == [[1.0], [2.0], [3.0]]
@@ -116,9 +175,10 @@ def test_data_are_cast_to_the_precision_of_the_config(dtype):
 @pytest.mark.parametrize("name", [name for name in DATASETS if name != "article_literal"])
 def test_every_dataset_trains_with_its_own_loss(name):
     trainer = Trainer(Config(dataset=name, n_samples=40, depth=1, batch_size=40))
-    loss = F.mse_loss if name == "regression" else F.cross_entropy
+    loss = F.mse_loss if name in ("regression", "adding") else F.cross_entropy
     rows = torch.randperm(trainer.data.n, generator=torch.Generator().manual_seed(0))
-    expected = loss(trainer.network(trainer.data.x[rows]), trainer.data.y[rows]).item()
+    output = trainer.network(trainer.data.x[rows])
+    expected = loss(output.mT if output.dim() == 3 else output, trainer.data.y[rows]).item()
     assert trainer.step().loss == expected
 
 

@@ -28,7 +28,7 @@ TABLES = {
 }
 REGISTRIES = (
     *(gradlab.DATASETS, gradlab.ACTIVATIONS, gradlab.INITS, gradlab.NORMS, OPTIMIZERS, gradlab.ACCUMULATIONS),
-    *(gradlab.CARRY_OVERS, gradlab.CLIPS, gradlab.PLOTS, gradlab.PRESETS),
+    *(gradlab.CARRY_OVERS, gradlab.CLIPS, gradlab.ARCHITECTURES, gradlab.PLOTS, gradlab.PRESETS),
 )
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 WORD = re.compile(r"[A-Za-z][A-Za-z_]+")

@@ -72,7 +72,7 @@ def test_a_run_is_bit_equal_to_plain_pytorch_for_every_activation(compare, activ
     compare(Config(n_samples=100, depth=3, activation=activation, init="xavier"))
 
 
-@pytest.mark.parametrize("dataset", [d for d in DATASETS if d != "article_literal"])
+@pytest.mark.parametrize("dataset", [d for d in DATASETS if d not in ("article_literal", "copy_memory")])
 def test_a_run_is_bit_equal_to_plain_pytorch_for_every_dataset(compare, dataset):
     compare(Config(dataset=dataset, n_samples=70, depth=2))
 

@@ -13,7 +13,8 @@ import torch
 from gradlab.config.knob import Knob, knob
 from gradlab.data import DATASETS
 from gradlab.locale import Said
-from gradlab.network import ACTIVATIONS, INITS, NORMS
+from gradlab.network import ACTIVATIONS, ARCHITECTURES, INITS, NORMS, uses
+from gradlab.network.transformer import RESIDUAL_INITS
 from gradlab.rules.accumulation import ACCUMULATIONS
 from gradlab.rules.carry_over import CARRY_OVERS
 from gradlab.rules.clipping import CLIPS
@@ -50,6 +51,35 @@ class Config:
     init: str = knob("kaiming", "Init", "Distribution of the first weights", choices=INITS)
     gain: float = knob(1.0, "Gain", "Multiplies the standard deviation of the init", low=0, slider=(0.01, 10, "log"))
     bias_std: float = knob(0.0, "Bias std", "Standard deviation of the first biases", low=0, slider=(0, 2, "linear"))
+    sequence_length: int = knob(
+        32, "Sequence length", "Time steps of the sequence data sets", low=1, high=10_000, slider=(2, 200, "linear")
+    )
+    architecture: str = knob("mlp", "Architecture", "What kind of network", choices=ARCHITECTURES)
+    recurrent_init: str = knob("orthogonal", "Recurrent init", "Distribution of the first W_hh", choices=INITS)
+    recurrent_gain: float = knob(
+        1.0, "Recurrent gain", "Multiplies the standard deviation of W_hh", low=0, slider=(0.01, 10, "log")
+    )
+    forget_bias: float = knob(
+        1.0, "Forget bias", "Added to the forget gate's first bias (0: torch's default)", slider=(-2, 6, "linear")
+    )
+    truncate: int = knob(
+        0,
+        "Truncate",
+        "Time steps that a gradient is sent back; 0: all",
+        low=0,
+        high=10_000,
+        slider=(0, 200, "linear"),
+    )
+    norm_position: str = knob(
+        "pre", "Norm position", "Layer norm before or after each residual branch", choices=("pre", "post")
+    )
+    heads: int = knob(
+        4, "Heads", "Attention heads; they divide the width", low=1, high=8192, slider=(1, 16, "linear")
+    )
+    causal: bool = knob(False, "Causal", "Let a step look only at the steps before it")
+    residual_init: str = knob(
+        "plain", "Branch init", "The last matrix of each residual branch at first", choices=tuple(RESIDUAL_INITS)
+    )
     optimizer: str = knob("sgd", "Optimizer", "What turns a gradient into a step", choices=OPTIMIZERS)
     lr: float = knob(0.05, "Learning rate", "Step size", live=True, low=0, slider=(1e-5, 10, "log"))
     momentum: float = knob(
@@ -63,6 +93,15 @@ class Config:
     )
     weight_decay: float = knob(
         0.0, "Weight decay", "Pull of the weights toward 0", live=True, low=0, slider=(0, 0.1, "linear")
+    )
+    warmup: int = knob(
+        0,
+        "Warm-up",
+        "Steps over which the learning rate rises linearly to its value",
+        live=True,
+        low=0,
+        high=1_000_000,
+        slider=(0, 500, "linear"),
     )
     batch_size: int = knob(
         32, "Batch size", "Samples in one micro-batch", live=True, low=1, high=1_000_000, slider=(1, 512, "log")
@@ -111,10 +150,24 @@ class Config:
             object.__setattr__(self, field.name, value)
         if NORMS[self.norm].options.get("couples_samples") and self.batch_size < 2:
             raise ValueError(Said("error.couples", norm=self.norm))
+        self._check_architecture()
         weights = self.depth * self.width**2
         if weights > MAX_WEIGHTS:
             raise ValueError(
                 Said("error.weights", width=self.width, depth=self.depth, weights=float(weights), most=MAX_WEIGHTS)
+            )
+
+    def _check_architecture(self) -> None:
+        used = uses(self.architecture)
+        if "heads" in used and self.width % self.heads:
+            raise ValueError(Said("error.heads", heads=self.heads, width=self.width))
+        sequence = bool(DATASETS[self.dataset].options.get("sequence"))
+        if "truncate" in used and sequence and self.truncate > self.sequence_length:
+            raise ValueError(Said("error.truncate", truncate=self.truncate, steps=self.sequence_length))
+        shortest = DATASETS[self.dataset].options.get("shortest", 1)
+        if self.sequence_length < shortest:
+            raise ValueError(
+                Said("error.length", length=self.sequence_length, dataset=self.dataset, shortest=shortest)
             )
 
     @classmethod

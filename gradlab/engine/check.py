@@ -23,7 +23,14 @@ def prepare_data(config: Config, data: Any, loss: Loss | None) -> Data:
     if loss is not None and not callable(loss):
         raise ValueError(f"loss={loss!r}; expected a callable loss(output, y) -> mean loss, a scalar tensor")
     if data is None:
-        made = make_dataset(config.dataset, config.n_samples, config.noise, config.data_seed, config.torch_dtype)
+        made = make_dataset(
+            config.dataset,
+            config.n_samples,
+            config.noise,
+            config.data_seed,
+            config.torch_dtype,
+            config.sequence_length,
+        )
         return made if loss is None else replace(made, loss=loss)
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise ValueError(f"data={type(data).__name__}; expected a pair (X, y) of tensors")
@@ -45,7 +52,8 @@ def check_inputs(data: Data) -> None:
         )
     if data.x.dim() < 2 or data.x[0].numel() == 0:
         raise ValueError(f"data X: shape {tuple(data.x.shape)}; expected (samples, features), at least 1 feature")
-    if not data.classification and (data.y.dim() != 2 or data.y.shape[1] == 0):
+    of_steps = data.every_step and data.x.dim() == 3 and data.y.shape[:2] == data.x.shape[:2]
+    if not data.classification and ((data.y.dim() != 2 and not of_steps) or data.y.shape[-1] == 0):
         raise ValueError(f"data y: shape {tuple(data.y.shape)}; expected (samples,) or (samples, columns >= 1)")
 
 

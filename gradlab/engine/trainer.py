@@ -22,7 +22,7 @@ from gradlab.engine.state import RunState, Snapshot, copied
 from gradlab.engine.step import Stage, TrainingStep
 from gradlab.history import History, HistoryState, Mark, StepRecord
 from gradlab.locale import Said
-from gradlab.network import build_network
+from gradlab.network import Network, build_network
 
 
 class Journal(NamedTuple):
@@ -105,10 +105,11 @@ class Trainer:
             return RunState(config, HookProbe(own), self.data, stochastic)
         check.check_inputs(data)
         check.check_micro_batches(config, data.n)
-        inputs = data.x[0].numel()
         generator = torch.Generator().manual_seed(config.weight_seed)
-        built = build_network(config, inputs, data.outputs, generator, config.torch_dtype)
-        return RunState(config, NetworkProbe(built), data, stochastic=check.draws(config, built))
+        built = build_network(config, data.x.shape[1:], data.output_shape, generator, config.torch_dtype)
+        if isinstance(built, Network):
+            return RunState(config, NetworkProbe(built), data, stochastic=check.draws(config, built))
+        return RunState(config, HookProbe(built), *check.rehearse(built, data, config.batch_size))
 
     # ------------------------------------------------------------------ running
     @property

@@ -81,7 +81,9 @@ def _own_parts(trainer: Trainer, say: Say) -> Iterator[str]:
     if type(trainer.network) is not Network:
         yield say("refused.own_network")
     config = trainer.config
-    made = make_dataset(config.dataset, config.n_samples, config.noise, config.data_seed, config.torch_dtype)
+    made = make_dataset(
+        config.dataset, config.n_samples, config.noise, config.data_seed, config.torch_dtype, config.sequence_length
+    )
     mine = trainer.data
     same = torch.equal(made.x, mine.x) and torch.equal(made.y, mine.y) and made.loss is mine.loss
     if not same:

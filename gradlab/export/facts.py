@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from gradlab.config import Config
 from gradlab.data import DATASETS, Data
 from gradlab.engine import check
+from gradlab.locale import Said
 from gradlab.network import ACTIVATIONS, NORMS
 
 
@@ -80,10 +81,13 @@ def find_facts(config: Config) -> Facts:
         If the config cannot be trained, with the sentence that the `Trainer` says.
     """
     data = check.prepare_data(config, None, None)
+    if config.architecture != "mlp" or data.every_step or config.warmup:
+        raise ValueError(Said("error.no_script"))
     check.check_inputs(data)
     check.check_micro_batches(config, data.n)
     generator = torch.Generator().manual_seed(config.data_seed)
-    raw = DATASETS[config.dataset](config.n_samples, config.noise, generator)
+    sizes = (config.sequence_length,) if DATASETS[config.dataset].options.get("sequence") else ()
+    raw = DATASETS[config.dataset](config.n_samples, config.noise, generator, *sizes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.weight_seed)
         before = torch.get_rng_state()

@@ -32,7 +32,10 @@ def data(facts: Facts, sources: Sources) -> Lines:
     config = facts.config
     made = sources.call(
         DATASETS[config.dataset].function,
-        [repr(config.n_samples), repr(config.noise), f"torch.Generator().manual_seed({config.data_seed})"],
+        [
+            *(repr(config.n_samples), repr(config.noise), f"torch.Generator().manual_seed({config.data_seed})"),
+            *([repr(config.sequence_length)] if DATASETS[config.dataset].options.get("sequence") else []),
+        ],
         f"dataset={config.dataset!r}",
     )
     lines = [*definitions(sources), "", "", f"x, y = {made}"]

@@ -9,6 +9,17 @@ EN = {
     "output(s) can name; expected at least {needed} outputs, as dataset='article' has",
     "error.digits": "dataset='digits' needs scikit-learn, which is not installed; run "
     "pip install 'gradlab-jupyter[digits]', or choose another dataset",
+    "error.no_script": "a script is written of architecture='mlp' that answers once per sample and has no warm-up; "
+    "the other architectures are torch's own modules, which a script of yours can use as they are",
+    "error.heads": "heads={heads}; expected a number that divides width={width}",
+    "error.truncate": "truncate={truncate}; expected 0 (none) to {steps}, the time steps of a sequence of this data",
+    "error.length": "sequence_length={length} with dataset={dataset!r}; expected at least {shortest}",
+    "error.sequence": "data X: samples of shape {shape} for architecture={architecture!r}; expected sequences, X of "
+    "shape (n, T, c) with T and c at least 1, all of one length (pad shorter ones)",
+    "error.image": "data X: samples of shape {shape} for architecture='conv'; expected images, X of shape (n, "
+    "channels, height, width), (n, height, width) or the pixels of a square, as dataset='digits' has them",
+    "error.image_steps": "data y: one target per time step for architecture='conv'; expected one per image (the "
+    "other architectures answer every step)",
 }
 
 ZH = {
@@ -20,4 +31,15 @@ ZH = {
     "这么多类；至少需要 {needed} 个输出，就像 dataset='article' 那样",
     "error.digits": "dataset='digits' 需要 scikit-learn，但没有安装；请运行 pip install 'gradlab-jupyter[digits]'，"
     "或换一个数据集",
+    "error.no_script": "脚本只为 architecture='mlp'、每个样本回答一次、没有预热的训练而写；"
+    "其他结构就是 torch 自己的模块，您的脚本可以直接使用",
+    "error.heads": "heads={heads}；它必须除尽 width={width}",
+    "error.truncate": "truncate={truncate}；应为 0（不截断）到 {steps}，即这份数据一个序列的时间步数",
+    "error.length": "dataset={dataset!r} 而 sequence_length={length}；至少需要 {shortest}",
+    "error.sequence": "data X：architecture={architecture!r} 得到形状为 {shape} 的样本；需要序列，X 的形状为 "
+    "(n, T, c)，T 和 c 至少为 1，长度一致（短的请补齐）",
+    "error.image": "data X：architecture='conv' 得到形状为 {shape} 的样本；需要图像，X 的形状为 (n, 通道, 高, 宽)、"
+    "(n, 高, 宽)，或像 dataset='digits' 那样的正方形像素",
+    "error.image_steps": "data y：architecture='conv' 而每个时间步有一个目标；每张图像应只有一个"
+    "（其他结构可以逐步回答）",
 }

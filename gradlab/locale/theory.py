@@ -18,6 +18,7 @@ EN = {
     "silence.own": "the network is your own: mean-field theory is about the networks that a Config describes",
     "silence.collinear": "data of {columns} columns start nearly collinear and batch norm layers forget it slowly; "
     "chi is the rate deep in the network",
+    "silence.architecture": "theory here is about architecture='mlp', and this is {architecture!r}",
     "silence.no_layer": "there is no hidden layer",
     "silence.narrow": "a width of {width} is too far from the wide networks that mean-field theory is about",
     "silence.norm": "theory here does not cover norm={norm!r}",
@@ -55,6 +56,7 @@ ZH = {
     "theory.none_sentence": "无法预测：{why}。",
     "silence.own": "网络是自带的，而平均场理论只针对 Config 所描述的网络",
     "silence.collinear": "{columns} 列的数据起初几乎共线，批归一化的各层要很久才会忘掉这一点；chi 是网络深处的增长率",
+    "silence.architecture": "这里的理论是关于 architecture='mlp' 的，而这是 {architecture!r}",
     "silence.no_layer": "没有隐藏层",
     "silence.narrow": "宽度 {width} 太小，离平均场理论所说的宽网络太远",
     "silence.norm": "这里的理论不包括 norm={norm!r}",

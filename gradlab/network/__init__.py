@@ -1,8 +1,20 @@
-"""Networks to explode: `ACTIVATIONS`, `INITS`, `NORMS` and `build_network`."""
+"""Networks to explode: `ARCHITECTURES`, `ACTIVATIONS`, `INITS`, `NORMS` and `build_network`."""
 
-from gradlab.network.activations import ACTIVATIONS
-from gradlab.network.build import Network, build_network
+from gradlab.network import conv, recurrent, transformer  # noqa: F401  (each registers its architectures)
+from gradlab.network.activations import ACTIVATIONS, NORMS
+from gradlab.network.build import ARCHITECTURES, KNOBS, Network, build_network, uses
 from gradlab.network.inits import INITS, fan_in_and_out
-from gradlab.network.normalisation import NORMS
+from gradlab.network.recurrent import Recurrent
 
-__all__ = ["ACTIVATIONS", "INITS", "NORMS", "Network", "build_network", "fan_in_and_out"]
+__all__ = [
+    "ACTIVATIONS",
+    "ARCHITECTURES",
+    "INITS",
+    "KNOBS",
+    "NORMS",
+    "Network",
+    "Recurrent",
+    "build_network",
+    "fan_in_and_out",
+    "uses",
+]

@@ -1,4 +1,4 @@
-"""`ACTIVATIONS`: each entry is ``() -> nn.Module``, applied entry by entry."""
+"""What stands between matrices: `ACTIVATIONS`, ``() -> nn.Module``, and `NORMS`, ``(width) -> nn.Module``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from torch import nn
 from gradlab.registry import Registry
 
 ACTIVATIONS = Registry("activation")
+NORMS = Registry("norm")
 
 
 @ACTIVATIONS.register("linear", "Linear (none)")
@@ -76,3 +77,27 @@ def asymptotes(activation: nn.Module) -> tuple[float, float] | None:
     flat = abs(first - second) < 1e-2 and abs(third - last) < 1e-2
     low, high = sorted((first, last))
     return (low, high) if flat and high > low else None
+
+
+@NORMS.register("none", "None")
+def none(width: int) -> nn.Module:
+    """Pre-activations as they are."""
+    return nn.Identity()
+
+
+@NORMS.register("batch", "Batch norm", couples_samples=True)
+def batch(width: int) -> nn.Module:
+    """Each unit to mean 0, variance 1 over the micro-batch (Ioffe & Szegedy 2015)."""
+    return nn.BatchNorm1d(width)
+
+
+@NORMS.register("layer", "Layer norm")
+def layer(width: int) -> nn.Module:
+    """Each sample to mean 0, variance 1 over its units (Ba et al. 2016)."""
+    return nn.LayerNorm(width)
+
+
+@NORMS.register("rms", "RMS norm")
+def rms(width: int) -> nn.Module:
+    """Each sample to root-mean-square 1 over its units (Zhang & Sennrich 2019)."""
+    return nn.RMSNorm(width)

@@ -1,24 +1,39 @@
-"""`build_network`: a multilayer perceptron whose layers can be watched."""
+"""`ARCHITECTURES`, `build_network` and the first of them, a multilayer perceptron whose layers can be watched."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import math
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Generator, Tensor, nn
 
-from gradlab.network.activations import ACTIVATIONS
+from gradlab.network.activations import ACTIVATIONS, NORMS
 from gradlab.network.inits import initialise
-from gradlab.network.normalisation import NORMS
+from gradlab.registry import Registry
+
+ARCHITECTURES = Registry("architecture")
+"""Each entry is ``(config, input_shape, outputs) -> nn.Module``; its option ``uses`` names the knobs it reads."""
+
+KNOBS = (
+    *("depth", "width", "activation", "norm", "residual", "init", "gain", "bias_std"),
+    *("recurrent_init", "recurrent_gain", "forget_bias", "truncate"),
+    *("norm_position", "heads", "causal", "residual_init"),
+)
+"""The knobs that say what a network is made of; each architecture uses some of them."""
 
 Map = Callable[[Tensor], Tensor]
+Outputs = int | tuple[int, int]
 
 
 class NetworkKnobs(Protocol):
-    """What `build_network` reads of a `Config`."""
+    """What the architectures read of a `Config`."""
 
+    @property
+    def architecture(self) -> str: ...
     @property
     def depth(self) -> int: ...
     @property
@@ -35,8 +50,142 @@ class NetworkKnobs(Protocol):
     def gain(self) -> float: ...
     @property
     def bias_std(self) -> float: ...
+    @property
+    def recurrent_init(self) -> str: ...
+    @property
+    def recurrent_gain(self) -> float: ...
+    @property
+    def forget_bias(self) -> float: ...
+    @property
+    def truncate(self) -> int: ...
+    @property
+    def norm_position(self) -> str: ...
+    @property
+    def heads(self) -> int: ...
+    @property
+    def causal(self) -> bool: ...
+    @property
+    def residual_init(self) -> str: ...
+    @property
+    def weight_seed(self) -> int: ...
+    @property
+    def torch_dtype(self) -> torch.dtype: ...
 
 
+def architecture(name: str, label: str, **options: Any) -> Callable[[Callable[..., nn.Module]], Any]:
+    """Register ``make(config, input_shape, outputs) -> nn.Module`` whose matrices are blank: `initialise` fills them.
+
+    The entry returns the network with its first weights, drawn from ``config.weight_seed``, in the config's dtype.
+
+    Parameters
+    ----------
+    name, label : str
+        As `Registry.register` takes them.
+    **options
+        ``uses``: which of `KNOBS` it reads; a panel greys the others. ``recurrent``: whether it has a state.
+    """
+
+    def add(make: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+        @functools.wraps(make)
+        def built(config: NetworkKnobs, input_shape: Sequence[int], outputs: Outputs) -> nn.Module:
+            generator = Generator().manual_seed(config.weight_seed)
+            return _built(make, config, tuple(input_shape), outputs, generator, config.torch_dtype)
+
+        ARCHITECTURES.register(name, label, make=make, **options)(built)
+        return make
+
+    return add
+
+
+def uses(architecture: str) -> tuple[str, ...]:
+    """Return which of `KNOBS` an architecture reads; all of them where one registered elsewhere does not say."""
+    return tuple(ARCHITECTURES[architecture].options.get("uses", KNOBS))
+
+
+def build_network(
+    config: NetworkKnobs,
+    inputs: int | Sequence[int],
+    outputs: Outputs,
+    generator: Generator,
+    dtype: torch.dtype = torch.float32,
+) -> Any:
+    """Build and initialise the network a `Config` describes.
+
+    Weights are drawn in float64 and rounded to `dtype`, so a float32 network is its float64 twin rounded.
+    The global random state is left as it was.
+
+    Parameters
+    ----------
+    config : Config
+        Its architecture, and what that uses of `KNOBS`.
+    inputs : int or sequence of int
+        Columns of X, or the shape of one sample.
+    outputs : int or (int, int)
+        Columns of the output, or (time steps, columns) where a sequence is answered step by step.
+    generator : torch.Generator
+        The only source of randomness; it advances.
+
+    Returns
+    -------
+    nn.Module
+        In training mode; a `Network` for ``architecture="mlp"``.
+
+    Raises
+    ------
+    ValueError
+        If the architecture cannot read that shape, or its knobs do not fit it.
+    """
+    shape = (inputs,) if isinstance(inputs, int) else tuple(inputs)
+    entry = ARCHITECTURES[config.architecture]
+    return _built(entry.options.get("make", entry.function), config, shape, outputs, generator, dtype)
+
+
+def _built(
+    make: Callable[..., nn.Module],
+    config: NetworkKnobs,
+    shape: tuple[int, ...],
+    outputs: Outputs,
+    generator: Generator,
+    dtype: torch.dtype,
+) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):  # a registered activation or norm may draw when it is made
+        torch.default_generator.manual_seed(generator.initial_seed())  # not CUDA's, which stay as they are
+        network = make(config, shape, outputs)
+    network = network.double()
+    initialise(network, config.init, config.gain, config.bias_std, generator)
+    return network.to(dtype)
+
+
+def blank_linear(n_in: int, n_out: int) -> nn.Linear:
+    """Return a float64 `nn.Linear` whose weights are yet to be drawn."""
+    # torch's skip_init does the same, but loads a second of torch that nothing else here needs
+    blank: Any = _Blank(n_in, n_out, dtype=torch.float64)
+    blank.__class__ = nn.Linear
+    return blank
+
+
+class _Blank(nn.Linear):
+    def reset_parameters(self) -> None:
+        """Leave the weights to `initialise`: torch's own way would draw them too, from the global generator."""
+
+
+class Blocks(_Blank):
+    """A linear layer whose weight is several matrices one above the other: the gates of a cell, or q, k and v.
+
+    Parameters
+    ----------
+    inputs, width, blocks : int
+        Each of the `blocks` matrices is ``(width, inputs)``.
+    scheme : (init, gain), optional
+        How they are filled, if not as all other matrices are; the biases are then 0.
+    """
+
+    def __init__(self, inputs: int, width: int, blocks: int, scheme: tuple[str, float] | None = None) -> None:
+        super().__init__(inputs, blocks * width, dtype=torch.float64)
+        self.blocks, self.scheme = blocks, scheme
+
+
+# ---------------------------------------------------------------------- the multilayer perceptron
 class Trace(NamedTuple):
     """One forward pass, kept: the output, and per layer the pre-activation z_l and the activation h_l."""
 
@@ -61,7 +210,7 @@ class Network(nn.Module):
         super().__init__()
         self.residual = residual
         sizes = [inputs, *[width] * depth, outputs]
-        self.linears = nn.ModuleList(_linear(n_in, n_out) for n_in, n_out in pairwise(sizes))
+        self.linears = nn.ModuleList(blank_linear(n_in, n_out) for n_in, n_out in pairwise(sizes))
         self.norms = nn.ModuleList(NORMS[norm](width) for _ in range(depth))
         self.activations = nn.ModuleList(ACTIVATIONS[activation]() for _ in range(depth))
         if residual and depth:  # the first layer of a residual network has no branch
@@ -109,45 +258,10 @@ def _calls() -> Callable[[nn.Module], Map]:
     return call
 
 
-class _Blank(nn.Linear):
-    def reset_parameters(self) -> None:
-        """Leave the weights to `initialise`: torch's own way would draw them too, from the global generator."""
-
-
-def _linear(n_in: int, n_out: int) -> nn.Linear:
-    # torch's skip_init does the same, but loads a second of torch that nothing else here needs
-    blank: Any = _Blank(n_in, n_out, dtype=torch.float64)
-    blank.__class__ = nn.Linear
-    return blank
-
-
-def build_network(
-    config: NetworkKnobs, inputs: int, outputs: int, generator: Generator, dtype: torch.dtype = torch.float32
-) -> Network:
-    """Build and initialise the network a `Config` describes.
-
-    Weights are drawn in float64 and rounded to `dtype`, so a float32 network is its float64 twin rounded.
-    The global random state is left as it was.
-
-    Parameters
-    ----------
-    config : Config
-        Its depth, width, activation, norm, residual, init, gain and bias_std.
-    inputs, outputs : int
-        Columns of X, columns of the output.
-    generator : torch.Generator
-        The only source of randomness; it advances.
-
-    Returns
-    -------
-    Network
-        In training mode.
-    """
-    with torch.random.fork_rng(devices=[]):  # a registered activation or norm may draw when it is made
-        torch.default_generator.manual_seed(generator.initial_seed())  # not CUDA's, which stay as they are
-        network = Network(
-            inputs, outputs, config.depth, config.width, config.activation, config.norm, config.residual
-        )
-    network = network.double()
-    initialise(network, config.init, config.gain, config.bias_std, generator)
-    return network.to(dtype)
+@architecture("mlp", "MLP", uses=("depth", "width", "activation", "norm", "residual", "init", "gain", "bias_std"))
+def mlp(config: NetworkKnobs, input_shape: tuple[int, ...], outputs: Outputs) -> nn.Module:
+    """A multilayer perceptron; it reads a sequence or an image as one long row of numbers."""
+    columns = outputs if isinstance(outputs, int) else math.prod(outputs)
+    knobs = (config.depth, config.width, config.activation, config.norm, config.residual)
+    network = Network(math.prod(input_shape), columns, *knobs)
+    return network if isinstance(outputs, int) else nn.Sequential(network, nn.Unflatten(1, outputs))

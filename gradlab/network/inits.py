@@ -88,9 +88,22 @@ def constant(weight: Tensor, gain: float, generator: Generator) -> None:
 
 
 def initialise(network: nn.Module, init: str, gain: float, bias_std: float, generator: Generator) -> None:
-    """Fill the weights of a network by the scheme `init` and its biases from N(0, bias_std²), in place."""
+    """Fill the weights of a network by the scheme `init` and its biases from N(0, bias_std²), in place.
+
+    Three attributes of a module say what is its own: ``blocks``, how many matrices (the gates of a cell) its weight
+    holds one above the other, each filled by itself; ``scheme``, an (init, gain) of its own, its biases then 0; and
+    a method ``adjust``, called when all weights are drawn.
+    """
     with torch.no_grad():
         for module in network.modules():
-            if isinstance(module, nn.Linear):
-                INITS[init](module.weight, gain, generator)
-                nn.init.normal_(module.bias, 0.0, bias_std, generator=generator)
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                own = getattr(module, "scheme", None)
+                name, own_gain = own or (init, gain)
+                blocks = getattr(module, "blocks", 1)
+                for matrix in [module.weight] if blocks == 1 else module.weight.chunk(blocks):
+                    INITS[name](matrix, own_gain, generator)
+                if module.bias is not None:
+                    nn.init.normal_(module.bias, 0.0, 0.0 if own else bias_std, generator=generator)
+        for module in network.modules():
+            if adjust := getattr(module, "adjust", None):
+                adjust()

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from gradlab.config import Config
 from gradlab.network import ACTIVATIONS, NORMS, build_network
-from gradlab.network import normalisation as single
+from gradlab.network import activations as single
 from gradlab.network.inits import initialise
 from gradlab.sweep.rows import Rows
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from gradlab.config import Config
-from gradlab.data import Loss
+from gradlab.data import DATASETS, Loss
 from gradlab.network import NORMS
 from gradlab.rules.carry_over import CARRY_OVERS
 from gradlab.rules.clipping import CLIPS
@@ -28,7 +28,7 @@ Work = Generator[int, None, list[Outcome]]
 
 MOST_STACKED = 128  # a larger stack is no faster, and results would come later
 _LEAST_INPUTS = 64
-_TABLES = ("dataset", "activation", "norm", "init", "optimizer", "accumulation", "carry_over", "clip")
+_TABLES = ("dataset", "architecture", "activation", "norm", "init", "optimizer", "accumulation", "carry_over", "clip")
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,13 +169,22 @@ def stack_signature(config: Config) -> tuple[Any, ...]:
     clipped = (config.clip, config.clip_order) if config.clip != "none" else ("none", "")
     return (
         *(config.depth, config.width, config.activation, config.norm, config.residual, config.dtype),
-        *(config.dataset, config.n_samples, config.batch_size, micro_batches(config)),
+        *(
+            config.architecture,
+            config.dataset,
+            config.sequence_length,
+            config.n_samples,
+            config.batch_size,
+            micro_batches(config),
+        ),
         *(config.optimizer, *stackoptim.variant(config), config.carry_over, config.nonfinite, *clipped),
     )
 
 
 def why_alone(config: Config, loss: Loss | None) -> str:
     """Say what keeps a network from being stacked; empty if nothing does."""
+    if config.architecture != "mlp" or DATASETS[config.dataset].options.get("every_step"):
+        return f"architecture={config.architecture!r} on dataset={config.dataset!r} has no stacked form"
     if loss is not None:
         return "an own loss has no stacked form"
     if not is_entrywise(config.activation):

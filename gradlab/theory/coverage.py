@@ -19,6 +19,8 @@ _LEAST_COLUMNS = 8  # in data of fewer columns the samples start nearly collinea
 
 def check_covered(config: Config) -> None:
     """Raise SilenceError if theory has no rule for a config's network."""
+    if config.architecture != "mlp":
+        raise SilenceError(Said("silence.architecture", architecture=config.architecture))
     if config.depth == 0:
         raise SilenceError(Said("silence.no_layer"))
     if config.width < _LEAST_WIDTH:

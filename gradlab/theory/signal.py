@@ -63,7 +63,9 @@ def read_signal(config: Config, inputs: Any, outputs: Any, input_norm: Any) -> S
 def _from_config(config: Config) -> Signal:
     n = min(config.n_samples, _ENOUGH)
     try:
-        data = make_dataset(config.dataset, n, config.noise, config.data_seed, config.torch_dtype)
+        data = make_dataset(
+            config.dataset, n, config.noise, config.data_seed, config.torch_dtype, config.sequence_length
+        )
     except ValueError as error:
         raise SilenceError(*error.args) from None
     x = data.x.flatten(1).double().numpy()

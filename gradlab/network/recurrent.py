@@ -1,0 +1,201 @@
+"""Recurrent networks as unrolled cells, so that the state of every time step is a tensor with a gradient.
+
+The equations, the order of the gates and the two biases are those of `torch.nn.RNN`, `LSTM` and `GRU`: from the same
+weights come the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from gradlab.locale import Said
+from gradlab.network.activations import ACTIVATIONS
+from gradlab.network.build import Blocks, NetworkKnobs, Outputs, architecture, blank_linear
+
+State = tuple[Tensor, ...]
+"""What a layer hands to its next time step: ``(h,)``, or ``(h, c)`` of an LSTM, each ``(batch, width)``."""
+
+
+class Unrolled(NamedTuple):
+    """One forward pass: the output, and per recurrent layer and time step the state."""
+
+    output: Tensor
+    states: list[list[State]]
+
+
+class Cell(nn.Module):
+    """One recurrent layer: ``z = W_ih x_t + b_ih`` and ``W_hh h_{t-1} + b_hh``, then what the kind makes of the two.
+
+    Parameters
+    ----------
+    inputs, width : int
+        Columns of x_t and of h_t.
+    gates : int
+        Matrices one above the other in W_ih and in W_hh.
+    scheme : (init, gain)
+        How W_hh is filled.
+    truncate : int
+        Steps after which the state is cut from its past, counted from the sequence's end; 0: never.
+    """
+
+    gates = 1
+    carries_cell = False  # whether the state has a second part, c
+
+    def __init__(self, inputs: int, width: int, scheme: tuple[str, float], truncate: int) -> None:
+        super().__init__()
+        self.width, self.truncate = width, truncate
+        self.input = Blocks(inputs, width, self.gates)
+        self.recurrent = Blocks(width, width, self.gates, scheme)
+
+    def forward(self, x: Tensor) -> list[State]:
+        """Run over a sequence ``(batch, T, inputs)``; return the state after each step."""
+        read = self.input(x).unbind(1)
+        state: State = tuple(x.new_zeros(len(x), self.width) for _ in range(1 + self.carries_cell))
+        states: list[State] = []
+        for t, z in enumerate(read):
+            if t and self.truncate and (len(read) - t) % self.truncate == 0:
+                state = tuple(part.detach() for part in state)
+            state = self.step(z, self.recurrent(state[0]), state)
+            states.append(state)
+        return states
+
+    def step(self, z: Tensor, back: Tensor, state: State) -> State:
+        """Return the next state from what the input says, what the last h says, and the last state."""
+        raise NotImplementedError
+
+
+class RnnCell(Cell):
+    """``h_t = phi(z + back)`` (Elman 1990)."""
+
+    def __init__(self, phi: nn.Module, *sizes: object) -> None:
+        super().__init__(*sizes)  # pyright: ignore[reportArgumentType]
+        self.phi = phi
+
+    def step(self, z: Tensor, back: Tensor, state: State) -> State:
+        """Return ``(h_t,)``."""
+        return (self.phi(z + back),)
+
+
+class LstmCell(Cell):
+    """``c_t = f c_{t-1} + i g``, ``h_t = o tanh(c_t)`` (Hochreiter & Schmidhuber 1997; Gers et al. 2000)."""
+
+    gates = 4
+    carries_cell = True
+
+    def __init__(self, forget_bias: float, *sizes: object) -> None:
+        super().__init__(*sizes)  # pyright: ignore[reportArgumentType]
+        self.forget_bias = forget_bias
+
+    def adjust(self) -> None:
+        """Add `forget_bias` to the forget gate's bias."""
+        self.input.bias[self.width : 2 * self.width] += self.forget_bias
+
+    def step(self, z: Tensor, back: Tensor, state: State) -> State:
+        """Return ``(h_t, c_t)``; the gradient of this c_t is that of the next step alone, not h_t's share."""
+        i, f, g, o = (z + back).chunk(4, 1)
+        c = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
+        return o.sigmoid() * c.tanh(), c.view_as(c)
+
+
+class GruCell(Cell):
+    """``h_t = (1 - u) n + u h_{t-1}``, ``n = tanh(z_n + r back_n)`` (Cho et al. 2014, as torch computes it)."""
+
+    gates = 3
+
+    def step(self, z: Tensor, back: Tensor, state: State) -> State:
+        """Return ``(h_t,)``."""
+        width = self.width
+        r, u = (z[:, : 2 * width] + back[:, : 2 * width]).sigmoid().chunk(2, 1)
+        n = (z[:, 2 * width :] + r * back[:, 2 * width :]).tanh()
+        return (n + u * (state[0] - n),)
+
+
+class Recurrent(nn.Module):
+    """``depth`` recurrent layers and a readout of the last step's h, or of every step's.
+
+    Parameters
+    ----------
+    config : Config
+        Its depth, width and truncate.
+    shape : (int, int)
+        Time steps and columns of a sequence.
+    outputs : int or (int, int)
+        Columns of the readout; ``(T, columns)`` to read out every step.
+    kind : str
+        What the layers are called: ``rnn1``, ``rnn2``, ...
+    make : callable
+        ``(inputs, width, scheme, truncate) -> Cell``.
+    """
+
+    def __init__(
+        self, config: NetworkKnobs, shape: tuple[int, int], outputs: Outputs, kind: str, make: Callable[..., Cell]
+    ) -> None:
+        super().__init__()
+        steps, columns = shape
+        if config.truncate > steps:
+            raise ValueError(Said("error.truncate", truncate=config.truncate, steps=steps))
+        self.every_step = not isinstance(outputs, int)
+        scheme = (config.recurrent_init, config.recurrent_gain)
+        self.layers = [f"{kind}{i + 1}" for i in range(config.depth)]
+        for name in self.layers:
+            self.add_module(name, make(columns, config.width, scheme, config.truncate))
+            columns = config.width
+        self.readout = blank_linear(columns, outputs if isinstance(outputs, int) else outputs[1])
+
+    @property
+    def cells(self) -> list[Cell]:
+        """The recurrent layers, from the input."""
+        return [self.get_submodule(name) for name in self.layers]  # pyright: ignore[reportReturnType]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map sequences ``(batch, T, columns)`` to ``(batch, outputs)`` or ``(batch, T, outputs)``."""
+        return self.unroll(x).output
+
+    def unroll(self, x: Tensor) -> Unrolled:
+        """Run forward and keep the state of every layer and time step."""
+        h = x if x.dim() == 3 else x.unsqueeze(2)
+        found: list[list[State]] = []
+        for cell in self.cells:
+            found.append(cell(h))
+            h = torch.stack([state[0] for state in found[-1]], 1)
+        return Unrolled(self.readout(h if self.every_step else h[:, -1]), found)
+
+
+def as_sequence(shape: tuple[int, ...], architecture: str) -> tuple[int, int]:
+    """Return (time steps, columns) of a sample; of f plain features, f steps of one.
+
+    Raises
+    ------
+    ValueError
+        If a sample is neither.
+    """
+    if len(shape) not in (1, 2) or 0 in shape:
+        raise ValueError(Said("error.sequence", shape=str(shape), architecture=architecture))
+    return (shape[0], 1) if len(shape) == 1 else (shape[0], shape[1])
+
+
+_COMMON = ("depth", "width", "init", "gain", "bias_std", "recurrent_init", "recurrent_gain", "truncate")
+
+
+@architecture("rnn", "RNN", uses=(*_COMMON, "activation"), recurrent=True)
+def rnn(config: NetworkKnobs, input_shape: tuple[int, ...], outputs: Outputs) -> nn.Module:
+    """A plain recurrent network, h_t = phi(W h_{t-1} + U x_t + b): the one whose gradient explodes through time."""
+    shape = as_sequence(input_shape, "rnn")
+    return Recurrent(config, shape, outputs, "rnn", lambda *sizes: RnnCell(ACTIVATIONS[config.activation](), *sizes))
+
+
+@architecture("lstm", "LSTM", uses=(*_COMMON, "forget_bias"), recurrent=True)
+def lstm(config: NetworkKnobs, input_shape: tuple[int, ...], outputs: Outputs) -> nn.Module:
+    """Long short-term memory: a cell that a forget gate lets pass, so that a gradient can cross many steps."""
+    shape = as_sequence(input_shape, "lstm")
+    return Recurrent(config, shape, outputs, "lstm", lambda *sizes: LstmCell(config.forget_bias, *sizes))
+
+
+@architecture("gru", "GRU", uses=_COMMON, recurrent=True)
+def gru(config: NetworkKnobs, input_shape: tuple[int, ...], outputs: Outputs) -> nn.Module:
+    """Gated recurrent unit: the LSTM's idea with one state and two gates."""
+    return Recurrent(config, as_sequence(input_shape, "gru"), outputs, "gru", GruCell)
