@@ -276,3 +276,35 @@ def test_ragged_sequences_are_refused():
 def test_knobs_that_an_architecture_does_not_use_are_kept_and_not_judged():
     assert Config(architecture="mlp", width=10, heads=4, truncate=500).truncate == 500
     assert set(INITS) >= {Config().recurrent_init}
+
+
+# ---------------------------------------------------------------------- warm-up
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_warm_up_is_torchs_linear_schedule(optimizer):
+    config = Config(depth=2, n_samples=64, optimizer=optimizer, lr=0.05, warmup=4, dtype="float64", batch_size=64)
+    trainer = Trainer(config)
+    network = copy.deepcopy(trainer.network)
+    maker = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[optimizer]
+    oracle = maker(network.parameters(), lr=0.05)
+    schedule = torch.optim.lr_scheduler.LambdaLR(oracle, lambda step: min(1.0, (step + 1) / 4))
+    for _ in range(7):
+        order = torch.arange(64)
+        loss = nn.functional.cross_entropy(network(trainer.data.x[order]), trainer.data.y[order])
+        oracle.zero_grad()
+        loss.backward()
+        oracle.step()
+        schedule.step()
+        # the trainer sees the same 64 samples in another order: sums of 64 terms
+        assert trainer.step().loss == pytest.approx(loss.item(), rel=1e-12)
+
+
+def test_warm_up_is_live_and_survives_a_rewind():
+    config = Config(depth=2, n_samples=64, warmup=10)
+    plain, moved = Trainer(config), Trainer(config)
+    moved.run(3)
+    moved.reconfigure(warmup=0)
+    moved.run(3)
+    moved.rewind(3)
+    moved.reconfigure(warmup=10)
+    moved.run(5)
+    assert plain.run(8).column("loss").tolist() == moved.history.column("loss").tolist()

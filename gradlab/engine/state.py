@@ -310,6 +310,11 @@ class OptimizerState:
             if "momentum" in group:
                 group["momentum"] = config.momentum
 
+    def warm_up(self, step: int) -> None:
+        """Put the learning rate of a step into force: over the first `warmup` steps it rises linearly."""
+        for group in self.prepare().param_groups if self._config.warmup else ():
+            group["lr"] = self._config.lr * min(1.0, (step + 1) / self._config.warmup)
+
     @property
     def known(self) -> dict[str, Any]:
         """What it was told, and what it remembers of the weights: lr, momentum buffer, moments. Not copied."""

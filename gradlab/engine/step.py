@@ -177,6 +177,7 @@ class TrainingStep:
     def _update(self) -> list[float]:
         """Let the optimizer step and return the norm of each parameter's change."""
         run = self._run
+        run.optimizer.warm_up(run.progress.step)
         run.optimizer.update()
         if not run.optimizer.tidy:
             self._flat.clear_gaps()

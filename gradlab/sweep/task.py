@@ -185,6 +185,8 @@ def why_alone(config: Config, loss: Loss | None) -> str:
     """Say what keeps a network from being stacked; empty if nothing does."""
     if config.architecture != "mlp" or DATASETS[config.dataset].options.get("every_step"):
         return f"architecture={config.architecture!r} on dataset={config.dataset!r} has no stacked form"
+    if config.warmup:
+        return f"warmup={config.warmup} has no stacked form"
     if loss is not None:
         return "an own loss has no stacked form"
     if not is_entrywise(config.activation):
