@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from gradlab.diagnosis.rules import MILD
+from gradlab.growth import FEWEST, MILD, growth, way
 from gradlab.history import Array
 
-FEWEST = 3  # hidden layers that make a slope
 _HALF = 50.0  # points for the direction, and again for the size
 
 
@@ -43,11 +41,6 @@ class Score:
         return round(_HALF * self.right_way + _HALF * size)
 
 
-def way(decades: float) -> str:
-    """Return ``"growing"``, ``"flat"`` (within one decade in all) or ``"shrinking"``, toward the input."""
-    return "flat" if abs(decades) < MILD else "growing" if decades > 0 else "shrinking"
-
-
 def measured_decades(signal: Array) -> float | None:
     """Return the decades by which a signal grows from the last hidden layer to the first.
 
@@ -62,11 +55,8 @@ def measured_decades(signal: Array) -> float | None:
         ``-inf`` or ``inf`` where the first layer's signal is 0 or not finite; None with fewer than three hidden
         layers, or without a signal at the last of them.
     """
-    hidden = signal[:-1]
-    if len(hidden) < FEWEST or not np.isfinite(hidden[-1]) or hidden[-1] <= 0 or np.isnan(hidden[0]):
-        return None
-    with np.errstate(divide="ignore"):
-        return float(np.log10(hidden[0]) - math.log10(hidden[-1]))
+    found = growth(signal)
+    return None if found is None or found.layers < FEWEST else found.decades
 
 
 def line(signal: Array, per_layer: float) -> Array:

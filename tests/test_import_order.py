@@ -16,7 +16,7 @@ LEVELS = [
     {"data", "network", "rules"},
     {"config"},
     {"presets", "history"},
-    {"engine", "measures"},
+    {"engine", "measures", "growth"},
     {"theory", "diagnosis", "export", "sweep", "watch", "compare", "inspect", "exercise"},
     {"guess"},
     {"plots"},

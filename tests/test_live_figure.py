@@ -141,7 +141,7 @@ def test_a_picture_of_20_layers_at_twice_the_resolution_takes_less_than_60_kilob
     assert len(LiveFigure(size=(1000, 360)).render(history, View(measure="delta_norm"))) < 60_000
 
 
-@pytest.mark.parametrize("words", ["now x 1e+03, x 10 per layer", "step 0 x 4.5"])
+@pytest.mark.parametrize("words", ["now x 1000, x 10 per layer", "step 0 x 4.5"])
 @pytest.mark.parametrize("dpi", [100, 137, 200])
 def test_a_note_lies_where_text_of_matplotlib_lies(words, dpi):
     boxes = []

@@ -136,7 +136,7 @@ def test_before_and_after_clipping_are_two_series():
 def test_the_note_says_how_much_the_signal_grows_from_the_last_hidden_layer_to_the_first():
     figure = profile(history_of([1000.0, 100.0, 10.0, 1.0, 7.0]))
     notes = [text.get_text() for text in figure.axes[0].texts]
-    assert "now x 1e+03, x 10 per layer" in notes
+    assert "now x 1000, x 10 per layer" in notes
 
 
 def note_heights(figure):

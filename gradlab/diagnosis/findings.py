@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gradlab.config import Config
+from gradlab.growth import growth
 from gradlab.history import Array, History
 
 CLASSES = {"moons": 2, "circles": 2, "spirals": 2, "xor": 2, "blobs": 3, "digits": 10, "article": 4}
@@ -122,18 +123,19 @@ def find(history: History, config: Config | None) -> Findings:
     stretch = _stretch(history)
     recent = slice(max(stretch, len(history) - _recent_length(len(history) - stretch)), None)
     before = slice(max(stretch, 2 * (recent.start or 0) - len(history)), recent.start)
-    deltas, loss = history.column("delta_norm")[:, hidden], history.column("loss")
+    deltas, loss = history.column("delta_norm"), history.column("loss")
     dead = np.min(history.column("dead")[-3:, hidden], 0)
     saturated = history.column("saturated")[:, hidden]
     coef, ratio = history.column("clip_coef")[stretch:], history.column("update_ratio")
-    decades_start, rate, layers = _profile(deltas[0])
+    first = growth(deltas[0])
+    layers = 0 if first is None else first.layers
     known = config if describes(config, history) else None
     return Findings(
         steps=int(history.column("step")[-1]) + 1,
-        decades_start=decades_start,
-        decades_now=_median(np.array([_profile(row)[0] for row in deltas[recent]])),
-        rate=rate,
-        grad_decades_start=_profile(history.column("grad_norm")[0, hidden])[0],
+        decades_start=math.nan if first is None else first.decades,
+        decades_now=_median(np.array([_decades(row) for row in deltas[recent]])),
+        rate=math.nan if first is None else first.per_layer,
+        grad_decades_start=_decades(history.column("grad_norm")[0]),
         spread=_spread(layers, known.width) if known else math.nan,
         layers=layers,
         loss_first=float(loss[0]),
@@ -167,13 +169,9 @@ def _recent_length(length: int) -> int:
     return min(max(length // 4, 1), _MOST_RECENT)
 
 
-def _profile(norms: Array) -> tuple[float, float, int]:
-    """Fit a straight line to log10 of norms over layers: decades gained toward the input, rate per layer, layers."""
-    at = np.flatnonzero(np.isfinite(norms) & (norms > 0))
-    if len(at) < 2:
-        return math.nan, math.nan, len(at)
-    slope = -float(np.polyfit(at, np.log10(norms[at]), 1)[0])
-    return slope * float(at[-1] - at[0]), 10.0**slope, len(at)
+def _decades(norms: Array) -> float:
+    found = growth(norms)
+    return math.nan if found is None else found.decades
 
 
 def _spread(layers: int, width: int) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 from gradlab.config import Config
 from gradlab.engine import Trainer
 from gradlab.exercise.setup import SEED_FIELDS
+from gradlab.growth import growth_per_layer
 from gradlab.history import Array, History, StepRecord
 
 
@@ -97,8 +98,8 @@ def _shape(delta: Array) -> tuple[float, float]:
     """Return growth per layer toward the input, and largest over smallest, of the hidden layers' signal."""
     if len(delta) < 2:
         return 1.0, 1.0
+    rate = growth_per_layer(delta[0], delta[-1], len(delta))
     with np.errstate(divide="ignore", invalid="ignore"):  # a signal of exactly 0, or inf, is an answer too
-        rate = (delta[0] / delta[-1]) ** (1 / (len(delta) - 1))
         spread = delta.max() / delta.min()
     return float(rate), float(spread) if not math.isnan(spread) else math.inf
 

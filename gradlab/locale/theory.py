@@ -1,18 +1,15 @@
 """What mean-field theory says, and why it is silent."""
 
 EN = {
-    "theory.exploding": "Exploding: deep in the network the backward signal {rate} per layer toward the "
-    "input{in_all}.",
-    "theory.vanishing": "Vanishing: deep in the network the backward signal {rate} per layer toward the "
-    "input{in_all}.",
-    "theory.critical": "Critical: deep in the network the backward signal keeps its size from layer to "
-    "layer{in_all}.",
-    "theory.in_all": "; over the {layers} hidden layers it {fold}",
-    "theory.keeps": "keeps its size",
-    "theory.grows": "grows {factor}-fold",
-    "theory.shrinks": "shrinks {factor}-fold",
-    "theory.grows_decades": "grows by {decades} decades",
-    "theory.shrinks_decades": "shrinks by {decades} decades",
+    "theory.exploding": "Exploding: theory expects the backward signal x {rate} per layer toward the input, deep in "
+    "the network{in_all}.",
+    "theory.vanishing": "Vanishing: theory expects the backward signal x {rate} per layer toward the input, deep in "
+    "the network{in_all}.",
+    "theory.near": "Nearly critical: theory expects the backward signal x {rate} per layer toward the input, deep in "
+    "the network{in_all}.",
+    "theory.critical": "Critical: theory expects the backward signal to keep its size from layer to layer, deep in "
+    "the network{in_all}.",
+    "theory.in_all": "; x {total} over the {layers} hidden layers",
     "theory.none": "no prediction, because {why}",
     "theory.none_sentence": "No prediction, because {why}.",
     "silence.own": "the network is your own: mean-field theory is about the networks that a Config describes",
@@ -43,15 +40,11 @@ EN = {
 }
 
 ZH = {
-    "theory.exploding": "爆炸：在网络深处，反向信号每向输入方向走一层就{rate}{in_all}。",
-    "theory.vanishing": "消失：在网络深处，反向信号每向输入方向走一层就{rate}{in_all}。",
-    "theory.critical": "临界：在网络深处，反向信号逐层保持大小不变{in_all}。",
-    "theory.in_all": "；经过 {layers} 个隐藏层后{fold}",
-    "theory.keeps": "大小不变",
-    "theory.grows": "放大 {factor} 倍",
-    "theory.shrinks": "缩小到 1/{factor}",
-    "theory.grows_decades": "增大 {decades} 个数量级",
-    "theory.shrinks_decades": "减小 {decades} 个数量级",
+    "theory.exploding": "爆炸：理论预计，在网络深处，反向信号每向输入方向走一层变为 {rate} 倍{in_all}。",
+    "theory.vanishing": "消失：理论预计，在网络深处，反向信号每向输入方向走一层变为 {rate} 倍{in_all}。",
+    "theory.near": "接近临界：理论预计，在网络深处，反向信号每向输入方向走一层变为 {rate} 倍{in_all}。",
+    "theory.critical": "临界：理论预计，在网络深处，反向信号逐层保持大小不变{in_all}。",
+    "theory.in_all": "；经过 {layers} 个隐藏层共为 {total} 倍",
     "theory.none": "无法预测：{why}",
     "theory.none_sentence": "无法预测：{why}。",
     "silence.own": "网络是自带的，而平均场理论只针对 Config 所描述的网络",

@@ -11,7 +11,7 @@ import ipywidgets as widgets
 import numpy as np
 
 from gradlab.config import Config
-from gradlab.diagnosis.rules import MILD
+from gradlab.growth import times, way
 from gradlab.panel.kit import Kit
 from gradlab.plots.sweep_scale import KINDS, growth_colours, kinds
 from gradlab.sweep import Sweep
@@ -127,10 +127,9 @@ class CellGrid:
     def _growth_words(self, growth: float, depth: int) -> str:
         """Return what a growth per layer amounts to over the `depth - 1` steps from the last hidden layer."""
         decades = (depth - 1) * math.log10(growth)
-        regime = "steady" if abs(decades) < MILD else "exploding" if decades > 0 else "vanishing"
-        total = f"{10**decades:.3g}" if abs(decades) < 300 else f"1e{decades:+.0f}"
+        regime = {"flat": "steady", "growing": "exploding", "shrinking": "vanishing"}[way(decades)]
         return self._text(
-            "phase.growth", per_layer=f"{growth:.3g}", regime=self._text(f"phase.{regime}"), total=total
+            "phase.growth", per_layer=f"{growth:.3g}", regime=self._text(f"phase.{regime}"), total=times(decades)
         )
 
     def _mark(self, gains: Sequence[float], depths: Sequence[int], here: Cell) -> None:

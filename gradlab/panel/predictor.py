@@ -11,7 +11,8 @@ import ipywidgets as widgets
 
 from gradlab.config import Config
 from gradlab.engine import Trainer
-from gradlab.guess import Score, measured_decades, way
+from gradlab.growth import way
+from gradlab.guess import Score, measured_decades
 from gradlab.history import Array
 from gradlab.panel.bridge import Bridge, Pointer, key
 from gradlab.panel.kit import Kit

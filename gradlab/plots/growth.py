@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from gradlab.growth import FEWEST, growth, times
 from gradlab.history import Array, History
 from gradlab.measures import Measure
 from gradlab.plots.note import Note, add_note
@@ -76,20 +77,9 @@ def growth_notes(history: History, measure: Measure, row: int, view: View) -> li
         rival = view.visible(view.rival)
         said = [("growth.b", history, row), ("growth.a", rival, row_beside(history, view.at, rival))]
     for key, of, index in said:
-        values = of.row(measure.name, index)[:-1] if len(of) else np.zeros(0)
-        growth = growth_of(values)
-        if growth is None or (key == "growth.first" and len(history) == 1):
+        found = growth(of.row(measure.name, index)) if len(of) else None
+        if found is None or found.layers < FEWEST or (key == "growth.first" and len(history) == 1):
             lines.append("")
             continue
-        total, per_layer = growth
-        size = f"{10**total:.3g}" if abs(total) < 4 else f"1e{total:+.0f}"
-        lines.append(view.text(key, total=size, per_layer=f"{10**per_layer:.3g}"))
+        lines.append(view.text(key, total=times(found.decades), per_layer=f"{found.per_layer:.3g}"))
     return lines
-
-
-def growth_of(values: Array) -> tuple[float, float] | None:
-    """Return the decades from the last entry to the first, in total and per layer; None if an end is odd."""
-    if len(values) < 3 or not np.all(np.isfinite(values[[0, -1]])) or values[0] <= 0 or values[-1] <= 0:
-        return None
-    decades = float(np.log10(values[0]) - np.log10(values[-1]))
-    return decades, decades / (len(values) - 1)

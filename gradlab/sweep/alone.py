@@ -12,8 +12,9 @@ import torch
 from gradlab.config import Config
 from gradlab.data import Loss
 from gradlab.engine import Trainer
+from gradlab.growth import growth_per_layer
 from gradlab.history import StepRecord
-from gradlab.sweep.outcome import Outcome, growth_per_layer, is_learned, make_outcome
+from gradlab.sweep.outcome import Outcome, is_learned, make_outcome
 
 
 def train_alone(

@@ -6,10 +6,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-import numpy as np
-
-from gradlab.history import Array
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -70,28 +66,6 @@ MEASURES = tuple(f.name for f in fields(Outcome) if f.name not in ("how", "error
 def make_outcome(measures: Mapping[str, float], how: str = "stacked") -> Outcome:
     """Return the outcome of a network from its measures, by name."""
     return Outcome(how=how, **dict(measures))  # pyright: ignore[reportArgumentType]
-
-
-def growth_per_layer(delta_first: Array, delta_last: Array, depth: int) -> Array:
-    """Return the factor of the norm of the backward signal per layer toward the input.
-
-    Parameters
-    ----------
-    delta_first, delta_last : array
-        `delta_norm` of hidden layer 1 and of hidden layer `depth`.
-    depth : int
-        Hidden layers; with fewer than two there is no growth to measure.
-
-    Returns
-    -------
-    array
-        ``(delta_first / delta_last) ** (1 / (depth - 1))``, the mean of logs exponentiated (Schoenholz et al.
-        2017), 0 where the signal vanished to exactly 0; nan where there was none to begin with.
-    """
-    if depth < 2:
-        return np.full(np.shape(delta_first), np.nan)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        return np.exp((np.log(delta_first) - np.log(delta_last)) / (depth - 1))
 
 
 def is_learned(survived: float, eval_loss: float, learned_below: float) -> float:

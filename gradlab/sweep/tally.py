@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gradlab.sweep.outcome import MEASURES, Outcome, growth_per_layer, is_learned
+from gradlab.growth import growth_per_layer
+from gradlab.sweep.outcome import MEASURES, Outcome, is_learned
 
 
 class Tally:

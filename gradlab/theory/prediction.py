@@ -10,6 +10,7 @@ from typing import Any, Literal
 from torch import nn
 
 from gradlab.config import Config
+from gradlab.growth import Growth, times
 from gradlab.locale import Said
 from gradlab.theory.coverage import why_no_profile
 from gradlab.theory.mean_field import MeanField
@@ -69,26 +70,23 @@ class Prediction:
         """The prediction in one sentence."""
         if self.chi is None:
             return Said("theory.none_sentence", why=self._why)
-        words: dict[str, object] = {"in_all": self._in_all()}
-        if self.regime != "critical":
-            words["rate"] = _fold(math.log(self.chi) / 2)
-        return Said(f"theory.{self.regime}", **words)
+        rate, in_all = _log10(self.chi) / 2, self._in_all()
+        total = 0.0 if in_all is None else in_all.decades
+        other_way = rate * total < 0  # as it may go before the signal has settled
+        near = self.regime != "critical" and (other_way or times(rate) == "1")
+        said = "" if in_all is None else Said("theory.in_all", layers=in_all.layers, total=times(total))
+        return Said(f"theory.{'near' if near else self.regime}", rate=times(rate), in_all=said)
 
-    def _in_all(self) -> str:
+    def _in_all(self) -> Growth | None:
+        """The growth over the hidden layers; None where there is no profile, or too short a one."""
         profile = self.delta_profile()
         if profile is None or not math.isfinite(profile.log_norm[0]) or profile.anchor < 2:
-            return ""
-        return Said("theory.in_all", layers=profile.anchor, fold=_fold(float(profile.log_norm[0])))
+            return None
+        return Growth(float(profile.log_norm[0]) / math.log(10), profile.anchor)
 
 
-def _fold(log: float) -> Said:
-    """Say a factor e^log in words."""
-    if abs(log) < 0.005:
-        return Said("theory.keeps")
-    verb, digits = ("grows" if log > 0 else "shrinks"), abs(log) / math.log(10)
-    if digits < 4:
-        return Said(f"theory.{verb}", factor=f"{math.exp(abs(log)):.3g}")
-    return Said(f"theory.{verb}_decades", decades=f"{digits:.1f}")
+def _log10(value: float) -> float:
+    return math.log10(value) if value > 0 else -math.inf
 
 
 def predict(
