@@ -104,6 +104,24 @@ class Snapshot(NamedTuple):
         return sum(t.numel() * t.element_size() for t in held if isinstance(t, Tensor))
 
 
+class TorchState(NamedTuple):
+    """What torch keeps for the whole process, and what an interrupt may leave turned: gradients off, a seed set."""
+
+    grad_enabled: bool
+    generator: Tensor | None
+
+    @classmethod
+    def now(cls, drawing: bool) -> TorchState:
+        """Return it as it is; the generator only where passes are `drawing` from it."""
+        return cls(torch.is_grad_enabled(), torch.get_rng_state() if drawing else None)
+
+    def restore(self) -> None:
+        """Put it back."""
+        torch.set_grad_enabled(self.grad_enabled)
+        if self.generator is not None:
+            torch.default_generator.set_state(self.generator)
+
+
 class Rules(NamedTuple):
     """The entries that the knobs in force name, looked up once."""
 

@@ -18,7 +18,7 @@ from gradlab.engine.checkpoints import EVERY, Checkpoints, KnobLog
 from gradlab.engine.gradient_check import GradientCheck, check_gradients
 from gradlab.engine.probe import HookProbe, NetworkProbe, layer_of
 from gradlab.engine.sampler import NextWindow, pass_seed
-from gradlab.engine.state import RunState, Snapshot, copied
+from gradlab.engine.state import RunState, Snapshot, TorchState, copied
 from gradlab.engine.step import Stage, TrainingStep
 from gradlab.history import History, HistoryState, Mark, StepRecord
 from gradlab.locale import Said
@@ -32,6 +32,7 @@ class Journal(NamedTuple):
     history: HistoryState
     checkpoints: Checkpoints
     knob_log: KnobLog
+    torch_state: TorchState
 
 
 class Trainer:
@@ -145,8 +146,8 @@ class Trainer:
         if self.stopped:
             return self.history[-1]
         self.prepare()
-        self._open(self._run.remember())
         try:
+            self._open(self._run.remember())
             step = TrainingStep(self._run)
             for _ in step.stages():
                 pass
@@ -189,9 +190,9 @@ class Trainer:
         if self.stopped:
             return
         self.prepare()
-        self._open(self._run.remember())
         last = None
         try:
+            self._open(self._run.remember())
             step = TrainingStep(self._run)
             for name, m in step.stages():
                 last = step.stage(name, m)
@@ -209,8 +210,8 @@ class Trainer:
     def preview(self) -> StepRecord:
         """Measure the next step without taking it: gradients before clipping, no update, nothing recorded."""
         self._settle()
-        self._open(self._run.remember())
         try:
+            self._open(self._run.remember())
             step = TrainingStep(self._run)
             for name, _ in step.stages():
                 if name == "accumulate":
@@ -225,7 +226,8 @@ class Trainer:
     # ------------------------------------------------------------------ transactions
     def _open(self, state: Snapshot) -> None:
         """Begin a transaction: from here on `_undo` goes back to `state`, until something is committed."""
-        self._journal = Journal(state, self.history.state(), self._checkpoints, self._knob_log)
+        now = TorchState.now(self._run.stochastic)
+        self._journal = Journal(state, self.history.state(), self._checkpoints, self._knob_log, now)
 
     def _commit(self, step: TrainingStep) -> None:
         """Apply the `nonfinite` rule to a finished step, write the history and move on."""
@@ -249,7 +251,8 @@ class Trainer:
     def _undo(self) -> None:
         """Go back to where the transaction under way began; interrupted itself, it is done again when next asked."""
         if self._journal is not None:
-            state, history, self._checkpoints, self._knob_log = self._journal
+            state, history, self._checkpoints, self._knob_log, torch_state = self._journal
+            torch_state.restore()
             self._run.restore(state)
             self.history.restore(history)
             self._journal = None
@@ -290,8 +293,8 @@ class Trainer:
             check.check_micro_batches(new, self.data.n)
             check.check_micro_batches(new, self.data.n - self._run.progress.start)
         self._settle()
-        self._open(self._run.snapshot())
         try:
+            self._open(self._run.snapshot())
             if self.stopped:
                 self.history.truncate(self.step_count)
             if moved:
@@ -323,8 +326,8 @@ class Trainer:
             known = [s for s in self._checkpoints.steps if s <= self.step_count]
             raise ValueError(f"step={step}: the knobs moved before it are forgotten; expected one of {known}")
         self._settle()
-        self._open(self._run.snapshot())
         try:
+            self._open(self._run.snapshot())
             self._knob_log, self._checkpoints = self._knob_log.until(step), self._checkpoints.until(step)
             self.history.truncate(step)
             if step < self.step_count:
@@ -360,18 +363,18 @@ class Trainer:
         fused = self._run.fused
         return fused is not None and all(fused.chain(len(rows)) for rows in self._run.draw_window().micro_batches)
 
-    @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
         """Return the loss over all the data, and the share classified right where there are classes.
 
         The network is in evaluation mode for it (batch norm uses its running statistics).
         """
-        buffers = self._run.buffers.copy()
+        before, buffers = TorchState.now(self._run.stochastic), self._run.buffers.copy()
         try:
-            found = self._evaluate()
-            self._leave_evaluation(buffers)
+            with torch.no_grad():
+                found = self._evaluate()
+            self._leave_evaluation(before, buffers)
         except BaseException:
-            self._leave_evaluation(buffers)
+            self._leave_evaluation(before, buffers)
             raise
         return found
 
@@ -384,7 +387,8 @@ class Trainer:
             found["accuracy"] = float((output.argmax(1) == self.data.y).double().mean())
         return found
 
-    def _leave_evaluation(self, buffers: list[Tensor | None]) -> None:
+    def _leave_evaluation(self, before: TorchState, buffers: list[Tensor | None]) -> None:
+        before.restore()
         self.network.train()
         self._run.buffers.put(buffers)
 
