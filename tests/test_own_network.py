@@ -1,6 +1,7 @@
 """Networks, data and losses that somebody brings: what is measured, and what is refused before the first step."""
 
 import copy
+import random
 
 import numpy as np
 import pytest
@@ -577,3 +578,78 @@ def test_a_loss_of_shape_one_counts_as_a_number():
 def test_weird_data_for_a_network_of_ones_own_are_refused(x, message):
     with pytest.raises(ValueError, match=message):
         Trainer(CONFIG, network=fill(nn.Linear(2, 3)), data=(x, labels(20)))
+
+
+# ---------------------------------------------------------------------- what cannot be undone or repeated
+class InPlace(nn.Module):
+    """A network that normalises its input where it lies."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head(x.sub_(x.mean()).mul_(2.0))
+
+
+def test_a_network_that_changes_its_input_in_place_trains_on_the_data_as_given():
+    x, y = torch.randn(64, 4, generator=torch.Generator().manual_seed(1)), torch.arange(64) % 3
+    trainer = Trainer(Config(batch_size=16, lr=0.1), network=InPlace(), data=(x, y))
+    found = trainer.evaluate()
+    assert trainer.evaluate() == found
+    head = copy.deepcopy(trainer.network.head)
+    optimizer = torch.optim.SGD(head.parameters(), lr=0.1)
+    for _ in range(9):
+        (rows,) = trainer.next_window().micro_batches
+        optimizer.zero_grad()
+        loss = F.cross_entropy(head((x[rows] - x[rows].mean()) * 2.0), y[rows])
+        loss.backward()
+        optimizer.step()
+        assert trainer.step().loss == loss.item()
+        trainer.evaluate()
+    assert torch.equal(trainer.data.x, x)
+
+
+class Restless(nn.Module):
+    """A network whose passes differ by what no buffer knows."""
+
+    def __init__(self, source):
+        super().__init__()
+        self.head, self.source, self.passes = nn.Linear(4, 3), source, 0
+        self.generator = torch.Generator().manual_seed(0)
+
+    def forward(self, x):
+        self.passes += 1
+        shift = {
+            "python": random.random,
+            "own generator": lambda: float(torch.rand(1, generator=self.generator)),
+            "count": lambda: self.passes / 10,
+            "buffer and torch": lambda: float(torch.rand(1)),
+        }[self.source]()
+        return self.head(x + shift)
+
+
+@pytest.mark.parametrize("source", ["python", "own generator", "count"])
+def test_rewind_says_in_words_that_a_network_cannot_be_replayed(source):
+    x, y = torch.randn(40, 4, generator=torch.Generator().manual_seed(1)), torch.arange(40) % 3
+    trainer = Trainer(Config(batch_size=16), network=Restless(source), data=(x, y))
+    trainer.run(16)
+    kept = copy.deepcopy(trainer.network.state_dict())
+    trainer.run(5)
+    with pytest.raises(ValueError, match=r"step=19: this network draws .* cannot be replayed .*, \[0, 16\]"):
+        trainer.rewind(19)
+    assert trainer.step_count == 21
+    trainer.rewind(21)
+    trainer.rewind(16)  # a step that was kept needs no replay
+    assert len(trainer.history) == trainer.step_count == 16
+    assert all(torch.equal(kept[name], value) for name, value in trainer.network.state_dict().items())
+
+
+def test_a_network_that_draws_from_torchs_global_generator_is_replayed():
+    x, y = torch.randn(40, 4, generator=torch.Generator().manual_seed(1)), torch.arange(40) % 3
+    network = Restless("buffer and torch")
+    trainer, fresh = (Trainer(Config(batch_size=16), network=network, data=(x, y)) for _ in range(2))
+    trainer.run(21)
+    trainer.rewind(19)
+    fresh.run(19)
+    assert torch.equal(trainer.network.head.weight, fresh.network.head.weight)

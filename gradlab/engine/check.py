@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import numbers
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from torch.nn.parameter import is_lazy
 
 from gradlab.config import Config
 from gradlab.data import Data, Loss, as_data, make_dataset
+from gradlab.engine.state import Buffers
 from gradlab.locale import Said
 from gradlab.network import NORMS, Network
 
@@ -96,8 +97,26 @@ def adopt_network(network: Any, dtype: torch.dtype) -> nn.Module:
         ) from error
 
 
-def rehearse(network: nn.Module, data: Data, batch_size: int) -> tuple[Data, bool]:
-    """Run a first and a last, short micro-batch through a copy; return the data fit for it and whether it draws.
+class Rehearsal(NamedTuple):
+    """What a first pass of a network shows.
+
+    Attributes
+    ----------
+    data : Data
+        The data, fit for it.
+    stochastic : bool
+        Whether it draws from torch's global generator (dropout).
+    replays : bool
+        Whether a second pass from the same state and seed gives the same bits.
+    """
+
+    data: Data
+    stochastic: bool
+    replays: bool
+
+
+def rehearse(network: nn.Module, data: Data, batch_size: int) -> Rehearsal:
+    """Run a first micro-batch through a copy, twice, and a last, short one.
 
     Raises
     ------
@@ -106,15 +125,20 @@ def rehearse(network: nn.Module, data: Data, batch_size: int) -> tuple[Data, boo
         trained receives no gradient.
     """
     copied = copy.deepcopy(network)
+    buffers = Buffers(copied)
     trainable = {name: p for name, p in copied.named_parameters() if p.requires_grad}
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        before = torch.get_rng_state()
+        seeded, state = torch.get_rng_state(), buffers.copy()
         output = _forward(copied, data.x[:batch_size])
         data = _fit(data, output)
         loss = _loss(data, output, data.y[:batch_size])
-        drew = not torch.equal(before, torch.get_rng_state())
+        drew = not torch.equal(seeded, torch.get_rng_state())
         found = _backward(loss, list(trainable.values()))
+        torch.set_rng_state(seeded)
+        buffers.put(state)
+        again = _loss(data, _forward(copied, data.x[:batch_size]), data.y[:batch_size])
+        replays = _same((loss, *found), (again, *_backward(again, list(trainable.values()))))
         if data.n > batch_size and data.n % batch_size:
             _rehearse_tail(copied, data, batch_size, list(trainable.values()))
     unused = [name for name, g in zip(trainable, found, strict=True) if g is None]
@@ -123,12 +147,18 @@ def rehearse(network: nn.Module, data: Data, batch_size: int) -> tuple[Data, boo
             f"network: parameter {unused[0]!r} receives no gradient from the loss ({len(unused)} such); expected "
             "every trainable parameter to be used, or frozen by requires_grad_(False)"
         )
-    return data, drew
+    return Rehearsal(data, drew, replays)
+
+
+def _same(first: tuple[Tensor | None, ...], second: tuple[Tensor | None, ...]) -> bool:
+    """Return whether tensors are equal, nan and all."""
+    pairs = ((a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None)
+    return all(torch.allclose(a.to_dense(), b.to_dense(), rtol=0, atol=0, equal_nan=True) for a, b in pairs)
 
 
 def _forward(network: nn.Module, x: Tensor) -> Any:
     try:
-        return network(x)
+        return network(x.clone())  # it may change what it is given
     except Exception as error:
         raise ValueError(
             f"network: failed on X of shape {tuple(x.shape)} and dtype {x.dtype} ({type(error).__name__}: "
@@ -150,7 +180,7 @@ def _rehearse_tail(network: nn.Module, data: Data, batch_size: int, trainable: l
     """Run the last, short micro-batch of an epoch: batch norm and a running total may not take it."""
     tail = data.n % batch_size
     try:
-        loss = data.loss(network(data.x[-tail:]), data.y[-tail:])
+        loss = data.loss(network(data.x[-tail:].clone()), data.y[-tail:])
         torch.autograd.grad(loss, trainable, allow_unused=True)
     except Exception as error:
         raise ValueError(

@@ -153,6 +153,9 @@ class RunState:
     stochastic : bool
         Whether a forward pass draws from torch's global generator (dropout): it is then seeded for each pass
         and put back.
+    replays : bool
+        Whether a pass repeated from the same state gives the same bits; a network that keeps a count outside of its
+        buffers, or a generator of its own, does not.
 
     Attributes
     ----------
@@ -160,9 +163,17 @@ class RunState:
         The same network run by kernels alone, where it can be.
     """
 
-    def __init__(self, config: Config, general: NetworkProbe | HookProbe, data: Data, stochastic: bool) -> None:
+    def __init__(
+        self,
+        config: Config,
+        general: NetworkProbe | HookProbe,
+        data: Data,
+        stochastic: bool,
+        replays: bool = True,
+    ) -> None:
         self.config, self.rules = config, Rules.of(config)
-        self.network, self.general, self.data, self.stochastic = general.network, general, data, stochastic
+        self.network, self.general, self.data = general.network, general, data
+        self.stochastic, self.replays = stochastic, replays
         self.layers = general.layers
         params = [p for p in self.network.parameters() if p.requires_grad]
         numbers = {id(p): i for i, p in enumerate(params)}
@@ -259,17 +270,15 @@ class Buffers:
     def _values(self) -> list[Tensor | None]:
         return [buffers[name] for buffers, name in self.slots]
 
-    @torch.no_grad()
     def copy(self) -> list[Tensor | None]:
         """Return copies."""
-        return [None if b is None else b.clone() for b in self._values()]
+        return [None if b is None else b.detach().clone() for b in self._values()]
 
-    @torch.no_grad()
     def put(self, copies: list[Tensor | None]) -> None:
         """Put copies back: into the buffer itself where the network still has the one that it was made with."""
         for (buffers, name), own, value in zip(self.slots, self._own, copies, strict=True):
             if own is not None and buffers[name] is own and value is not None and own.shape == value.shape:
-                own.copy_(value)
+                own.detach().copy_(value)
             else:
                 buffers[name] = None if value is None else value.clone()
 

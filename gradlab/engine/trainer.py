@@ -102,8 +102,9 @@ class Trainer:
         data = self.data
         if network is not None:
             own = check.adopt_network(network, config.torch_dtype)
-            self.data, stochastic = check.rehearse(own, data, config.batch_size)
-            return RunState(config, HookProbe(own), self.data, stochastic)
+            found = check.rehearse(own, data, config.batch_size)
+            self.data = found.data
+            return RunState(config, HookProbe(own), *found)
         check.check_inputs(data)
         check.check_micro_batches(config, data.n)
         generator = torch.Generator().manual_seed(config.weight_seed)
@@ -315,15 +316,18 @@ class Trainer:
         Raises
         ------
         ValueError
-            If `step` lies ahead, or so far back that the knobs moved since are forgotten (thousands of moves).
+            If `step` lies ahead; or between two checkpoints, and the knobs moved since are forgotten (thousands of
+            moves) or the network is one of your own whose passes do not repeat themselves.
         """
         check.check_count("step", step)
         self._recover()
         if step > self.step_count:
             raise ValueError(f"step={step}; expected at most {self.step_count}, the steps taken so far")
         start = self._checkpoints.before(step)
+        known = [s for s in self._checkpoints.steps if s <= self.step_count]
+        if start.step < step < self.step_count and not self._run.replays:
+            raise ValueError(Said("error.replay", step=step, known=known))
         if start.step < step and start.step < self._knob_log.forgotten_until:
-            known = [s for s in self._checkpoints.steps if s <= self.step_count]
             raise ValueError(f"step={step}: the knobs moved before it are forgotten; expected one of {known}")
         self._settle()
         try:

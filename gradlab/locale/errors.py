@@ -20,6 +20,9 @@ EN = {
     "channels, height, width), (n, height, width) or the pixels of a square, as dataset='digits' has them",
     "error.image_steps": "data y: one target per time step for architecture='conv'; expected one per image (the "
     "other architectures answer every step)",
+    "error.replay": "step={step}: this network draws numbers, or keeps a count, outside of its buffers and of "
+    "torch's global generator, so that its steps cannot be replayed bit for bit; expected one of the steps that were "
+    "kept, {known}",
 }
 
 ZH = {
@@ -42,4 +45,6 @@ ZH = {
     "(n, 高, 宽)，或像 dataset='digits' 那样的正方形像素",
     "error.image_steps": "data y：architecture='conv' 而每个时间步有一个目标；每张图像应只有一个"
     "（其他结构可以逐步回答）",
+    "error.replay": "step={step}：这个网络在缓冲区和 torch 全局随机数生成器之外自己抽随机数或计数，"
+    "所以它的步骤无法逐位重放；只能回到保存过的步骤 {known}",
 }
