@@ -1,0 +1,353 @@
+"""Every number that is measured of the layers: tensors on their device until one read tells them all.
+
+Sums accumulate in float64, or in scaled float32 where the device has none. Nothing here asks a tensor for its value
+before `read`, so an accelerator is not made to wait; nothing copies a large tensor, so memory does not grow.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, repeat
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+Range = tuple[float, float] | None
+Stack = tuple[tuple[int, ...], Tensor, Range]  # layers, their tensors along the first dimension, their range
+
+LARGE = 1 << 16  # entries above which a tensor is measured by itself and in parts, never copied whole
+_STACK = 1 << 18  # entries of a stack: what a processor's cache holds
+_PART = 1 << 22  # entries of a part on an accelerator, where a launch costs more than a call
+_ENDS = 0.025  # share of a bounded activation's range that counts as its end
+
+
+# ---------------------------------------------------------------------- tensors of any kind
+def dense(tensor: Tensor) -> Tensor:
+    """Return the entries that are here: those of a sparse gradient, the local shard of a distributed tensor."""
+    to_local = getattr(tensor, "to_local", None)
+    if to_local is not None:
+        tensor = to_local()
+    return tensor.coalesce().values() if tensor.is_sparse else tensor
+
+
+def wide_dtype(device: torch.device) -> torch.dtype:
+    """Return the dtype that sums accumulate in on a device."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def stacked(items: Iterable[tuple[int, Tensor, Range]]) -> list[Stack]:
+    """Stack what has one shape, dtype and range: few operations whatever the depth.
+
+    A layer that is there twice stands in two stacks; a large tensor is a stack of its own, without a copy.
+    """
+    found: list[Stack] = []
+    groups: dict[Any, tuple[list[int], list[Tensor]]] = {}
+    for layer, tensor, bounds in items:
+        if (entries := tensor.numel()) > LARGE:
+            found.append(((layer,), tensor[None], bounds))
+            continue
+        key = (tensor.shape, bounds, tensor.dtype, tensor.device)
+        layers, tensors = groups.get(key) or groups.setdefault(key, ([], []))
+        if layers and (entries * len(layers) > _STACK or layer in layers):
+            found.append((tuple(layers), torch.stack(tensors), bounds))
+            layers, tensors = groups[key] = ([], [])
+        layers.append(layer)
+        tensors.append(tensor)
+    found += [(tuple(layers), torch.stack(tensors), key[1]) for key, (layers, tensors) in groups.items()]
+    return found
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    """Return the entries as a vector in any order, without a copy where they lie together."""
+    for layout, dims in ((torch.channels_last, 4), (torch.channels_last_3d, 5)):
+        if tensor.dim() == dims and tensor.is_contiguous(memory_format=layout):
+            return tensor.movedim(1, -1).reshape(-1)
+    return tensor.reshape(-1)
+
+
+def _parts(flat: Tensor) -> Sequence[Tensor]:
+    return flat.split(LARGE if flat.device.type == "cpu" else _PART)
+
+
+# ---------------------------------------------------------------------- norms
+def row_norms(stack: Tensor) -> Tensor:
+    """Return the 2-norm of each ``stack[i]``, in the wide dtype.
+
+    inf or nan only where an entry is; 0 only where every entry is exactly 0.
+    """
+    if stack.numel() > LARGE * len(stack):
+        return torch.stack([_norms_together([_row_norms(part[None]) for part in _parts(_flat(t))]) for t in stack])
+    return _row_norms(stack.flatten(1) if stack.dim() > 1 else stack[:, None])
+
+
+def _row_norms(rows: Tensor) -> Tensor:
+    wide = wide_dtype(rows.device)
+    if rows.dtype == wide:
+        return _scaled_norms(rows)
+    if rows.dtype.itemsize == 1:  # float8 has no arithmetic of its own
+        rows = rows.to(wide)
+    return torch.linalg.vector_norm(rows, 2, 1, dtype=wide)
+
+
+def _scaled_norms(rows: Tensor) -> Tensor:
+    """Return the norms of rows whose squares may leave the range of their dtype."""
+    if rows.shape[1] == 0:
+        return rows.new_zeros(len(rows))
+    largest = rows.abs().amax(1)
+    usable = torch.isfinite(largest) & (largest > 0)
+    scale = torch.where(usable, largest, 1)
+    return torch.where(usable, scale * torch.linalg.vector_norm(rows / scale[:, None], 2, 1), largest)
+
+
+def _norms_together(norms: Sequence[Tensor]) -> Tensor:
+    """Return the norm of what has these norms, shape ()."""
+    return _scaled_norms(torch.cat(list(norms))[None])[0]
+
+
+class ListNorms:
+    """The norms of a list of tensors whose shapes stay, in as few operations as the shapes allow.
+
+    Parameters
+    ----------
+    tensors : sequence of Tensor
+        What will be measured, or tensors like it.
+    """
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        groups: dict[Any, list[int]] = {}
+        for i, t in enumerate(map(dense, tensors)):
+            key = (i,) if t.numel() > LARGE else (t.numel(), t.dtype, t.device)
+            groups.setdefault(key, []).append(i)
+        self._groups = list(groups.values())
+        order = [i for group in self._groups for i in group]
+        self.places = sorted(range(len(order)), key=order.__getitem__)
+
+    def stacks(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Return the tensors in stacks, which `of` measures; large ones are not copied."""
+        return [
+            dense(tensors[group[0]])[None]
+            if len(group) == 1
+            else torch.stack([dense(tensors[i]).reshape(-1) for i in group])
+            for group in self._groups
+        ]
+
+    def of(self, stacks: Sequence[Tensor]) -> Tensor:
+        """Return the norms of stacks; ``read`` values are put in order by ``[places]``."""
+        return torch.cat([row_norms(stack) for stack in stacks])
+
+
+# ---------------------------------------------------------------------- reading
+def read(tensors: Sequence[Tensor]) -> list[float]:
+    """Return the entries of tensors one after another: the only place that waits for a device, once for all."""
+    if not tensors:
+        return []
+    device = tensors[0].device
+    here = [t if t.device == device else t.to(device) for t in tensors]
+    return torch.cat([t if t.dim() == 1 else t.reshape(-1) for t in here]).tolist()
+
+
+# ---------------------------------------------------------------------- layers
+class Moments(NamedTuple):
+    """What is to be read of a stack of activations, and the stack itself where it is small."""
+
+    layers: tuple[int, ...]
+    entries: int
+    sums: Tensor
+    roots: Tensor
+    stack: Tensor | None
+    pivots: Tensor | None
+
+
+class LayerStats:
+    """What the micro-batches of one window show of each layer.
+
+    Numbers are Python's floats: one at a time, numpy takes ten times as long.
+
+    Parameters
+    ----------
+    layers : int
+        Number of layers.
+
+    Attributes
+    ----------
+    samples : int
+        Samples seen.
+    loss : float
+        Their mean loss; like all numbers, of what was seen before the last `read`.
+    first_not_finite : (int, float) or None
+        The first layer with an activation that is not finite, and inf or nan.
+    """
+
+    def __init__(self, layers: int) -> None:
+        self.layers, self.samples, self.loss = layers, 0, 0.0
+        self.first_not_finite: tuple[int, float] | None = None
+        self._count, self._mean, self._spread = [0] * layers, [0.0] * layers, [0.0] * layers
+        self._ends, self._dead = [0.0] * layers, [0.0] * layers
+        self._delta: list[float | None] = [None] * layers
+        # what waits to be read
+        self._losses: list[tuple[Tensor, float]] = []
+        self._moments: list[Moments] = []
+        self._at_ends: list[tuple[tuple[int, ...], Tensor]] = []
+        self._deltas: list[tuple[tuple[int, ...], Tensor, int]] = []
+        self._alive: dict[tuple[int, ...], Tensor] = {}
+
+    # ------------------------------------------------------------------ on the device
+    def see_loss(self, loss: Tensor, n: int) -> None:
+        """Add a micro-batch's mean loss over `n` samples."""
+        self._losses.append((loss, n / (self.samples + n)))
+        self.samples += n
+
+    @torch.no_grad()
+    def see_activations(self, stacks: Iterable[Stack]) -> None:
+        """Add what layers hand on in one micro-batch: stacks of shape ``(layers, samples, ...)``."""
+        for layers, stack, bounds in stacks:
+            if not stack.is_floating_point() or stack.numel() == 0:
+                continue
+            stack = stack.float() if stack.dtype.itemsize == 1 else stack
+            self._moments.append(_moments(layers, stack))
+            if bounds is not None:
+                self._at_ends.append((layers, _count_at_ends(stack, bounds)))
+            alive, known = _alive(stack), self._alive.get(layers)
+            self._alive[layers] = alive if known is None or known.shape != alive.shape else known | alive
+
+    @torch.no_grad()
+    def see_deltas(self, stacks: Iterable[Stack], n: int) -> None:
+        """Add dL/dz of a micro-batch of `n` samples; the per-sample gradient is n times a row of it."""
+        self._deltas += [(layers, row_norms(stack), n) for layers, stack, _ in stacks]
+
+    @torch.no_grad()
+    def read(self, *more: Tensor) -> list[float]:
+        """Read all that was seen, and `more`, whose entries are returned."""
+        tensors = [*more, *(loss for loss, _ in self._losses)]
+        for m in self._moments:
+            tensors += (m.sums, m.roots) if m.pivots is None else (m.sums, m.roots, m.pivots)
+        tensors += [counts for _, counts in self._at_ends]
+        tensors += [norms for _, norms, _ in self._deltas]
+        tensors += [alive.sum(1, dtype=wide_dtype(alive.device)) for alive in self._alive.values()]
+        found = iter(read(tensors))
+        others = list(islice(found, sum(t.numel() for t in more)))
+        for _, share in self._losses:
+            loss = next(found)
+            self.loss += (loss - self.loss) * share if math.isfinite(loss) else loss
+        for m in self._moments:
+            self._take_moments(m, found)
+        self._take_counts(found)
+        self._losses, self._moments, self._at_ends, self._deltas = [], [], [], []
+        return others
+
+    # ------------------------------------------------------------------ on the host
+    def _take_counts(self, found: Iterator[float]) -> None:
+        for layers, _ in self._at_ends:
+            for layer in layers:
+                self._ends[layer] += next(found)
+        for layers, _, n in self._deltas:
+            for layer in layers:
+                known, norm = self._delta[layer], n * next(found)
+                self._delta[layer] = norm if known is None else math.hypot(known, norm)
+        for layers, alive in self._alive.items():
+            units = alive.shape[1]
+            for layer in layers:
+                self._dead[layer] = (units - next(found)) / units
+
+    def _take_moments(self, m: Moments, found: Iterator[float]) -> None:
+        n, k = m.entries, len(m.layers)
+        sums, roots = list(islice(found, k)), list(islice(found, k))
+        pivots = repeat(0.0) if m.pivots is None else list(islice(found, k))
+        for i, (layer, total, root, pivot) in enumerate(zip(m.layers, sums, roots, pivots, strict=False)):
+            mean, square = total / n, root * root
+            rest = square - n * mean * mean
+            if 1e-8 * square < rest < math.inf:
+                spread = math.sqrt(rest)
+            elif m.stack is not None:  # it drowned in the mean, or its squares left the range
+                mean, spread = _two_passes(m.stack[i])
+            else:
+                spread = root * math.sqrt(max(0.0, 1 - n * (mean / root) ** 2)) if root else 0.0
+            self._merge(layer, n, pivot + mean, spread)
+
+    def _merge(self, layer: int, n: int, mean: float, spread: float) -> None:
+        """Merge the mean and the root of the summed squared deviations of `n` entries (Chan et al. 1979)."""
+        if self.first_not_finite is None and not math.isfinite(mean + spread):
+            self.first_not_finite = (layer, spread if math.isfinite(mean) else mean)
+        old, before = self._count[layer], self._mean[layer]
+        self._count[layer] = old + n
+        if not old:
+            self._mean[layer], self._spread[layer] = mean, spread
+            return
+        shift = mean - before
+        self._mean[layer] = before + shift * n / (old + n)
+        self._spread[layer] = math.hypot(self._spread[layer], spread, shift * math.sqrt(old * n / (old + n)))
+
+    # ------------------------------------------------------------------ results, one per layer
+    def delta_norm(self) -> list[float]:
+        """Root-mean-square over the window's samples of the norm of d loss_i / d z_l; nan where not seen."""
+        root = math.sqrt(max(self.samples, 1))
+        return [math.nan if delta is None else delta / root for delta in self._delta]
+
+    def activation_mean(self) -> list[float]:
+        """Mean of the entries of each layer's activation; nan where not seen."""
+        return [mean if n else math.nan for mean, n in zip(self._mean, self._count, strict=True)]
+
+    def activation_std(self) -> list[float]:
+        """Standard deviation of the entries of each layer's activation; nan where not seen."""
+        pairs = zip(self._spread, self._count, strict=True)
+        return [spread / math.sqrt(n) if n else math.nan for spread, n in pairs]
+
+    def saturated(self) -> list[float]:
+        """Share of entries at the ends of a bounded activation's range."""
+        return [ends / n if ends else 0.0 for ends, n in zip(self._ends, self._count, strict=True)]
+
+    def dead(self) -> list[float]:
+        """Share of units that were exactly 0 for every sample."""
+        return self._dead
+
+
+def _moments(layers: tuple[int, ...], stack: Tensor) -> Moments:
+    """Sum the entries and their squares of each ``stack[i]``.
+
+    Large ones are not kept for a second look, so they are counted from an entry of theirs: it lies within sqrt(n)
+    standard deviations of the mean, and no spread drowns.
+    """
+    entries = stack.numel() // len(stack)
+    if entries <= LARGE:
+        rows = stack.flatten(1)
+        wide = rows.to(wide_dtype(stack.device))
+        return Moments(layers, entries, wide.sum(1), torch.linalg.vector_norm(wide, 2, 1), rows, None)
+    found = [_moments_in_parts(_flat(t)) for t in stack]
+    sums, roots, pivots = (torch.stack(numbers) for numbers in zip(*found, strict=True))
+    return Moments(layers, entries, sums, roots, None, pivots)
+
+
+def _moments_in_parts(flat: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    pivot = flat[0].to(wide_dtype(flat.device))
+    sums, roots = [], []
+    for part in _parts(flat):
+        wide = part.to(pivot.dtype, copy=True).sub_(pivot)[None]
+        sums.append(wide.sum(1))
+        roots.append(torch.linalg.vector_norm(wide, 2, 1) if part.dtype != pivot.dtype else _scaled_norms(wide))
+    return torch.cat(sums).sum(), _norms_together(roots), pivot
+
+
+def _two_passes(row: Tensor) -> tuple[float, float]:
+    wide = row.to(wide_dtype(row.device))
+    mean = (wide / wide.numel()).sum()
+    mean, spread = read([mean, _scaled_norms((wide - mean)[None])])
+    return mean, spread
+
+
+def _alive(stack: Tensor) -> Tensor:
+    """Return which units of each layer are not 0 for some sample, shape (layers, units)."""
+    stack = stack if stack.dim() > 1 else stack[:, None]
+    return torch.logical_or(stack.amax(1), stack.amin(1)).reshape(len(stack), -1)
+
+
+def _count_at_ends(stack: Tensor, bounds: tuple[float, float]) -> Tensor:
+    """Return how many entries of each ``stack[i]`` lie within 2.5 % of the range from an end."""
+    low, high = bounds
+    centre, half = (low + high) / 2, (high - low) / 2 - _ENDS * (high - low)
+    wide = wide_dtype(stack.device)
+    if stack.numel() <= LARGE * len(stack):
+        return ((stack.flatten(1) - centre).abs_() > half).sum(1, dtype=wide)
+    counts = [[((p - centre).abs_() > half).sum(dtype=wide) for p in _parts(_flat(t))] for t in stack]
+    return torch.stack([torch.stack(own).sum() for own in counts])

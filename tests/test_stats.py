@@ -1,0 +1,162 @@
+"""The measured numbers against numpy's float64, on numbers that float32's squares or one pass would lose."""
+
+import numpy as np
+import pytest
+import torch
+
+from gradlab.engine.stats import LARGE, LayerStats, ListNorms, read, row_norms, stacked
+
+SHAPES = [(3, 6, 4), (1, 6, 2)]
+
+
+def stacks(dtype=torch.float32, scale=1.0, shift=0.0):
+    generator = torch.Generator().manual_seed(0)
+    tensors = [
+        (scale * torch.randn(shape, generator=generator, dtype=torch.float64) + shift).to(dtype) for shape in SHAPES
+    ]
+    return [((0, 1, 2), tensors[0], None), ((3,), tensors[1], None)]
+
+
+def layers_of(found):
+    return [layer.double().numpy().ravel() for _, stack, _ in found for layer in stack]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "shift"),
+    [
+        (torch.float32, 1.0, 0.0),
+        (torch.float32, 1e-30, 0.0),
+        (torch.float32, 1e30, 0.0),
+        (torch.float32, 1.0, 1e6),  # a spread that drowns in its mean
+        (torch.float64, 1.0, 1e12),
+        (torch.bfloat16, 1.0, 0.0),
+        (torch.float16, 1.0, 0.0),
+    ],
+)
+def test_means_and_spreads_are_numpys(dtype, scale, shift):
+    found = stacks(dtype, scale, shift)
+    stats = LayerStats(4)
+    stats.see_activations(found)
+    stats.read()
+    # 24 numbers in float64; the mean of 1e12 is off by 1e-4, which counts squared in the spread
+    assert stats.activation_mean() == pytest.approx([x.mean() for x in layers_of(found)], rel=1e-12)
+    assert stats.activation_std() == pytest.approx([x.std() for x in layers_of(found)], rel=1e-7)
+
+
+def test_a_spread_beyond_float64s_squares_is_finite():
+    found = [(layers, 1e200 * stack, bounds) for layers, stack, bounds in stacks(torch.float64)]
+    stats = LayerStats(4)
+    stats.see_activations(found)
+    stats.read()
+    expected = [1e200 * x.std() for x in layers_of(stacks(torch.float64))]
+    assert stats.activation_std() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e6])
+def test_a_large_tensor_measured_in_parts_is_numpys(shift):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(8, 3, 100, 100, generator=generator) + shift
+    assert images.numel() > LARGE
+    images[:, 1, 2, 3] = 0.0
+    for tensor in (images, images.to(memory_format=torch.channels_last), images[:, :, :99, :99]):
+        stats, wide = LayerStats(1), tensor.double().numpy()
+        stats.see_activations(stacked([(0, tensor, (-1.0, 1.0))]))
+        stats.see_deltas(stacked([(0, tensor, None)]), 1)
+        stats.see_loss(torch.tensor(1.0), 1)
+        stats.read()
+        assert stats.activation_mean() == pytest.approx([wide.mean()], rel=1e-12)
+        assert stats.activation_std() == pytest.approx([wide.std()], rel=1e-9)
+        assert stats.delta_norm() == pytest.approx([np.linalg.norm(wide)], rel=1e-12)
+        assert stats.saturated() == [np.mean(np.abs(tensor.numpy()) > np.float32(0.95))]
+        assert stats.dead() == pytest.approx([1 / tensor[0].numel()], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale"),
+    [(torch.float32, 1e-30), (torch.float32, 1e30), (torch.float64, 1e-200), (torch.float64, 1e200)],
+)
+def test_norms_are_numpys_also_where_squares_leave_the_range(dtype, scale):
+    expected = [scale * np.linalg.norm(x) for x in layers_of(stacks(dtype))]
+    found = [scale * stack for _, stack, _ in stacks(dtype)]
+    # what float32 rounds of the scaled entries
+    assert read([row_norms(stack) for stack in found]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_norms_of_a_list_come_in_its_order_whatever_the_shapes_and_dtypes():
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(3, 4), (5,), (4, 3), (LARGE + 1,), (), (5,), (0,)]
+    tensors = [torch.randn(shape, generator=generator) for shape in shapes]
+    tensors[2] = tensors[2].bfloat16()
+    norms = ListNorms(tensors)
+    found = read([norms.of(norms.stacks(tensors))])
+    expected = [np.linalg.norm(t.double().numpy()) for t in tensors]
+    assert [found[place] for place in norms.places] == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["float8_e4m3fn", "float8_e5m2"])
+def test_float8_has_norms_and_moments_too(name):
+    tensor = torch.tensor([[[1.0, -2.0], [4.0, 0.5]]]).to(getattr(torch, name))
+    stats = LayerStats(1)
+    stats.see_activations([((0,), tensor, None)])
+    stats.read()
+    assert stats.activation_mean() == [pytest.approx(0.875)]
+    assert read([row_norms(tensor)]) == [pytest.approx(21.25**0.5)]
+
+
+def test_a_unit_is_dead_where_it_is_zero_for_every_sample_and_not_where_it_is_only_never_positive():
+    found = stacks()
+    hidden = found[0][1]
+    hidden[1, :, 2] = 0.0
+    hidden[2, :, 1] = -hidden[2, :, 1].abs()
+    hidden[2, 0, 1] = 0.0
+    stats = LayerStats(4)
+    stats.see_activations(found)
+    stats.read()
+    assert stats.dead() == [0, 0.25, 0, 0]
+    hidden[1, 3, 2] = 1.0  # it lives for a sample of the next micro-batch
+    stats.see_activations(found)
+    stats.read()
+    assert stats.dead() == [0, 0, 0, 0]
+
+
+def test_several_micro_batches_merge_to_the_statistics_of_all_their_samples():
+    stats, parts = LayerStats(4), [stacks(), stacks(scale=3.0, shift=1.0)]
+    for part, loss in zip(parts, (1.0, 3.0), strict=True):
+        stats.see_loss(torch.tensor(loss), 6)
+        stats.see_activations(part)
+        stats.see_deltas(part, 6)
+    stats.read()
+    together = [np.concatenate(pair) for pair in zip(*map(layers_of, parts), strict=True)]
+    assert stats.activation_std() == pytest.approx([x.std() for x in together], rel=1e-12)
+    # 6 samples each: a sample's own gradient is 6 times its row, and the mean of 12 squares is taken
+    expected = [6 * np.linalg.norm(x) / 12**0.5 for x in together]
+    assert stats.delta_norm() == pytest.approx(expected, rel=1e-12)
+    assert (stats.loss, stats.samples) == (2.0, 12)
+
+
+def test_a_layer_seen_twice_in_one_pass_counts_with_all_its_entries():
+    first, second = torch.arange(12.0).reshape(6, 2), torch.arange(12.0).reshape(6, 2) * 5
+    stats = LayerStats(2)
+    stats.see_activations(stacked([(0, first, None), (1, second, None), (0, second, None)]))
+    stats.read()
+    assert stats.activation_std()[0] == pytest.approx(np.std([*range(12), *range(0, 60, 5)]), rel=1e-12)
+
+
+def test_what_is_not_finite_is_named_by_its_first_layer():
+    for value in (float("inf"), float("nan")):
+        found = stacks()
+        found[0][1][1, 0, 0] = value
+        found[1][1][0, 0, 0] = float("nan")
+        stats = LayerStats(4)
+        stats.see_activations(found)
+        stats.read()
+        assert stats.first_not_finite is not None
+        assert stats.first_not_finite == (1, pytest.approx(value, nan_ok=True))
+
+
+def test_nothing_seen_is_nan_and_zero():
+    stats = LayerStats(2)
+    assert stats.read() == []
+    assert np.isnan(stats.delta_norm()).all()
+    assert np.isnan(stats.activation_std()).all()
+    assert stats.dead() == stats.saturated() == [0, 0]
