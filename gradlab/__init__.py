@@ -20,6 +20,7 @@ from gradlab.inspect import (
     format_lens,
     gradient_histogram,
     gradient_noise,
+    jacobian_spectrum,
     sharpness,
 )
 from gradlab.measures import MEASURES
@@ -83,6 +84,7 @@ __all__ = [
     "gradient_histogram",
     "gradient_noise",
     "history_to_csv",
+    "jacobian_spectrum",
     "phase_diagram",
     "replay_html",
     "sharpness",

@@ -9,6 +9,7 @@ from gradlab.inspect.histogram import Histogram, gradient_histogram
 from gradlab.inspect.noise import Noise, gradient_noise
 from gradlab.inspect.sharpness import Sharpness, sharpness
 from gradlab.inspect.thresholds import ClipCurve, clip_curve
+from gradlab.inspect.through_time import RecurrentMatrix, gate_means, jacobian_spectrum, recurrent_matrices
 from gradlab.inspect.widths import CoordinateCheck, coordinate_check
 
 __all__ = [
@@ -19,12 +20,16 @@ __all__ = [
     "FormatLens",
     "Histogram",
     "Noise",
+    "RecurrentMatrix",
     "Sharpness",
     "accumulation_equality",
     "clip_curve",
     "coordinate_check",
     "format_lens",
+    "gate_means",
     "gradient_histogram",
     "gradient_noise",
+    "jacobian_spectrum",
+    "recurrent_matrices",
     "sharpness",
 ]

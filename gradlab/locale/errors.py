@@ -23,6 +23,14 @@ EN = {
     "error.replay": "step={step}: this network draws numbers, or keeps a count, outside of its buffers and of "
     "torch's global generator, so that its steps cannot be replayed bit for bit; expected one of the steps that were "
     "kept, {known}",
+    "error.time_packed": "a packed sequence has no time signal here, as its steps lie in one row; pad it instead",
+    "error.time_unbatched": "a recurrent module called without a batch dimension has no time signal here; give it "
+    "(batch, T, c)",
+    "error.time_projection": "an LSTM with proj_size has no time signal here",
+    "error.time_dropout": "dropout between recurrent layers hides what the upper ones read, so there is no time "
+    "signal; give the module dropout=0",
+    "error.time_none": "the network has no recurrent layer; expected nn.RNN, nn.LSTM, nn.GRU, one of their cells, or "
+    "architecture='rnn', 'lstm' or 'gru'",
 }
 
 ZH = {
@@ -47,4 +55,10 @@ ZH = {
     "（其他结构可以逐步回答）",
     "error.replay": "step={step}：这个网络在缓冲区和 torch 全局随机数生成器之外自己抽随机数或计数，"
     "所以它的步骤无法逐位重放；只能回到保存过的步骤 {known}",
+    "error.time_packed": "打包的序列（PackedSequence）没有时间信号：它的时间步逐个样本排成一行；请改为补齐",
+    "error.time_unbatched": "没有批次维度的循环模块没有时间信号；请给它 (batch, T, c)",
+    "error.time_projection": "带 proj_size 的 LSTM 在这里没有时间信号",
+    "error.time_dropout": "循环层之间的 dropout 遮住了上层读到的东西，因此没有时间信号；请设 dropout=0",
+    "error.time_none": "网络没有循环层；需要 nn.RNN、nn.LSTM、nn.GRU、它们的 cell，"
+    "或 architecture='rnn'、'lstm'、'gru'",
 }
