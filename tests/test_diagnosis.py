@@ -15,8 +15,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from gradlab import PRESETS, Config, History, Trainer
-from gradlab.diagnosis import KINDS, diagnose
-from gradlab.locale.diagnosis import CAUSES, SENTENCES, WHERE
+from gradlab.diagnosis import KINDS, diagnose, verdict
+from gradlab.locale.diagnosis import ADVICE, CAUSES, SENTENCES, VERDICT, WHERE
 from gradlab.watch import watch
 
 
@@ -123,9 +123,9 @@ def test_the_verdict_on_a_run_of_known_truth(name):
 
 def test_every_verdict_is_tested_by_several_runs():
     kinds = [kind for _, _, kind in RUNS.values()]
-    assert set(kinds) == set(KINDS)
+    assert set(kinds) == set(KINDS) - {"uncleared"}  # which a Trainer cannot do, and a loop of one's own can
     assert len(kinds) >= 20
-    assert all(kinds.count(kind) >= 2 for kind in KINDS)
+    assert all(kinds.count(kind) >= 2 for kind in set(kinds))
 
 
 # ---------------------------------------------------------------------- cures
@@ -314,15 +314,16 @@ def test_a_knob_moved_during_the_run_counts_from_then_on():
 
 # ---------------------------------------------------------------------- the sentences
 def test_both_languages_say_everything_with_the_same_numbers():
-    for table in (SENTENCES, CAUSES, WHERE):
+    for table in (SENTENCES, CAUSES, WHERE, ADVICE, VERDICT):
         assert table["en"].keys() == table["zh"].keys()
 
     def fields(text):
         return {name for _, name, _, _ in string.Formatter().parse(text) if name}
 
-    for key, text in SENTENCES["en"].items():
-        assert fields(SENTENCES["zh"][key]) == fields(text), key
-        assert re.search("[\u4e00-\u9fff]", SENTENCES["zh"][key])
+    for table in (SENTENCES, CAUSES, WHERE, ADVICE, VERDICT):
+        for key, text in table["en"].items():
+            assert fields(table["zh"][key]) == fields(text), key
+            assert re.search("[\u3000-\u9fff]", table["zh"][key])
 
 
 @pytest.mark.parametrize("name", ["relu, Kaiming", "sigmoid: chi = 0.056", "std 1 whatever the fan"])
@@ -367,3 +368,46 @@ def test_bad_arguments_are_refused_by_name(arguments, message):
     given = {"history": History(["layer 1"])} | arguments
     with pytest.raises(ValueError, match=message):
         diagnose(**given)
+
+
+# ---------------------------------------------------------------------- the verdict
+def test_a_verdict_keeps_step_0_and_now_apart_and_never_calls_an_explosion_healthy():
+    knobs = config(depth=30, width=64, activation="tanh", init="normal", gain=2.0, lr=0.02)
+    history = Trainer(knobs).run(60)
+    at_first = history[0].delta_norm[0] / history[0].delta_norm[-2]
+    found = verdict(history, knobs)
+    assert found.headline == f"EXPLODED x{at_first:.3g}, CAME THROUGH"
+    assert found.start.startswith(f"Step 0: x{at_first:.3g} over 30 layers")
+    assert found.now.startswith("Now: x")
+    assert "training brought the signal down" in found.now
+    assert found.tone == "good"
+    assert found.kind == diagnose(history, knobs).kind == "exploding"
+
+
+@pytest.mark.parametrize(
+    ("name", "headline", "tone"),
+    [
+        ("relu, Kaiming", r"LEVEL x[\d.]+", "good"),
+        ("sigmoid: chi = 0.056", r"VANISHING x\de-\d", "bad"),
+        ("std 1 whatever the fan", "DIVERGED", "bad"),
+        ("Adam at 0.5", r"DEAD: layer \d", "bad"),
+        ("tanh at lr 20", "STEP TOO LARGE", "bad"),
+        ("tanh, sw = 10", r"SATURATED \d+ %", "bad"),
+        ("global norm 1e-4", "ALWAYS CLIPPED", "bad"),
+        ("xor without a nonlinearity", "AT CHANCE", "bad"),
+        ("two steps", r"LEVEL x[\d.]+", "unknown"),
+    ],
+)
+def test_a_headline_is_short_and_says_what_it_is(name, headline, tone):
+    knobs, steps, _ = RUNS[name]
+    history = Trainer(knobs).run(steps)
+    found = verdict(history, knobs)
+    assert re.fullmatch(headline, found.headline)
+    assert found.tone == tone
+    assert len(found.headline) <= 32
+    assert "nan" not in found.line
+    assert re.search("[\u4e00-\u9fff]", verdict(history, knobs, lang="zh").line)
+
+
+def test_before_the_first_step_there_is_no_verdict():
+    assert (verdict(History(["layer 1"])).headline, verdict(History(["layer 1"])).tone) == ("", "unknown")

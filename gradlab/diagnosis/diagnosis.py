@@ -1,4 +1,4 @@
-"""`diagnose`: from the numbers of a history to one sentence, with its evidence and a next experiment."""
+"""`diagnose` and `verdict`: from the numbers of a history to words, with their evidence and a next experiment."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from gradlab.config import Config
-from gradlab.diagnosis.cures import cause, suggest
-from gradlab.diagnosis.findings import Findings, describes, find
-from gradlab.diagnosis.rules import MILD, judge
-from gradlab.history import Divergence, History
-from gradlab.locale.diagnosis import CAUSES, SENTENCES, WHERE
+from gradlab.diagnosis.evidence import Findings, describes, find
+from gradlab.diagnosis.rules import FEWEST, cause, judge, judge_divergence, suggest
+from gradlab.growth import FEWEST as FEWEST_LAYERS
+from gradlab.growth import times
+from gradlab.history import History
+from gradlab.locale.diagnosis import ADVICE, CAUSES, SENTENCES, VERDICT, WHERE
 
 KINDS = (
     "exploding",
@@ -22,11 +23,13 @@ KINDS = (
     "saturated",
     "step_too_large",
     "clipped_always",
+    "uncleared",
     "stuck",
     "healthy",
     "diverged",
     "unsure",
 )
+Tone = Literal["good", "bad", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,11 @@ class Diagnosis:
     kind : str
         One of ``KINDS``; ``"unsure"`` where the numbers do not decide.
     sentence : str
-        The verdict in one sentence.
+        The verdict in one sentence; without a config it ends with the line of PyTorch to change.
     evidence : Mapping of str to float
-        The numbers it rests on, named as in `gradlab.diagnosis.findings.Findings`.
+        The numbers it rests on, named as in `gradlab.diagnosis.evidence.Findings`.
     suggestion : Mapping of str to value
-        A next experiment, for ``config.replace(**suggestion)``; empty if there is none.
+        A next experiment, for ``config.replace(**suggestion)``; empty if there is none, or no config.
     key : str
         Which sentence it is, the same in every language.
     """
@@ -57,20 +60,62 @@ class Diagnosis:
         return f"Diagnosis({self.kind}: {self.sentence})"
 
 
-def diagnose(history: History, config: Config | None = None, lang: str = "en") -> Diagnosis:
+@dataclass(frozen=True)
+class Verdict:
+    """What a glance should tell of a run: the backward signal at step 0, and how things stand now.
+
+    Attributes
+    ----------
+    kind : str
+        As of a `Diagnosis`.
+    headline : str
+        A few words, such as ``"EXPLODING x95"``, ``"LEVEL x0.64"``, ``"AT CHANCE"``, ``"NOT SEEN"``.
+    start, now : str
+        A sentence each: what was at step 0, and what is now.
+    tone : str
+        ``"good"``, ``"bad"`` or ``"unknown"``.
+    key : str
+        Which sentence a `Diagnosis` says, the same in every language.
+    """
+
+    kind: str
+    headline: str
+    start: str
+    now: str
+    tone: Tone
+    key: str
+
+    @property
+    def line(self) -> str:
+        """Both sentences in one line."""
+        return f"{self.start} {self.now}".strip()
+
+
+def diagnose(
+    history: History,
+    config: Config | None = None,
+    *,
+    chance_loss: float | None = None,
+    num_classes: int | None = None,
+    lang: str = "en",
+) -> Diagnosis:
     """Say what is happening in a run.
 
     The profile of the backward signal decides whether a gradient explodes or vanishes, not that of the weight
     gradients, which is flat in a ReLU net of any gain; and whether a run learns is decided by its loss against
-    guessing, not by its being finite.
+    guessing, not by its being finite. Where something was not seen, the sentence says what is missing.
 
     Parameters
     ----------
     history : History
         From a `Trainer`, or from `watch`.
     config : Config, optional
-        The knobs of the run: without them the spread by finite width and the loss of guessing are unknown, and
-        nothing is suggested.
+        The knobs of the run: without them the spread by finite width is unknown, and the sentence names the line of
+        PyTorch to change instead of a knob.
+    chance_loss : float, optional
+        The loss of guessing. Default: what a `Trainer` knows of its data.
+    num_classes : int, optional
+        Classes of a cross-entropy, for a `chance_loss` of ln(classes).
     lang : str, default "en"
         Language of the sentence.
 
@@ -82,71 +127,236 @@ def diagnose(history: History, config: Config | None = None, lang: str = "en") -
     Raises
     ------
     ValueError
-        If `history` is no History, `config` no Config, or the language is unknown.
+        If `history` is no History, `config` no Config, a number is not accepted or the language is unknown.
     """
-    if not isinstance(history, History):
-        raise ValueError(f"history={history!r:.60}; expected a History (Trainer.history, or what watch gives)")
-    if config is not None and not isinstance(config, Config):
-        raise ValueError(f"config={config!r:.60}; expected a Config or None")
-    if lang not in SENTENCES:
-        raise ValueError(f"lang={lang!r}; expected one of {', '.join(SENTENCES)}")
+    chance = _check(history, config, chance_loss, num_classes, lang)
     if len(history) == 0:
-        return Diagnosis(
-            "unsure", SENTENCES[lang]["too_short"].format(steps=0), _frozen({}), _frozen({}), "too_short"
-        )
-    found = find(history, config)
+        sentence = SENTENCES[lang]["unsure_short"].format(steps=0)
+        return Diagnosis("unsure", sentence, _frozen({}), _frozen({}), "unsure_short")
+    found = find(history, config, chance)
     own_network = not describes(config, history)
-    key = _diverged(history, found) or judge(found)
-    clauses = {
-        "where": _where(history.diverged, lang),
-        "cause": CAUSES[lang][cause(None if own_network else config, found)],
-    }
+    key = _key(history, found)
+    words = _words(history, found, lang)
+    words["cause"] = CAUSES[lang][cause(None if own_network else config, found)].format(**words)
+    sentence = SENTENCES[lang][key].format(**words)
+    if config is None and (advice := _ADVICE.get(key)):
+        stop, join = (".", "; ") if lang == "en" else ("。", "；")
+        sentence = f"{sentence.removesuffix(stop)}{join}{ADVICE[lang][advice].format(**words)}{stop}"
     return Diagnosis(
-        kind=next((kind for kind in KINDS if key.startswith(kind)), "unsure"),
-        sentence=SENTENCES[lang][key].format(**_words(found), **clauses),
+        kind=_kind(key),
+        sentence=sentence,
         evidence=_frozen(found.evidence()),
         suggestion=_frozen(suggest(key, config, found, own_network)),
         key=key,
     )
 
 
-def _diverged(history: History, f: Findings) -> str | None:
+def verdict(
+    history: History,
+    config: Config | None = None,
+    *,
+    chance_loss: float | None = None,
+    num_classes: int | None = None,
+    lang: str = "en",
+) -> Verdict:
+    """Say in a headline and two short sentences how a run began and how it stands.
+
+    Rests on the same numbers and rules as `diagnose`, and takes the same parameters; as cheap after a million steps
+    as after fifty.
+    """
+    chance = _check(history, config, chance_loss, num_classes, lang)
+    texts = VERDICT[lang]
+    if len(history) == 0:
+        return Verdict("unsure", "", texts["start.none"], "", "unknown", "unsure_short")
+    f = find(history, config, chance)
+    key, words = _key(history, f), _words(history, f, lang)
+    return Verdict(
+        kind=_kind(key),
+        headline=_headline(key, f, texts).format(**words | {"total": times(_shown(key, f))}),
+        start=_start(f, texts).format(**words | {"total": times(f.decades_start)}),
+        now=_now(key, f, texts, words),
+        tone=_tone(key, f),
+        key=key,
+    )
+
+
+_ADVICE = {
+    "exploding": "signal",
+    "exploding_hidden": "signal",
+    "exploding_survived": "signal",
+    "diverged_exploding": "signal",
+    "vanishing": "signal",
+    "saturated_start": "signal",
+    "exploding_by_now": "step",
+    "vanishing_by_now": "step",
+    "diverged_step": "step",
+    "diverged_skipped": "step",
+    "step_too_large": "step",
+    "dead_by_step": "step",
+    "saturated": "step",
+    "vanishing_time": "time",
+    "exploding_time": "clip",
+    "diverged_scale": "scale",
+    "unsure_far": "scale",
+    "dead": "dead",
+    "dead_start": "dead",
+    "dead_silent": "silent",
+    "stuck_silent": "silent",
+    "uncleared": "clear",
+    "clipped_always": "threshold",
+    "stuck_step": "larger",
+    "stuck_zero_weights": "init",
+    "stuck": "stuck",
+    "unsure_unseen": "unseen",
+    "unsure_chance": "chance",
+}
+"""What to change in a loop of one's own, by the verdict's key."""
+
+
+def _check(history: Any, config: Any, chance_loss: Any, num_classes: Any, lang: str) -> float:
+    """Return the loss of guessing, nan if nobody said it."""
+    if not isinstance(history, History):
+        raise ValueError(f"history={history!r:.60}; expected a History (Trainer.history, or what watch gives)")
+    if config is not None and not isinstance(config, Config):
+        raise ValueError(f"config={config!r:.60}; expected a Config or None")
+    if lang not in SENTENCES:
+        raise ValueError(f"lang={lang!r}; expected one of {', '.join(SENTENCES)}")
+    if chance_loss is not None:
+        if not (isinstance(chance_loss, int | float) and 0 < chance_loss < math.inf):
+            raise ValueError(f"chance_loss={chance_loss!r:.60}; expected a finite number > 0")
+        return float(chance_loss)
+    if num_classes is None:
+        return math.nan
+    if not (isinstance(num_classes, int) and num_classes >= 2):
+        raise ValueError(f"num_classes={num_classes!r:.60}; expected a whole number >= 2")
+    return math.log(num_classes)
+
+
+def _key(history: History, f: Findings) -> str:
     if history.diverged is not None:
-        grew = f.decades_start >= max(MILD, 0.0 if math.isnan(f.spread) else 3 * f.spread) or f.loss_first >= 100
-        return "diverged_exploding" if grew or not math.isfinite(f.loss_first) else "diverged_step"
-    return "diverged_skipped" if f.lost_share >= 0.5 else None
+        return judge_divergence(f)
+    return "diverged_skipped" if f.lost_share >= 0.5 else judge(f)
 
 
-def _where(diverged: Divergence | None, lang: str) -> str:
-    if diverged is None:
-        return ""
-    return WHERE[lang][diverged.tensor].format(step=diverged.step, layer=diverged.layer)
+def _kind(key: str) -> str:
+    return next((kind for kind in KINDS if key.startswith(kind)), "unsure")
 
 
-def _words(f: Findings) -> dict[str, str]:
+def _tone(key: str, f: Findings) -> Tone:
+    if key.startswith("healthy") or (f.learned and (key.endswith("survived") or key == "clipped_always")):
+        return "good"
+    return "unknown" if _kind(key) == "unsure" else "bad"
+
+
+def _headline(key: str, f: Findings, texts: Mapping[str, str]) -> str:
+    for known in (key, _kind(key)):
+        if f"headline.{known}" in texts and not (_kind(key) == "stuck" and _at_chance(f)):
+            return texts[f"headline.{known}"]
+    if key == "unsure_unseen":
+        return texts["headline.unseen"]
+    if _at_chance(f) and f.steps >= FEWEST:
+        return texts["headline.at_chance"]
+    return texts["headline.level" if f.layers >= FEWEST_LAYERS else "headline.none"]
+
+
+def _at_chance(f: Findings) -> bool:
+    return 0.9 * f.reference <= f.loss_now <= 1.1 * f.chance
+
+
+def _shown(key: str, f: Findings) -> float:
+    """Return the decades that a headline names: those now where training made them, or keeps the network level."""
+    now = key.endswith("by_now") or (key.startswith(("healthy", "unsure")) and not math.isnan(f.decades_now))
+    return f.decades_now if now else f.decades_start
+
+
+def _start(f: Findings, texts: Mapping[str, str]) -> str:
+    if f.layers >= 2:
+        return texts["start"]
+    return texts["start.unseen" if math.isnan(f.output_signal) else "start.shallow"]
+
+
+def _now(key: str, f: Findings, texts: Mapping[str, str], words: Mapping[str, str]) -> str:
+    if key.startswith("diverged") and words["where"]:
+        return texts["now.diverged"].format(**words)
+    which = "now.loss" if math.isnan(f.decades_now) else "now.signal"
+    return texts[which].format(**words, total=times(f.decades_now), state=texts[f"state.{_state(key, f)}"])
+
+
+def _state(key: str, f: Findings) -> str:
+    """Return how learning stands."""
+    if f.steps < FEWEST:
+        return "early"
+    if f.learned:
+        if not key.endswith("survived"):
+            return "learned"
+        calmer = abs(f.decades_now) < 0.7 * abs(f.decades_start)
+        return "in_spite" if not calmer else "tamed" if key.startswith("exploding") else "opened"
+    if f.falling:
+        return "falling"
+    if math.isnan(f.chance):
+        return "unknown" if key.startswith("unsure") else "not"
+    return "chance" if _at_chance(f) else "far" if f.loss_now > 10 * f.chance else "not"
+
+
+def _words(history: History, f: Findings, lang: str) -> dict[str, str]:
     """Write the numbers as a person would say them."""
-    decades = 0.0 if math.isnan(f.decades_start) else f.decades_start
-    lately = decades if math.isnan(f.decades_now) else f.decades_now
+    lately = f.decades_start if math.isnan(f.decades_now) else f.decades_now
+    chance = _number(f.chance)
     return {
         "steps": str(f.steps),
         "layers": str(f.layers),
-        "rate": _number(f.rate),
-        "factor": _number(10.0 ** min(decades, 300.0)),
-        "decades": f"{abs(decades):.1f}",
-        "decades_now": f"{abs(f.decades_now):.1f}",
-        "spread": _number(10.0 ** min(abs(lately), 300.0)),
+        "rate": f"{f.rate:.3g}",
+        "factor": times(f.decades_start),
+        "decades": _decades(f.decades_start),
+        "decades_now": _decades(f.decades_now),
+        "spread": times(abs(lately)),
+        "time": _decades(f.through_time),
         "loss_first": _number(f.loss_first),
         "loss_now": _number(f.loss_now),
         "loss_max": _number(f.loss_max),
+        "chance_loss": chance,
+        "chance": "" if math.isnan(f.chance) else VERDICT[lang]["chance"].format(chance=chance),
+        "output_signal": _number(f.output_signal),
+        "heaped": _number(f.heaped),
         "dead": _share(f.dead),
-        "dead_layer": str(f.dead_layer),
+        "dead_name": _name(history, f.dead_layer, lang),
         "silent": _share(f.silent),
+        "silent_name": _name(history, f.silent_layer, lang),
+        "silent_quoted": _quoted(history, f.silent_layer),
+        "steepest": _name(history, f.steepest, lang),
+        "quoted": _quoted(history, f.steepest),
+        "first_quoted": _quoted(history, 1),
         "saturated": _share(f.saturated),
         "clipped": _share(f.clipped_share),
         "coef": _number(f.clip_coef),
+        "threshold": _number(2 / f.clip_coef) if f.clip_coef > 0 else "10",
         "ratio": _number(f.update_ratio),
         "lost": _share(f.lost_share),
+        "where": _where(history, lang),
     }
+
+
+def _where(history: History, lang: str) -> str:
+    diverged = history.diverged
+    if diverged is None:
+        return ""
+    return WHERE[lang][diverged.tensor].format(step=diverged.step, layer=_name(history, diverged.layer or 0, lang))
+
+
+def _name(history: History, number: int, lang: str) -> str:
+    """Return ``layer 3``, with its name in a network of one's own."""
+    own = history.layer_names[number - 1] if 0 < number <= len(history.layer_names) else ""
+    key = "layer" if own in ("", f"layer {number}") else "named"
+    return VERDICT[lang][key].format(number=number, name=own)
+
+
+def _quoted(history: History, number: int) -> str:
+    names = history.layer_names
+    return repr(names[number - 1] if 0 < number <= len(names) else names[0] if names else "")
+
+
+def _decades(value: float) -> str:
+    return f"{abs(value):.1f}"
 
 
 def _number(value: float) -> str:

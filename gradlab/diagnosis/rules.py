@@ -1,22 +1,33 @@
-"""`RULES`: what the numbers mean, in the order in which a lecturer would rule things out."""
+"""`RULES`: what the numbers mean, in the order in which a lecturer would rule things out; `suggest`: what to try."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
-from gradlab.diagnosis.findings import Findings
+from gradlab.config import Config
+from gradlab.diagnosis.evidence import Findings
 
-SEVERE = 1.5  # decades between the ends of the hidden layers that no finite-width luck explains
-MILD = 1.0  # decades that matter if the network does not learn
 YOUNG = 200  # steps during which the profile at step 0 still explains a run
 FEWEST = 5  # steps before anything is said about the loss
-_LEAP = 20.0  # times its start: a loss that no noise explains
 PLATEAU = 50  # steps without progress that are called stuck
+_LEAP = 20.0  # times its start: a loss that no noise explains
 _ALL = 0.99  # a share that means: all of them
 _MOST = 0.5
+_HEAPED = 4.0  # times by which weight gradients outgrow the signal that they are made of, if nobody clears them
+_OUT_OF_SCALE = 10.0  # |dL/dz| at the output; cross-entropy's is at most sqrt(2)
+_FAR = 10.0  # times the loss of guessing
+_TIME = 4.0  # decades over the time steps of a recurrent layer
 
+Change = dict[str, Any]
 Rule = Callable[[Findings], str | None]
+
+
+# ---------------------------------------------------------------------- what it is
+def is_unseen(f: Findings) -> str | None:
+    """No layer showed a signal: the hooks never fired, or nothing was measured."""
+    return "unsure_unseen" if f.seen == 0 and f.layers == 0 else None
 
 
 def nothing_starts(f: Findings) -> str | None:
@@ -24,14 +35,19 @@ def nothing_starts(f: Findings) -> str | None:
     return "stuck_zero_weights" if f.zero_weights and not f.learned else None
 
 
+def is_heaped(f: Findings) -> str | None:
+    """The weight gradients grow from step to step while the signal that they are made of does not."""
+    return "uncleared" if f.heaped >= _HEAPED else None
+
+
 def killed_at_birth(f: Findings) -> str | None:
-    """A hidden layer that was 0 for every sample at step 0 lets nothing back."""
-    return "dead_start" if f.dead_start >= _ALL and not f.learned else None
+    """A hidden layer that was 0 for every sample at step 0, and still is, lets nothing back."""
+    return "dead_start" if min(f.dead_start, f.dead) >= _ALL and not f.learned else None
 
 
 def killed(f: Findings) -> str | None:
     """A hidden layer that is 0 for every sample by now, in a network that did not vanish anyway."""
-    if f.dead < _ALL or f.learned or _level(f) < 0:
+    if f.dead < _ALL or f.learned or f.decades_start <= -f.needed:
         return None
     return "dead_by_step" if f.jumped or f.update_ratio_start > 0.1 else "dead"
 
@@ -42,7 +58,7 @@ def explodes(f: Findings) -> str | None:
         return None
     if f.learned:
         return "exploding_survived"
-    if f.decades_start < _needed(f):
+    if f.decades_start < f.needed:
         return "exploding_by_now"
     return "exploding_hidden" if abs(f.grad_decades_start) < _MOST * abs(f.decades_start) else "exploding"
 
@@ -58,13 +74,20 @@ def vanishes(f: Findings) -> str | None:
         return None
     if f.learned:
         return "vanishing_survived"
-    return "vanishing" if f.decades_start <= -_needed(f) else "vanishing_by_now"
+    return "vanishing" if f.decades_start <= -f.needed else "vanishing_by_now"
+
+
+def fades_through_time(f: Findings) -> str | None:
+    """A recurrent layer's signal dies or grows on its way to the first time step (Bengio 1994, Pascanu 2013)."""
+    if f.learned or not abs(f.through_time) >= _TIME:
+        return None
+    return "exploding_time" if f.through_time > 0 else "vanishing_time"
 
 
 def overshoots(f: Findings) -> str | None:
     """The loss rises instead of falling; in the first steps only a leap of the loss says so."""
     start = max(f.loss_first, 0.0 if math.isnan(f.chance) else f.chance)
-    if f.learned or (f.steps < FEWEST and not f.loss_max > _LEAP * start):
+    if f.learned or start <= 0 or (f.steps < FEWEST and not f.loss_max > _LEAP * start):
         return None
     rose = f.loss_now > 1.5 * start
     return "step_too_large" if rose or f.jumped else None
@@ -93,34 +116,63 @@ def stands_still(f: Findings) -> str | None:
     return "stuck" if f.steps >= PLATEAU and same else None
 
 
+def is_partly_silent(f: Findings) -> str | None:
+    """A layer whose gradient is exactly 0 in every recent step, in a network that goes on around it."""
+    return "dead_silent" if f.steps >= FEWEST and f.silent_layer else None
+
+
 def thrives(f: Findings) -> str | None:
     """The loss falls, below guessing."""
     if f.steps < FEWEST or not f.falling:
         return None
+    if not f.learned:
+        return "healthy_so_far"
     if f.layers < 2:
         return "healthy_shallow"
-    return "healthy" if f.learned else "healthy_so_far"
+    return "healthy_if_classes" if math.isnan(f.chance) else "healthy"
+
+
+def is_undecided(f: Findings) -> str | None:
+    """Why there is no answer, where the numbers tell."""
+    if f.steps < FEWEST:
+        return "unsure_short"
+    if math.isnan(f.chance):
+        return "unsure_chance"
+    return "unsure_far" if f.loss_now > _FAR * f.chance else "unsure"
 
 
 RULES: tuple[Rule, ...] = (
+    is_unseen,
     nothing_starts,
+    is_heaped,
     killed_at_birth,
     killed,
     explodes,
     saturates_at_birth,
     vanishes,
+    fades_through_time,
     overshoots,
     saturates,
     clips_always,
     stands_still,
+    is_partly_silent,
     thrives,
+    is_undecided,
 )
 
 
 def judge(f: Findings) -> str:
-    """Return the key of the first rule that holds, ``"unsure"`` or ``"too_short"`` if none does."""
+    """Return the key of the first rule that holds."""
     found = (rule(f) for rule in RULES)
-    return next((key for key in found if key is not None), "too_short" if f.steps < FEWEST else "unsure")
+    return next(key for key in found if key is not None)
+
+
+def judge_divergence(f: Findings) -> str:
+    """Return whether a divergence lay in the signal at step 0, in the scale of the targets, or in the steps."""
+    grew = f.decades_start >= max(1.0, 0.0 if math.isnan(f.spread) else 3 * f.spread)
+    if f.output_signal > _OUT_OF_SCALE and not grew:
+        return "diverged_scale"
+    return "diverged_exploding" if grew or not f.loss_first < 100 else "diverged_step"
 
 
 def _level(f: Findings) -> int:
@@ -132,12 +184,155 @@ def _level(f: Findings) -> int:
     seen = [f.decades_start] * (f.steps <= YOUNG or not f.learned)
     seen += [f.decades_now] * (f.steps > YOUNG and not f.learned)
     for decades in seen:
-        if abs(decades) >= _needed(f):
+        if abs(decades) >= f.needed:
             return 1 if decades > 0 else -1
     return 0
 
 
-def _needed(f: Findings) -> float:
-    if math.isnan(f.spread):  # layers of unknown and unlike widths: only what cannot be a change of shape
-        return 2.0 if f.layers >= 4 else math.inf
-    return SEVERE if f.learned else min(SEVERE, max(MILD, 3 * f.spread))
+# ---------------------------------------------------------------------- why
+def cause(config: Config | None, f: Findings) -> str:
+    """Return the key of the reason why the signal grows or shrinks at step 0; without a config nobody knows it."""
+    grows = f.decades_start > 0
+    if config is None:
+        return "own_grows" if grows else "own_shrinks"
+    if config.norm != "none":
+        return "norm" if grows else "slope"
+    if grows:
+        return "residual" if config.residual else "weights_large"
+    return (
+        "weights_small" if _weight_variance(config) < 0.95 * SOUND_VARIANCE.get(config.activation, 0.0) else "slope"
+    )
+
+
+SOUND_VARIANCE = {
+    "linear": 1.0,
+    "relu": 2.0,
+    "leaky_relu": 2 / 1.04,
+    "tanh": 1.0,
+    "gelu": 2.0,
+    "selu": 1.0,
+    "silu": 2.0,
+    "sigmoid": 1.0,
+}
+"""Weight variance times fan_in below which too small weights are to blame; above it a sigmoid's slope still is."""
+
+_VARIANCE = {"kaiming": 2.0, "kaiming_uniform": 2.0, "pytorch": 1 / 3}
+
+
+def _weight_variance(config: Config) -> float:
+    """Return variance times fan_in of the hidden weights."""
+    return config.gain**2 * (config.width if config.init == "fixed" else _VARIANCE.get(config.init, 1.0))
+
+
+# ---------------------------------------------------------------------- what to try
+CRITICAL: dict[str, Change] = {
+    "linear": {"init": "normal", "gain": 1.0},
+    "relu": {"init": "kaiming", "gain": 1.0},
+    "leaky_relu": {"init": "kaiming", "gain": round(math.sqrt(1 / 1.04), 4)},
+    "tanh": {"init": "normal", "gain": 1.0},
+    "gelu": {"init": "kaiming", "gain": 1.0},
+    "selu": {"init": "normal", "gain": 1.0},
+    "silu": {"init": "kaiming", "gain": 1.0},
+    "sigmoid": {"activation": "tanh", "init": "normal", "gain": 1.0},
+}
+"""The init at which the backward signal keeps its size (chi = 1, or near it), by activation; sigmoid has none
+(Poole 2016, Schoenholz 2017)."""
+
+
+def suggest(key: str, config: Config | None, f: Findings, own_network: bool) -> Change:
+    """Return what to change next for a verdict, {} if nothing or if there is no config to change.
+
+    Parameters
+    ----------
+    key : str
+        The verdict's key.
+    config : Config or None
+        The knobs in force.
+    f : Findings
+        The numbers.
+    own_network : bool
+        Whether the network is not the config's, so that only knobs of the training can help.
+    """
+    if config is None or key not in CURES:
+        return {}
+    change = CURES[key](config, f)
+    if own_network:
+        change = {name: value for name, value in change.items() if Config.knobs()[name].live}
+    return {name: value for name, value in change.items() if getattr(config, name) != value}
+
+
+def sound_signal(config: Config, f: Findings) -> Change:
+    """The critical init; where that is in place, a norm in a residual branch."""
+    change = {**CRITICAL.get(config.activation, {}), "bias_std": 0.0}
+    in_place = all(getattr(config, name) == value for name, value in change.items())
+    if in_place or config.residual or config.norm != "none":
+        return {**change, "norm": "layer", "residual": True}
+    return change
+
+
+def smaller_step(config: Config, f: Findings) -> Change:
+    """Whatever makes steps larger than the learning rate says, else a tenth of the learning rate."""
+    if config.carry_over != "none":
+        return {"carry_over": "none"}
+    if config.accumulation == "sum":
+        return {"accumulation": "mean"}
+    if config.momentum > 0.95:
+        return {"momentum": 0.9}
+    return {"lr": _one_digit(config.lr / 10)}
+
+
+def larger_step(config: Config, f: Findings) -> Change:
+    """The learning rate at which an update would change the weights by a thousandth."""
+    if config.lr == 0 or not f.update_ratio > 0:
+        return {"lr": Config().lr if config.optimizer == "sgd" else 0.001}
+    return {"lr": _one_digit(min(config.lr * 1e-3 / f.update_ratio, 10.0))}
+
+
+def higher_threshold(config: Config, f: Findings) -> Change:
+    """A threshold that the usual gradient does not reach."""
+    return {"clip_threshold": _one_digit(2 * config.clip_threshold / f.clip_coef)} if f.clip_coef > 0 else {}
+
+
+def revive(config: Config, f: Findings) -> Change:
+    """The rule that killed the units off, else an activation whose units cannot die."""
+    if config.carry_over != "none":
+        return {"carry_over": "none"}
+    return {"activation": "leaky_relu", **CRITICAL["leaky_relu"], "bias_std": 0.0}
+
+
+def another_optimizer(config: Config, f: Findings) -> Change:
+    """The rule that holds training up, else Adam, whose steps do not shrink with the gradient."""
+    if config.carry_over != "none":
+        return {"carry_over": "none"}
+    return {"optimizer": "adam", "lr": 0.001} if config.optimizer == "sgd" else smaller_step(config, f)
+
+
+CURES: dict[str, Callable[[Config, Findings], Change]] = {
+    "exploding": sound_signal,
+    "exploding_hidden": sound_signal,
+    "exploding_survived": sound_signal,
+    "diverged_exploding": sound_signal,
+    "vanishing": sound_signal,
+    "vanishing_survived": sound_signal,
+    "saturated_start": sound_signal,
+    "stuck_zero_weights": sound_signal,
+    "exploding_by_now": smaller_step,
+    "vanishing_by_now": smaller_step,
+    "diverged_step": smaller_step,
+    "diverged_scale": smaller_step,
+    "diverged_skipped": smaller_step,
+    "step_too_large": smaller_step,
+    "saturated": smaller_step,
+    "dead_by_step": smaller_step,
+    "dead": revive,
+    "dead_start": revive,
+    "dead_silent": revive,
+    "clipped_always": higher_threshold,
+    "stuck_step": larger_step,
+    "stuck_silent": revive,
+    "stuck": another_optimizer,
+}
+
+
+def _one_digit(value: float) -> float:
+    return float(f"{value:.0e}")

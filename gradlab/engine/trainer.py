@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import nullcontext
@@ -92,7 +93,8 @@ class Trainer:
         self._run = self._assemble(config, network)
         self.network = self._run.network
         self.layer_names = tuple(layer.name for layer in self._run.layers)
-        self.history = History(self.layer_names, tiny=float(torch.finfo(config.torch_dtype).tiny))
+        chance = self.data.chance if loss is None else math.nan
+        self.history = History(self.layer_names, float(torch.finfo(config.torch_dtype).tiny), chance)
         self._checkpoints = Checkpoints(self._run.snapshot())
         self._knob_log = KnobLog(((0, config),))
         self._pending: Generator[Stage, None, None] | None = None

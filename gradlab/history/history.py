@@ -41,6 +41,8 @@ class History(Sequence[StepRecord]):
         One name per layer, from the input to the output.
     tiny : float
         Smallest normal number of the network's dtype: a norm below it is made of subnormal entries.
+    chance_loss : float
+        The loss of an answer that ignores the inputs, nan where nobody knows it.
 
     Attributes
     ----------
@@ -48,9 +50,14 @@ class History(Sequence[StepRecord]):
         How often rows that were there went away or moved: while it stays, rows are only added at the end.
     """
 
-    def __init__(self, layer_names: Sequence[str], tiny: float = float(np.finfo(np.float32).tiny)) -> None:
+    def __init__(
+        self,
+        layer_names: Sequence[str],
+        tiny: float = float(np.finfo(np.float32).tiny),
+        chance_loss: float = float("nan"),
+    ) -> None:
         self.layer_names = tuple(layer_names)
-        self.tiny = tiny
+        self.tiny, self.chance_loss = tiny, chance_loss
         self.diverged: Divergence | None = None
         self.rewritten = 0
         self._marks: tuple[Mark, ...] = ()

@@ -25,12 +25,12 @@ SENTENCES: Texts = {
         "layers hardly learn; the loss is {loss_now}.",
         "vanishing_survived": "The gradient vanishes at step 0, by a factor {rate} per layer and {decades} "
         "decades in all ({cause}); training has worked its way out of it, loss {loss_first} to {loss_now}.",
-        "dead_start": "Dead units: from step 0 on, {dead} of the units of layer {dead_layer} are 0 for every "
+        "dead_start": "Dead units: from step 0 on, {dead} of the units of {dead_name} are 0 for every "
         "sample, so no gradient passes below it.",
-        "dead": "Dead units: {dead} of the units of layer {dead_layer} are 0 for every sample by now, so no "
+        "dead": "Dead units: {dead} of the units of {dead_name} are 0 for every sample by now, so no "
         "gradient passes below it; the loss is finite, {loss_now}, but nothing is learned any more.",
         "dead_by_step": "Dead units: steps that were too large (the loss went up to {loss_max}) drove {dead} of "
-        "the units of layer {dead_layer} to 0 for every sample, and no gradient brings them back.",
+        "the units of {dead_name} to 0 for every sample, and no gradient brings them back.",
         "saturated_start": "Saturation: from step 0 on, {saturated} of the activations sit at the flat ends of "
         "the activation function, where its slope is nearly 0: weights or biases are too large.",
         "saturated": "Saturation: {saturated} of the activations have moved to the flat ends of the activation "
@@ -39,6 +39,16 @@ SENTENCES: Texts = {
         "the loss went from {loss_first} up to {loss_max} and stands at {loss_now}.",
         "clipped_always": "Clipped nearly always: {clipped} of the steps are cut, to {coef} of their norm "
         "(median), so the threshold has taken the learning rate's place.",
+        "dead_silent": "The weight gradient of {silent_name} is exactly 0 in every recent step: what it feeds is "
+        "dead, "
+        "or nothing depends on it; the rest of the network goes on without it, and the loss is {loss_now}.",
+        "vanishing_time": "Vanishing through time: from the last time step back to the first the signal dL/dh loses "
+        "{time} decades, so what came early is not learned; the loss is {loss_now}{chance}.",
+        "exploding_time": "Exploding through time: from the last time step back to the first the signal dL/dh "
+        "grows by "
+        "{time} decades; the loss is {loss_now}{chance}.",
+        "uncleared": "Gradients are not cleared: the weight gradients have grown {heaped}-fold against the backward "
+        "signal that they are made of, step by step, so every step still carries all the gradients before it.",
         "stuck_zero_weights": "Stuck: all hidden weights are 0, so the layers pass each other neither signal nor "
         "gradient.",
         "stuck_silent": "Stuck: the weight gradient is exactly 0 in {silent} of the hidden layers, so they "
@@ -51,18 +61,33 @@ SENTENCES: Texts = {
         "and the loss has fallen from {loss_first} to {loss_now}.",
         "healthy_so_far": "Healthy so far: the backward signal stays within a factor {spread} over the {layers} "
         "hidden layers, and the loss is falling, from {loss_first} to {loss_now}.",
+        "healthy_if_classes": "Healthy, if this is a classification: the backward signal stays within a factor "
+        "{spread} "
+        "over the {layers} hidden layers, and the loss has fallen from {loss_first} to {loss_now}, below ln 2, the "
+        "guess between two classes.",
         "healthy_shallow": "Healthy: the loss has fallen from {loss_first} to {loss_now} (with fewer than two "
         "hidden layers there is no depth for a gradient to explode or vanish over).",
         "diverged_exploding": "{where}; the cause was there at step 0, where the signal grows from layer to "
         "layer and the loss is {loss_first}: {cause}.",
         "diverged_step": "{where}; the network was sound at step 0, with a loss of {loss_first}: the steps were "
         "too large for it.",
+        "diverged_scale": "{where}; at step 0 the loss was {loss_first} and its gradient {output_signal} at the "
+        "output "
+        "already: the targets or the inputs are far out of scale for these steps.",
         "diverged_skipped": "Diverged: {lost} of the last steps were not finite and were skipped, so the run is "
         "alive and learns nothing.",
-        "too_short": "Too short to say: after {steps} steps nothing is wrong with the gradient; the loss needs a "
+        "unsure_short": "Too short to say: after {steps} steps nothing is wrong with the gradient; the loss needs a "
         "few steps more.",
+        "unsure_unseen": "Not seen: no layer showed a backward signal, so nothing can be said of the gradient; "
+        "were the "
+        "layers called as modules, in a network that was not compiled before?",
+        "unsure_chance": "Not sure: the backward signal neither explodes nor vanishes, and the loss went from "
+        "{loss_first} to {loss_now}, but nobody has said what guessing would cost.",
+        "unsure_far": "Not sure: nothing explodes or vanishes, but the loss, {loss_first} to {loss_now}, is far "
+        "above "
+        "guessing ({chance_loss}): the outputs are out of scale, and learning begins where they are back in it.",
         "unsure": "Not sure: nothing explodes, vanishes, is dead, saturated or clipped for good, but after "
-        "{steps} steps the loss ({loss_first} to {loss_now}) does not clearly fall.",
+        "{steps} steps the loss ({loss_first} to {loss_now}) does not clearly fall{chance}.",
     },
     "zh": {
         "exploding": "梯度爆炸：第 0 步时，反向信号每向输入方向走一层就放大 {rate} 倍，经过 {layers} 个隐藏层共放"
@@ -79,11 +104,11 @@ SENTENCES: Texts = {
         "{decades} 个数量级（{cause}），靠近输入的层几乎学不到东西；损失为 {loss_now}。",
         "vanishing_survived": "第 0 步时梯度消失：每层乘以 {rate}，共损失 {decades} 个数量级（{cause}）；训练已经"
         "走出困境，损失从 {loss_first} 降到 {loss_now}。",
-        "dead_start": "神经元死亡：从第 0 步起，第 {dead_layer} 层有 {dead} 的单元对所有样本都输出 0，梯度传不到"
+        "dead_start": "神经元死亡：从第 0 步起，{dead_name}有 {dead} 的单元对所有样本都输出 0，梯度传不到"
         "它下面的层。",
-        "dead": "神经元死亡：第 {dead_layer} 层已有 {dead} 的单元对所有样本都输出 0，梯度传不到它下面的层；损失是"
+        "dead": "神经元死亡：{dead_name}已有 {dead} 的单元对所有样本都输出 0，梯度传不到它下面的层；损失是"
         "有限值 {loss_now}，但已经什么都学不到了。",
-        "dead_by_step": "神经元死亡：步长过大（损失一度升到 {loss_max}），使第 {dead_layer} 层 {dead} 的单元对所"
+        "dead_by_step": "神经元死亡：步长过大（损失一度升到 {loss_max}），使{dead_name} {dead} 的单元对所"
         "有样本都输出 0，而没有梯度能让它们恢复。",
         "saturated_start": "饱和：从第 0 步起，{saturated} 的激活值处在激活函数的平坦两端，那里斜率几乎为 0：权重"
         "或偏置太大。",
@@ -92,6 +117,15 @@ SENTENCES: Texts = {
         "现在是 {loss_now}。",
         "clipped_always": "几乎每步都被裁剪：{clipped} 的步被裁剪，范数只剩原来的 {coef}（中位数），阈值实际上取"
         "代了学习率。",
+        "dead_silent": "{silent_name} 的权重梯度在最近每一步都恰好为 0：它之后的单元已死亡，或者没有什么依赖它；网络"
+        "的其余部分绕过它继续训练，损失为 {loss_now}。",
+        "vanishing_time": "沿时间消失：从最后一个时间步回到第一个，信号 dL/dh 损失 {time} 个数量级，早先的输入学不"
+        "到；"
+        "损失为 {loss_now}{chance}。",
+        "exploding_time": "沿时间爆炸：从最后一个时间步回到第一个，信号 dL/dh 增大 {time} 个数量级；损失为 "
+        "{loss_now}{chance}。",
+        "uncleared": "梯度没有清零：权重梯度相对于构成它的反向信号逐步增长到 {heaped} 倍，每一步都还带着之前所有的"
+        "梯度。",
         "stuck_zero_weights": "停滞：隐藏层的权重全为 0，各层之间既不传信号，也不传梯度。",
         "stuck_silent": "停滞：{silent} 的隐藏层的权重梯度恰好为 0，权重无法移动，损失停在 {loss_now}。",
         "stuck_step": "停滞：每次更新只改变权重大小的 {ratio}（通常约为 0.001），损失停在 {loss_now}：步长太小。",
@@ -100,14 +134,28 @@ SENTENCES: Texts = {
         "{loss_now}。",
         "healthy_so_far": "目前健康：反向信号在 {layers} 个隐藏层之间的变化不超过 {spread} 倍，损失正在下降，从 "
         "{loss_first} 到 {loss_now}。",
+        "healthy_if_classes": "健康（如果这是分类）：反向信号在 {layers} 个隐藏层之间的变化不超过 {spread} 倍，损失"
+        "已从 "
+        "{loss_first} 降到 {loss_now}，低于两类瞎猜的 ln 2。",
         "healthy_shallow": "健康：损失已从 {loss_first} 降到 {loss_now}（隐藏层不足两层，梯度没有可供爆炸或消失的"
         "深度）。",
         "diverged_exploding": "{where}；原因在第 0 步就已存在，那时信号逐层放大，损失为 {loss_first}：{cause}。",
         "diverged_step": "{where}；第 0 步时网络是正常的，损失为 {loss_first}：对它来说步长太大了。",
+        "diverged_scale": "{where}；第 0 步时损失为 {loss_first}，输出处的梯度已有 {output_signal}：对这样的步长来"
+        "说，目标"
+        "值或输入的尺度差得太远。",
         "diverged_skipped": "发散：最近 {lost} 的步不是有限数而被跳过，训练没有中断，但什么也学不到。",
-        "too_short": "步数太少，无法判断：{steps} 步之后梯度没有异常，损失还需要再看几步。",
+        "unsure_short": "步数太少，无法判断：{steps} 步之后梯度没有异常，损失还需要再看几步。",
+        "unsure_unseen": "没有看到：没有一层显示出反向信号，因此无法判断梯度；各层是作为模块调用的吗？网络是否事先"
+        "编译过？",
+        "unsure_chance": "尚不确定：反向信号既不爆炸也不消失，损失从 {loss_first} 变到 {loss_now}，但没有人说过瞎猜"
+        "的损失"
+        "是多少。",
+        "unsure_far": "尚不确定：没有爆炸，也没有消失，但损失（{loss_first} 到 {loss_now}）远高于瞎猜"
+        "（{chance_loss}）：输出"
+        "的尺度不对，回到正常尺度之后学习才会开始。",
         "unsure": "尚不确定：没有爆炸、消失，也没有持续的死亡、饱和或裁剪，但 {steps} 步之后损失（{loss_first} 到"
-        " {loss_now}）没有明显下降。",
+        " {loss_now}）没有明显下降{chance}。",
     },
 }
 
@@ -118,6 +166,8 @@ CAUSES: Texts = {
         "residual": "every residual block adds its share to the signal",
         "weights_small": "the weights are too small for this depth",
         "slope": "the slope of the activation function is too small",
+        "own_grows": "most of all through the weights of {steepest}",
+        "own_shrinks": "most of all through the weights of {steepest}",
     },
     "zh": {
         "weights_large": "对这样的深度来说，权重太大",
@@ -125,22 +175,152 @@ CAUSES: Texts = {
         "residual": "每个残差块都给信号添上一份",
         "weights_small": "对这样的深度来说，权重太小",
         "slope": "激活函数的斜率太小",
+        "own_grows": "主要是经过 {steepest} 的权重时",
+        "own_shrinks": "主要是经过 {steepest} 的权重时",
     },
 }
 """Why a signal grows or shrinks."""
 
 WHERE: Texts = {
     "en": {
-        "activation": "Diverged at step {step}: the activation of layer {layer} is not finite",
-        "gradient": "Diverged at step {step}: the gradient of layer {layer} is not finite",
-        "weight": "Diverged at step {step}: the weights of layer {layer} are not finite",
+        "activation": "Diverged at step {step}: the activation of {layer} is not finite",
+        "gradient": "Diverged at step {step}: the gradient of {layer} is not finite",
+        "weight": "Diverged at step {step}: the weights of {layer} are not finite",
         "loss": "Diverged at step {step}: the loss is not finite",
     },
     "zh": {
-        "activation": "第 {step} 步发散：第 {layer} 层的激活值不是有限数",
-        "gradient": "第 {step} 步发散：第 {layer} 层的梯度不是有限数",
-        "weight": "第 {step} 步发散：第 {layer} 层的权重不是有限数",
+        "activation": "第 {step} 步发散：{layer} 的激活值不是有限数",
+        "gradient": "第 {step} 步发散：{layer} 的梯度不是有限数",
+        "weight": "第 {step} 步发散：{layer} 的权重不是有限数",
         "loss": "第 {step} 步发散：损失不是有限数",
     },
 }
 """The beginning of a sentence about a divergence, by the tensor that was not finite."""
+
+ADVICE: Texts = {
+    "en": {
+        "signal": "try `nn.init.kaiming_normal_(model.get_submodule({quoted}).weight)`, or a norm or a skip "
+        "connection "
+        "around {steepest}",
+        "step": "try `optimizer.param_groups[0]['lr'] /= 10`, or "
+        "`nn.utils.clip_grad_norm_(model.parameters(), 1.0)` before `optimizer.step()`",
+        "time": "try a gated cell (`nn.LSTM`, forget bias 1), an orthogonal recurrent matrix "
+        "(`nn.init.orthogonal_(rnn.weight_hh_l0)`), or truncated sequences",
+        "clip": "try `nn.utils.clip_grad_norm_(model.parameters(), 1.0)` before `optimizer.step()`",
+        "scale": "try `y = (y - y.mean()) / y.std()`, and the same for the inputs",
+        "dead": "try `nn.LeakyReLU()` after {dead_name}, or a smaller learning rate from a fresh start",
+        "silent": "look what `model.get_submodule({silent_quoted})` feeds",
+        "clear": "call `optimizer.zero_grad()` before `loss.backward()`",
+        "threshold": "try a larger `max_norm` in `clip_grad_norm_`, {threshold} times what it is",
+        "larger": "try `optimizer.param_groups[0]['lr'] *= 10`",
+        "init": "try `nn.init.kaiming_normal_(model.get_submodule({first_quoted}).weight)` and so on for every layer",
+        "stuck": "try `torch.optim.Adam(model.parameters(), lr=1e-3)`",
+        "unseen": "open `gradlab.watch` before `torch.compile`",
+        "chance": "say it: `gradlab.diagnose(history, num_classes=...)`, or `chance_loss=`",
+    },
+    "zh": {
+        "signal": "可以试试 `nn.init.kaiming_normal_(model.get_submodule({quoted}).weight)`，或在 {steepest} 处加归"
+        "一化或残差连接",
+        "step": "可以试试 `optimizer.param_groups[0]['lr'] /= 10`，或在 `optimizer.step()` 之前 "
+        "`nn.utils.clip_grad_norm_(model.parameters(), 1.0)`",
+        "time": "可以试试门控单元（`nn.LSTM`，遗忘门偏置 1）、正交的循环矩阵"
+        "（`nn.init.orthogonal_(rnn.weight_hh_l0)`），"
+        "或截断序列",
+        "clip": "可以试试在 `optimizer.step()` 之前 `nn.utils.clip_grad_norm_(model.parameters(), 1.0)`",
+        "scale": "可以试试 `y = (y - y.mean()) / y.std()`，输入也一样",
+        "dead": "可以试试在 {dead_name} 之后用 `nn.LeakyReLU()`，或以更小的学习率重新开始",
+        "silent": "请看看 `model.get_submodule({silent_quoted})` 通向哪里",
+        "clear": "请在 `loss.backward()` 之前调用 `optimizer.zero_grad()`",
+        "threshold": "可以试试把 `clip_grad_norm_` 的 `max_norm` 增大到 {threshold} 倍",
+        "larger": "可以试试 `optimizer.param_groups[0]['lr'] *= 10`",
+        "init": "可以试试 `nn.init.kaiming_normal_(model.get_submodule({first_quoted}).weight)`，每层都如此",
+        "stuck": "可以试试 `torch.optim.Adam(model.parameters(), lr=1e-3)`",
+        "unseen": "请在 `torch.compile` 之前使用 `gradlab.watch`",
+        "chance": "请告知：`gradlab.diagnose(history, num_classes=...)` 或 `chance_loss=`",
+    },
+}
+"""What to change in a loop of one's own, as PyTorch."""
+
+VERDICT: Texts = {
+    "en": {
+        "layer": "layer {number}",
+        "named": "layer {number} ({name})",
+        "chance": "; guessing is {chance}",
+        "headline.exploding": "EXPLODING x{total}",
+        "headline.vanishing": "VANISHING x{total}",
+        "headline.exploding_survived": "EXPLODED x{total}, CAME THROUGH",
+        "headline.vanishing_survived": "VANISHED x{total}, CAME THROUGH",
+        "headline.exploding_time": "EXPLODING THROUGH TIME",
+        "headline.vanishing_time": "VANISHING THROUGH TIME",
+        "headline.dead": "DEAD: {dead_name}",
+        "headline.dead_silent": "NO GRADIENT: {silent_name}",
+        "headline.saturated": "SATURATED {saturated}",
+        "headline.step_too_large": "STEP TOO LARGE",
+        "headline.clipped_always": "ALWAYS CLIPPED",
+        "headline.uncleared": "GRADIENTS NOT CLEARED",
+        "headline.stuck": "STUCK",
+        "headline.at_chance": "AT CHANCE",
+        "headline.diverged": "DIVERGED",
+        "headline.unseen": "NOT SEEN",
+        "headline.level": "LEVEL x{total}",
+        "headline.none": "NO DEPTH",
+        "start": "Step 0: x{total} over {layers} layers, x{rate} per layer.",
+        "start.shallow": "Step 0: fewer than two hidden layers, no depth to grow over.",
+        "start.unseen": "Step 0: no backward signal was seen.",
+        "start.none": "No step yet.",
+        "now.signal": "Now: x{total}, loss {loss_now}{chance}: {state}.",
+        "now.loss": "Now: loss {loss_now}{chance}: {state}.",
+        "now.diverged": "{where}.",
+        "state.early": "too early to say",
+        "state.learned": "it learns",
+        "state.falling": "it begins to learn",
+        "state.chance": "no better than guessing",
+        "state.far": "far above guessing",
+        "state.tamed": "it learns, training brought the signal down",
+        "state.opened": "it learns, training brought the signal back",
+        "state.in_spite": "it learns all the same",
+        "state.not": "it does not learn",
+        "state.unknown": "what guessing costs is not known",
+    },
+    "zh": {
+        "layer": "第 {number} 层",
+        "named": "第 {number} 层（{name}）",
+        "chance": "；瞎猜为 {chance}",
+        "headline.exploding": "爆炸 {total} 倍",
+        "headline.vanishing": "消失 {total} 倍",
+        "headline.exploding_survived": "曾爆炸 {total} 倍，已挺过",
+        "headline.vanishing_survived": "曾消失 {total} 倍，已挺过",
+        "headline.exploding_time": "沿时间爆炸",
+        "headline.vanishing_time": "沿时间消失",
+        "headline.dead": "死亡：{dead_name}",
+        "headline.dead_silent": "没有梯度：{silent_name}",
+        "headline.saturated": "饱和 {saturated}",
+        "headline.step_too_large": "步长过大",
+        "headline.clipped_always": "总被裁剪",
+        "headline.uncleared": "梯度没有清零",
+        "headline.stuck": "停滞",
+        "headline.at_chance": "等于瞎猜",
+        "headline.diverged": "发散",
+        "headline.unseen": "没有看到",
+        "headline.level": "平稳 {total} 倍",
+        "headline.none": "没有深度",
+        "start": "第 0 步：经过 {layers} 层共 {total} 倍，每层 {rate} 倍。",
+        "start.shallow": "第 0 步：隐藏层不足两层，没有可供增长的深度。",
+        "start.unseen": "第 0 步：没有看到反向信号。",
+        "start.none": "还没有走一步。",
+        "now.signal": "现在：{total} 倍，损失 {loss_now}{chance}：{state}。",
+        "now.loss": "现在：损失 {loss_now}{chance}：{state}。",
+        "now.diverged": "{where}。",
+        "state.early": "还太早，无法判断",
+        "state.learned": "学得动",
+        "state.falling": "开始学习",
+        "state.chance": "不比瞎猜好",
+        "state.far": "远高于瞎猜",
+        "state.tamed": "学得动，训练把信号压了下来",
+        "state.opened": "学得动，训练让信号恢复了",
+        "state.in_spite": "照样学得动",
+        "state.not": "学不动",
+        "state.unknown": "不知道瞎猜的损失是多少",
+    },
+}
+"""The verdict: a headline, what was at step 0, and what is now."""

@@ -45,7 +45,7 @@ class Insight:
 
     def sentences(self, trainer: Trainer, theory: bool) -> dict[str, str]:
         """Return what there is to say, by heading."""
-        verdict = diagnose(trainer.history, trainer.config, self._text.lang) if len(trainer.history) else None
+        verdict = diagnose(trainer.history, trainer.config, lang=self._text.lang) if len(trainer.history) else None
         self.suggestion = verdict.suggestion if verdict is not None else {}
         return {
             self._text("info.theory"): self._text.say(self._predict(trainer).sentence) if theory else "",

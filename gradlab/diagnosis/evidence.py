@@ -1,0 +1,279 @@
+"""`Findings`: the numbers of a history that a verdict rests on."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from gradlab.config import Config
+from gradlab.growth import growth
+from gradlab.history import Array, History
+
+SEVERE = 1.5  # decades between the ends of the hidden layers that no finite-width luck explains
+MILD = 1.0  # decades that matter if the network does not learn
+_CLIPPED = 0.999  # a clip_coef below it was clipped, not rounded
+_MOST_RECENT = 50
+_SURE = 0.7 * math.log(2)  # a cross-entropy below it beats guessing, however many classes there are
+_OPENING = 3  # steps in which a zero-initialised layer has let the first signal through
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The numbers that a diagnosis rests on; nan where a history does not tell.
+
+    Attributes
+    ----------
+    steps : int
+        Steps taken.
+    seen : int
+        Layers whose backward signal was seen in any of the recent steps.
+    decades_start, decades_now : float
+        log10 of how much larger the backward signal |dL/dz| is at the first hidden layer than at the last one,
+        at step 0 and lately: negative where it vanishes, -inf where it arrives as exactly 0.
+    rate : float
+        Growth of the norm of the backward signal per layer toward the input, at step 0 (its square is chi).
+    grad_decades_start : float
+        The same decades for the weight gradients |dL/dW|.
+    spread : float
+        Standard deviation of `decades_start` that finite width alone makes (Hanin 2018); nan without a width.
+    layers : int
+        Hidden layers from the first to the last that showed a backward signal at step 0.
+    steepest : int
+        Number of the layer whose weights change the backward signal most, in the direction of `decades_start`.
+    through_time : float
+        log10 of the signal dL/dh at the first time step over that at the last, in the recurrent layer that loses or
+        gains most; nan without recurrence.
+    output_signal : float
+        |dL/dz| of the output layer at step 0: at most sqrt(2) for cross-entropy.
+    loss_first, loss_now, loss_max : float
+        Loss at the first step, lately (median), and the largest one that is finite.
+    loss_before : float
+        Median of the stretch before the recent one: whether the loss still moves.
+    chance : float
+        The loss of guessing: ln(classes), or the variance of the targets; nan where nobody has said it.
+    clipped_share, clip_coef : float
+        Share of the steps that were clipped; median of what was left of the norm.
+    update_ratio_start, update_ratio : float
+        Median over layers of |change of W| / |W|, in the first three steps and lately.
+    dead_start, dead, dead_layer : float, float, int
+        Share of dead units in the hidden layer that has most of them, at step 0 and in the last three steps,
+        and its number. Layers whose weights are all 0, as a zero-initialised branch's are, do not count.
+    saturated_start, saturated : float
+        Share of saturated units over the hidden layers.
+    silent, silent_layer : float, int
+        Share of the hidden layers whose weight gradient is exactly 0 in every recent step, and the number of the
+        first; 0 if there is none.
+    zero_weights : bool
+        Whether every hidden weight matrix was exactly 0 at step 0.
+    heaped : float
+        By how much the weight gradients have outgrown the backward signal since step 0, while doing so steadily; 1
+        where they have not. |dL/dW| is at most |delta| |h|, unless old gradients are still in it.
+    lost_share : float
+        Share of the recent steps that were not finite.
+    """
+
+    steps: int
+    seen: int
+    decades_start: float
+    decades_now: float
+    rate: float
+    grad_decades_start: float
+    spread: float
+    layers: int
+    steepest: int
+    through_time: float
+    output_signal: float
+    loss_first: float
+    loss_now: float
+    loss_max: float
+    loss_before: float
+    chance: float
+    clipped_share: float
+    clip_coef: float
+    update_ratio_start: float
+    update_ratio: float
+    dead_start: float
+    dead: float
+    dead_layer: int
+    saturated_start: float
+    saturated: float
+    silent: float
+    silent_layer: int
+    zero_weights: bool
+    heaped: float
+    lost_share: float
+
+    @property
+    def learned(self) -> bool:
+        """Whether the loss is well below guessing, and below where it began."""
+        return self.loss_now == 0 or self.loss_now < 0.7 * self.reference
+
+    @property
+    def falling(self) -> bool:
+        """Whether the loss has begun to fall below guessing, and below where it began."""
+        return self.loss_now == 0 or self.loss_now < 0.9 * self.reference
+
+    @property
+    def reference(self) -> float:
+        """The loss that a network has to beat: the smaller of its first one and guessing.
+
+        Where nobody has said what guessing costs, only what no number of classes explains counts as beating it.
+        """
+        return min(self.loss_first, _SURE / 0.7 if math.isnan(self.chance) else self.chance)
+
+    @property
+    def jumped(self) -> bool:
+        """Whether the loss has been far above where it began."""
+        return self.loss_first > 0 and self.loss_max > 2.0 * self.loss_first
+
+    @property
+    def needed(self) -> float:
+        """The decades over the depth that make a signal explode or vanish."""
+        if math.isnan(self.spread):  # layers of unknown and unlike widths: only what cannot be a change of shape
+            return 2.0 if self.layers >= 4 else math.inf
+        return SEVERE if self.learned else min(SEVERE, max(MILD, 3 * self.spread))
+
+    def evidence(self) -> dict[str, float]:
+        """Return the numbers that are known, as floats."""
+        values = {name: float(value) for name, value in dataclasses.asdict(self).items()}
+        return {name: value for name, value in values.items() if not math.isnan(value)}
+
+
+def describes(config: Config | None, history: History) -> bool:
+    """Whether a config's network is the one a history was recorded from (and not somebody's own)."""
+    names = tuple(f"layer {i + 1}" for i in range(len(history.layer_names)))
+    return config is not None and history.layer_names == names and config.depth + 1 == len(names)
+
+
+def find(history: History, config: Config | None, chance: float = math.nan) -> Findings:
+    """Read the numbers off a history of at least one step; `chance` overrides what the history knows of guessing.
+
+    Only the first and the recent rows are read of what is kept per layer, so that it takes as long after a million
+    steps as after fifty.
+    """
+    n, n_layers = len(history), len(history.layer_names)
+    hidden = slice(0, max(n_layers - 1, 1))  # the output layer's width, not its depth, sets its signal apart
+    stretch = _stretch(history)
+    recent = max(stretch, n - _recent_length(n - stretch))
+    before = slice(max(stretch, 2 * recent - n), recent)
+    loss = history.column("loss")
+    deltas, last = history.column("delta_norm", recent), history.column("weight_norm", max(n - 3, 0))
+    grads = history.column("grad_norm", recent)[:, hidden]
+    opening = _opening(history)
+    first = growth(history.row("delta_norm", opening))
+    dead = np.min(np.where(last > 0, history.column("dead", max(n - 3, 0)), 0.0)[:, hidden], 0)
+    dead_start = np.where(history.row("weight_norm", 0) > 0, history.row("dead", opening), 0.0)[hidden]
+    saturated = history.column("saturated", recent)[:, hidden]
+    coef = history.column("clip_coef", stretch)
+    silent = (grads == 0).all(axis=0) & (history.column("has_gradient", recent)[:, hidden] == 1).all(axis=0)
+    return Findings(
+        steps=int(history.row("step", n - 1)) + 1,
+        seen=int(np.isfinite(deltas).any(axis=0).sum()),
+        decades_start=math.nan if first is None else first.decades,
+        decades_now=_middle([_decades(row) for row in deltas]),
+        rate=math.nan if first is None else first.per_layer,
+        grad_decades_start=_decades(history.row("grad_norm", opening)),
+        spread=_spread(first.layers, config.width) if first and config and describes(config, history) else math.nan,
+        layers=0 if first is None else first.layers,
+        steepest=_steepest(history.row("delta_norm", opening), 0.0 if first is None else first.decades),
+        through_time=math.nan,
+        output_signal=float(history.row("delta_norm", opening)[-1]) if n_layers else math.nan,
+        loss_first=float(loss[0]),
+        loss_now=_median(loss[recent:]),
+        loss_max=float(np.max(loss[np.isfinite(loss)], initial=-math.inf)),
+        loss_before=_median(loss[before]),
+        chance=_positive(history.chance_loss if math.isnan(chance) else chance),
+        clipped_share=float(np.mean(coef < _CLIPPED)),
+        clip_coef=_median(coef),
+        update_ratio_start=_median(np.concatenate([history.row("update_ratio", i) for i in range(min(3, n))])),
+        update_ratio=_median(history.column("update_ratio", recent)),
+        dead_start=_largest(dead_start),
+        dead=_largest(dead),
+        dead_layer=int(np.nan_to_num(dead).argmax()) + 1 if len(dead) else 0,
+        saturated_start=_mean(history.row("saturated", 0)[hidden]),
+        saturated=_mean(saturated),
+        silent=float(np.mean(silent)) if silent.size else 0.0,
+        silent_layer=int(silent.argmax()) + 1 if silent.any() else 0,
+        zero_weights=bool(np.all(history.row("weight_norm", 0)[hidden] == 0)),
+        heaped=1.0 if describes(config, history) else _heaped(history),
+        lost_share=float(np.mean(~np.isfinite(loss[recent:]))),
+    )
+
+
+def _stretch(history: History) -> int:
+    """Return the row from which on the knobs were as they are now, or 0 if that is too recent to judge."""
+    moved = [mark.step for mark in history.marks if mark.kind == "knob"]
+    row = int(np.searchsorted(history.column("step"), moved[-1])) if moved else 0
+    return row if len(history) - row >= 5 else 0
+
+
+def _recent_length(length: int) -> int:
+    return min(max(length // 4, 1), _MOST_RECENT)
+
+
+def _opening(history: History) -> int:
+    """Return the first row whose backward signal reaches every layer, or 0.
+
+    A zero-initialised output, or the zero factor of LoRA, lets nothing back in step 0 and everything from step 1 on.
+    """
+    rows = range(min(_OPENING, len(history)))
+    return next((i for i in rows if not (history.row("delta_norm", i) == 0).any()), 0)
+
+
+def _decades(norms: Array) -> float:
+    found = growth(norms)
+    return math.nan if found is None else found.decades
+
+
+def _steepest(norms: Array, decades: float) -> int:
+    """Return the number of the layer through whose weights the signal changes most, toward the sign of `decades`."""
+    seen = np.flatnonzero(np.isfinite(norms) & (norms > 0))
+    if len(seen) < 2:
+        return 0
+    change = np.diff(np.log10(norms[seen])) * (-1 if decades > 0 else 1)
+    return int(seen[1:][change.argmax()]) + 1
+
+
+def _heaped(history: History) -> float:
+    """Return by how much weight gradients outgrew the signal, if they did so from quarter to quarter; else 1."""
+    if len(history) < 8:
+        return 1.0
+    rows = np.linspace(0, len(history) - 1, 5).astype(int)
+    with np.errstate(all="ignore"):
+        shares = [_median(history.row("grad_norm", i) / history.row("delta_norm", i)) for i in rows]
+    if not all(math.isfinite(share) and share > 0 for share in shares) or not (np.diff(shares) > 0).all():
+        return 1.0
+    return shares[-1] / shares[0]
+
+
+def _spread(layers: int, width: int) -> float:
+    """Return the spread of log10 |delta|: Var log |delta|^2 is about 5 L / n for ReLU (Hanin 2018)."""
+    return 0.5 * math.sqrt(5 * max(layers - 1, 0) / width) / math.log(10)
+
+
+def _median(values: Array) -> float:
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite)) if finite.size else math.nan
+
+
+def _positive(chance: float) -> float:
+    return (
+        chance if chance > 0 else math.nan
+    )  # of targets that are all alike guessing costs nothing, and tells nothing
+
+
+def _middle(decades: list[float]) -> float:
+    known = [value for value in decades if not math.isnan(value)]  # a signal of exactly 0 is an answer: -inf
+    return sorted(known)[len(known) // 2] if known else math.nan
+
+
+def _mean(values: Array) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else math.nan
+
+
+def _largest(values: Array) -> float:
+    return float(np.max(values[~np.isnan(values)], initial=0.0))
