@@ -135,12 +135,13 @@ def test_a_long_run_keeps_bounded_memory_step_zero_and_both_ends_true():
     history = filled(0, layers)
     longest = append_many(history, steps, layers)
     kept = history.column("step")
-    assert longest * (12 + 9 * layers) * 8 < 40 * 2**20  # about 32 MB of rows
+    assert longest * (13 + 9 * layers) * 8 < 40 * 2**20  # about 32 MB of rows
     assert len(kept) > 10_000
     assert (np.diff(kept) > 0).all()
     assert kept[0] == 0
     np.testing.assert_array_equal(kept[-5000:], np.arange(steps - 5000, steps))  # the newest stretch is complete
-    assert set(np.diff(kept)) <= {2.0**k for k in range(12)}  # older ones every 2nd, 4th, 8th ... step
+    gaps = [gap for gap in np.diff(kept) if gap not in {2.0**k for k in range(12)}]
+    assert len(gaps) < 12  # older ones every 2nd, 4th, 8th ... step, but where one stretch meets the next
     assert np.diff(kept).max() <= steps / 1000  # no stretch is lost
     np.testing.assert_array_equal(history.column("loss"), kept)  # every row left is the row of its step
     np.testing.assert_array_equal(history.column("grad_norm")[:, 0], kept + record(0, layers).grad_norm[0])
@@ -269,3 +270,53 @@ def test_a_history_says_that_rows_went_away():
     assert trainer.history.rewritten == before
     trainer.rewind(4)
     assert trainer.history.rewritten > before
+
+
+# ---------------------------------------------------------------------- files and kinds of rows
+def test_a_saved_history_is_loaded_with_everything_it_said(tmp_path):
+    history = Trainer(Config(depth=3, lr=1e4, weight_decay=0.0)).run(200)
+    history.mark(Mark(2, "knob", "lr 0.05 -> 0.1"))
+    history.save(tmp_path / "run")
+    found = History.load(tmp_path / "run")
+    assert history.diverged is not None
+    assert [f.name for f in tmp_path.iterdir()] == ["run"]
+    for name in ("step", "lr", *NUMBERS, *PER_LAYER):
+        np.testing.assert_array_equal(found.column(name), history.column(name), err_msg=name)
+    assert (found.layer_names, found.kinds, found.tiny) == (history.layer_names, history.kinds, history.tiny)
+    assert repr(found.diverged) == repr(history.diverged)
+    assert [(m.step, m.kind, m.text) for m in found.marks] == [(m.step, m.kind, m.text) for m in history.marks]
+    assert found.marks[0].text.say("zh") == history.marks[0].text.say("zh")
+    found.append(record(len(found), layers=4))
+    assert found[-1].loss == record(len(history), layers=4).loss
+
+
+def test_an_empty_history_is_saved_too(tmp_path):
+    History(["a"]).save(str(tmp_path / "run"))
+    assert len(History.load(str(tmp_path / "run"))) == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04"])
+def test_a_file_that_holds_no_history_is_refused(tmp_path, content):
+    path = tmp_path / "run"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"expected a file written by History\.save"):
+        History.load(path)
+
+
+def test_the_rows_of_weights_alone_are_those_that_stand_first():
+    history = History(["a", "b", "a.bias"], kinds=["weight", "weight", "bias"])
+    history.append(record(0, layers=3))
+    found = history.of_weights()
+    assert found.layer_names == ("a", "b")
+    for name in PER_LAYER:
+        np.testing.assert_array_equal(found.column(name), history.column(name)[:, :2])
+    assert filled(2).of_weights().kinds == ("weight", "weight")
+
+
+def test_the_learning_rate_of_every_step_is_kept():
+    trainer = Trainer(Config(depth=2, lr=0.05))
+    trainer.run(2)
+    trainer.reconfigure(lr=0.1)
+    trainer.run(1)
+    assert trainer.history.column("lr").tolist() == [0.05, 0.05, 0.1]
+    assert math.isnan(record(0).lr)

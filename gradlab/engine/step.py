@@ -229,6 +229,7 @@ class TrainingStep:
             clipped_total_norm=clipped_total,
             clip_coef=clipped_total / total if total > 0 else 1.0,
             clip_cosine=cosine,
+            lr=self._config.lr,
         )
 
     def _layers(self, raw: list[float], clipped: list[float], changes: list[float] | None) -> list[list[float]]:

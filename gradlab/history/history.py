@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from operator import attrgetter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from zipfile import BadZipFile
 
 import numpy as np
 
 from gradlab.history.record import COUNTS, FIELDS, PER_LAYER, SCALARS, Array, Divergence, Mark, StepRecord
+from gradlab.locale import Said
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,6 +48,10 @@ class History(Sequence[StepRecord]):
         Smallest normal number of the network's dtype: a norm below it is made of subnormal entries.
     chance_loss : float
         The loss of an answer that ignores the inputs, nan where nobody knows it.
+    kinds : sequence of str, optional
+        What each layer's row is made of: ``"weight"`` (all, by default), or after those ``"bias"`` or ``"norm"``, a
+        parameter of fewer than two dimensions: the squares of all rows' ``grad_norm`` then
+        add up to the square of ``total_norm``.
 
     Attributes
     ----------
@@ -55,8 +64,10 @@ class History(Sequence[StepRecord]):
         layer_names: Sequence[str],
         tiny: float = float(np.finfo(np.float32).tiny),
         chance_loss: float = float("nan"),
+        kinds: Sequence[str] | None = None,
     ) -> None:
         self.layer_names = tuple(layer_names)
+        self.kinds = ("weight",) * len(self.layer_names) if kinds is None else tuple(kinds)
         self.tiny, self.chance_loss = tiny, chance_loss
         self.diverged: Divergence | None = None
         self.rewritten = 0
@@ -151,6 +162,62 @@ class History(Sequence[StepRecord]):
             columns |= {f"{name}_{i + 1}": values[:, i] for i in range(values.shape[1])}
         return pd.DataFrame(columns).astype(dict.fromkeys(COUNTS, "int64"))
 
+    def of_weights(self) -> History:
+        """Return this history without the rows of biases and norm parameters: itself if it has none, else a copy."""
+        count = self.kinds.count("weight")
+        if count == len(self.kinds):
+            return self
+        layers = [len(SCALARS) + i * len(self.kinds) + k for i in range(len(PER_LAYER)) for k in range(count)]
+        found = History(self.layer_names[:count], self.tiny, self.chance_loss)
+        found._fill(self._rows[: self._n, [*range(len(SCALARS)), *layers]], self._marks, self.diverged)
+        return found
+
+    def _fill(self, rows: Array, marks: tuple[Mark, ...], diverged: Divergence | None) -> None:
+        self._rows = np.concatenate([rows, np.empty((max(256 - len(rows), 1), self._width))])
+        self._n, self._marks, self.diverged = len(rows), marks, diverged
+
+    def save(self, path: str | Path) -> None:
+        """Write everything to one file, a numpy archive of arrays and text (no pickle); `load` reads it."""
+        about = {
+            "layer_names": self.layer_names,
+            "kinds": self.kinds,
+            "tiny": self.tiny,
+            "chance_loss": self.chance_loss,
+            "columns": {"step": SCALARS, "layer": PER_LAYER},
+            "marks": [[m.step, m.kind, _packed(m.text)] for m in self._marks],
+            "diverged": None if self.diverged is None else asdict(self.diverged),
+        }
+        with Path(path).open("wb") as file:
+            np.savez_compressed(file, rows=self._rows[: self._n], about=np.array(json.dumps(about)))
+
+    @classmethod
+    def load(cls, path: str | Path) -> History:
+        """Read what `save` wrote; a column that an older version did not know is nan.
+
+        Raises
+        ------
+        ValueError
+            If the file holds no history.
+        """
+        try:
+            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as held:
+                rows, about = held["rows"], json.loads(str(held["about"]))
+            found = cls(about["layer_names"], about["tiny"], about["chance_loss"], about["kinds"])
+            scalars, layers, n = about["columns"]["step"], about["columns"]["layer"], len(found.layer_names)
+            filled = np.full((len(rows), found._width), np.nan)
+            for name in SCALARS:
+                if name in scalars:
+                    filled[:, found._place(name)] = rows[:, scalars.index(name)]
+            for name in PER_LAYER:
+                if name in layers:
+                    start = len(scalars) + layers.index(name) * n
+                    filled[:, found._place(name)] = rows[:, start : start + n]
+            marks = tuple(Mark(step, kind, _unpacked(text)) for step, kind, text in about["marks"])
+            found._fill(filled, marks, Divergence(**about["diverged"]) if about["diverged"] else None)
+        except (KeyError, TypeError, ValueError, EOFError, AttributeError, BadZipFile) as error:
+            raise ValueError(f"path={str(path)!r:.60}; expected a file written by History.save") from error
+        return found
+
     def __repr__(self) -> str:
         steps = f"{self._n} steps" if self._n != 1 else "1 step"
         end = f", {self.diverged.sentence}" if self.diverged else ""
@@ -220,3 +287,17 @@ def _join(old: str, new: str) -> str:
         before, _, after = rest.partition(" -> ")
         moved[name] = (moved.get(name, (before, after))[0], after)
     return ", ".join(f"{name} {before} -> {after}" for name, (before, after) in moved.items() if before != after)
+
+
+def _packed(text: str) -> Any:
+    """Return a text as JSON can hold it, so that a sentence can still say itself in another language."""
+    if not isinstance(text, Said):
+        return text
+    (key,), values = text.__getnewargs_ex__()
+    return {"key": key, "values": {name: _packed(v) if isinstance(v, str) else v for name, v in values.items()}}
+
+
+def _unpacked(packed: Any) -> Any:
+    if not isinstance(packed, dict):
+        return packed
+    return Said(packed["key"], **{name: _unpacked(v) for name, v in packed["values"].items()})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import math
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,8 @@ class StepRecord:
         ``clipped_total_norm / total_norm``: 1 where nothing was clipped.
     clip_cosine : float
         Cosine between the gradient before and after clipping: 1 where the direction was kept.
+    lr : float
+        Learning rate of the update, the first one where there are several; nan where it is not known.
     grad_norm, clipped_norm : array (layers,)
         Frobenius norm of dL/dW_l, accumulated, before and after clipping; nan for a layer without gradient.
     weight_norm : array (layers,)
@@ -67,6 +70,7 @@ class StepRecord:
     clipped_total_norm: float
     clip_coef: float
     clip_cosine: float
+    lr: float = field(default=math.nan, kw_only=True)
     grad_norm: Array
     clipped_norm: Array
     weight_norm: Array
