@@ -323,3 +323,11 @@ def test_the_total_has_the_dtype_of_the_gradient(dtype):
 
 def test_the_repr_shows_keep_dim():
     assert repr(CumulativeGradient(keep_dim=False)) == "CumulativeGradient(keep_dim=False)"
+
+
+def test_a_carry_over_switched_off_and_on_starts_with_nothing_carried():
+    trainer = Trainer(Config(n_samples=40, depth=1, carry_over="delayed"))
+    assert [record.applied for record in trainer.run(3)] == [False, True, True]
+    trainer.reconfigure(carry_over="none")
+    trainer.reconfigure(carry_over="delayed")
+    assert [trainer.step().applied for _ in range(2)] == [False, True]

@@ -90,6 +90,27 @@ def test_a_hook_hung_on_a_parameter_changes_its_gradient():
     assert (norms[[0, 2, 3]] > 0).all()
 
 
+@pytest.mark.parametrize("knobs", [{}, {"norm": "layer"}], ids=str)
+def test_a_weight_frozen_between_steps_rests_and_the_others_go_on_as_in_plain_pytorch(knobs):
+    trainer = Trainer(Config(depth=3, width=8, momentum=0.9, weight_decay=0.1, **knobs))
+    plain = copy.deepcopy(trainer.network)
+    optimizer = torch.optim.SGD(plain.parameters(), lr=0.05, momentum=0.9, weight_decay=0.1)
+    for step in range(6):
+        if step == 3:
+            for network in (trainer.network, plain):
+                network.linears[1].weight.requires_grad_(False)
+        (rows,) = trainer.next_window().micro_batches
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(plain(trainer.data.x[rows]), trainer.data.y[rows])
+        loss.backward()
+        optimizer.step()
+        record = trainer.step()
+        assert record.loss == loss.item()
+        assert record.has_gradient.tolist() == [1, step < 3, 1, 1]
+    for a, b in zip(trainer.network.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
 def test_a_part_swapped_between_steps_is_used():
     config = Config(depth=3, width=8, activation="relu")
     trainer, other = Trainer(config), Trainer(config.replace(activation="tanh"))

@@ -188,9 +188,7 @@ def test_whatever_draws_names_its_generator(path):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_a_file_fits_a_sitting_and_nothing_prints_or_swallows(path):
-    text = path.read_text()
-    assert len(text.splitlines()) <= 450, "more than one sitting: one subject a file"
+def test_nothing_prints_or_swallows(path):
     if module_of(path) != "cli":
         assert "print" not in {name for _, name, _ in calls(path)}
     for node in ast.walk(parse(path)):

@@ -653,3 +653,18 @@ def test_a_network_that_draws_from_torchs_global_generator_is_replayed():
     trainer.rewind(19)
     fresh.run(19)
     assert torch.equal(trainer.network.head.weight, fresh.network.head.weight)
+
+
+def test_dropout_draws_anew_in_every_micro_batch_from_the_seeds_that_next_window_tells():
+    x, y = torch.randn(40, 4, generator=torch.Generator().manual_seed(1)), torch.arange(40) % 3
+    network = fill(nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 3)))
+    trainer = Trainer(Config(batch_size=8, accumulation="mean", accumulation_steps=3), network=network, data=(x, y))
+    for _ in range(3):
+        window, plain, losses = trainer.next_window(), copy.deepcopy(trainer.network), []
+        for rows, seed in zip(window.micro_batches, window.seeds, strict=True):
+            with torch.random.fork_rng():
+                torch.manual_seed(seed)
+                losses.append(len(rows) * F.cross_entropy(plain(x[rows]), y[rows]).item())
+        samples = sum(map(len, window.micro_batches))
+        assert trainer.step().loss == pytest.approx(sum(losses) / samples, rel=1e-12)  # a sum in another order
+        assert len(set(window.seeds)) == len(window.micro_batches)

@@ -9,8 +9,9 @@ from scipy.integrate import quad
 from scipy.special import erf
 
 import gradlab
-from gradlab import Config, build_network
+from gradlab import INITS, Config, build_network
 from gradlab.theory import predict
+from gradlab.theory.weights import weight_variance
 
 QUADRATURE = 1e-6  # what a quadrature split at the kinks keeps to with ease: it has 13 digits
 
@@ -174,3 +175,11 @@ def test_each_inits_variance_is_that_of_the_weights_it_makes(init, inputs, outpu
     profile = predict(config, inputs, outputs, 1.0).delta_profile()
     # 24,000 entries or more: a mean square to 1 %; 4 such
     assert math.exp(-2 * profile.log_norm[1]) == pytest.approx(60 * variance, rel=0.04)
+
+
+@pytest.mark.parametrize("shape", [(32, 2), (2, 32), (8, 8), (5, 7)], ids=str)
+def test_the_variance_of_an_orthogonal_weight_counts_the_longer_side_of_its_matrix(shape):
+    weight = torch.empty(shape, dtype=torch.float64)
+    INITS["orthogonal"](weight, 1.5, torch.Generator().manual_seed(0))
+    # all singular values are 1.5, so the squared entries sum to 1.5^2 times the shorter side, in every draw
+    assert weight_variance("orthogonal", 1.5, shape[1], shape[0]) == pytest.approx(float(weight.square().mean()))

@@ -153,6 +153,20 @@ def test_a_run_after_a_rewind_can_take_another_turn():
     assert [m.text for m in trainer.history.marks] == ["lr 0.05 -> 0.2"]
 
 
+def test_a_rewind_forgets_the_knobs_moved_after_it():
+    trainer, fresh = Trainer(CONFIGS["plain"]), Trainer(CONFIGS["plain"])
+    trainer.run(30)
+    trainer.reconfigure(lr=0.5)
+    trainer.run(5)
+    trainer.rewind(20)
+    trainer.run(15)
+    trainer.rewind(31)  # past the step at which the learning rate was moved in the stretch that is gone
+    fresh.run(31)
+    assert trainer.config.lr == 0.05
+    assert same_state(trainer, fresh)
+    assert_same_history(trainer, fresh)
+
+
 class Drawing(nn.Module):
     """A network of one's own with dropout, batch norm and a running total."""
 

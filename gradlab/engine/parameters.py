@@ -84,6 +84,12 @@ class FlatParameters:
             view.fill_(True)
         self.weights.masked_fill_(~used, 0)
 
+    def hold_frozen(self) -> None:
+        """Take back what an update did to parameters that somebody froze since the run began (momentum, decay)."""
+        for param, old in zip(self.params, self._views(self.before), strict=True):
+            if not param.requires_grad:
+                param.data.copy_(old)
+
     def attach(self) -> None:
         """Make every parameter's ``.grad`` the view of the flat gradient."""
         for param, view in zip(self.params, self.gradients, strict=True):

@@ -91,10 +91,10 @@ def gradients(
     loss: Tensor, params: list[nn.Parameter], edges: list[tuple[int, GradientEdge]]
 ) -> tuple[list[Tensor | None], list[tuple[int, Tensor]]]:
     """Run one backward pass; return dL/dp per parameter and dL/dz per observed layer output."""
-    inputs: list[Any] = [*params, *(edge for _, edge in edges)]
+    free = [p for p in params if p.requires_grad]  # one may have been frozen since
+    inputs: list[Any] = [*free, *(edge for _, edge in edges)]
     found = torch.autograd.grad(loss, inputs, allow_unused=True)
-    of_params: list[Tensor | None] = [
-        g.to_dense() if g is not None and g.is_sparse else g for g in found[: len(params)]
-    ]
-    deltas = zip((number for number, _ in edges), found[len(params) :], strict=True)
+    of_free = iter(g.to_dense() if g is not None and g.is_sparse else g for g in found[: len(free)])
+    of_params = [next(of_free) if p.requires_grad else None for p in params]
+    deltas = zip((number for number, _ in edges), found[len(free) :], strict=True)
     return of_params, [(number, g) for number, g in deltas if g is not None]

@@ -181,6 +181,8 @@ class TrainingStep:
         run.optimizer.update()
         if not run.optimizer.tidy:
             self._flat.clear_gaps()
+        if not self._flat.complete:
+            self._flat.hold_frozen()
         run.weight_norms, changes = self._flat.moved_norms()
         return changes
 
