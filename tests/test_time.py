@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from gradlab import Config, Trainer, build_network
+from gradlab import Config, History, StepRecord, Trainer, build_network
 from gradlab.engine.time import TimeProbe
+from gradlab.history import PER_LAYER, SCALARS
 from gradlab.inspect import gate_means, jacobian_spectrum, recurrent_matrices
 
 T, BATCH, WIDTH = 6, 4, 5
@@ -376,3 +377,94 @@ def test_the_gates_of_a_fused_module_are_those_of_its_own_states():
         z = x[t] @ rnn.weight_ih_l0.T + rnn.bias_ih_l0 + h @ rnn.weight_hh_l0.T + rnn.bias_hh_l0
         assert gate_means(trainer)["rnn f"][t] == pytest.approx(z[:, 6:12].sigmoid().mean().item(), rel=1e-12)
         h = state[0]
+
+
+# ---------------------------------------------------------------------- in a history
+def per_sample(network, x, y, states_of):
+    """Root-mean-square over samples of |d loss_i / d h_t|, one backward pass a sample."""
+    squares = 0.0
+    for i in range(len(x)):
+        output, rows = states_of(network, x[i : i + 1])
+        loss = nn.functional.cross_entropy(output, y[i : i + 1])
+        found = [torch.autograd.grad(loss, [s[0] for s in row], retain_graph=True) for row in rows]
+        squares = squares + np.array([[float(g.square().sum()) for g in row] for row in found])
+    return np.sqrt(squares / len(x))
+
+
+@pytest.mark.parametrize("accumulation", ["none", "mean"])
+def test_the_column_is_the_root_mean_square_over_all_samples_of_a_step(accumulation):
+    config = Config(
+        architecture="rnn", dataset="latch", depth=2, width=4, sequence_length=6, activation="tanh", n_samples=19,
+        batch_size=8, accumulation=accumulation, accumulation_steps=3, dtype="float64",
+    )  # fmt: skip
+    trainer = Trainer(config)
+    rows = torch.cat(trainer.next_window().micro_batches)
+    expected = per_sample(trainer.network, trainer.data.x[rows], trainer.data.y[rows], lambda n, x: n.unroll(x))
+    record = trainer.step()
+    assert record.time_norm == pytest.approx(expected, rel=1e-12)
+    assert trainer.history.column("time_norm").shape == (1, 2, 6)
+    assert trainer.history.row("time_norm", 0).tolist() == record.time_norm.tolist()
+    assert trainer.history[0].time_norm.tolist() == record.time_norm.tolist()
+    assert trainer.history.time_names == ("rnn1", "rnn2")
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_a_network_of_ones_own_has_the_column_too(kind):
+    trainer = rnn_trainer(Own(kind, 2), dtype="float64")
+    assert trainer.run(2).column("time_norm").shape == (2, 2, 10)
+    assert trainer.history.time_names == ("rnn 1", "rnn 2")
+    assert (trainer.history.column("time_norm") > 0).all()
+
+
+def test_without_recurrence_the_column_is_empty():
+    for architecture in ("mlp", "transformer"):
+        history = Trainer(Config(architecture=architecture, depth=1)).run(3)
+        assert history.column("time_norm").shape == (3, 0, 0)
+        assert history[-1].time_norm.shape == (0, 0)
+
+
+def test_the_column_survives_rewind_stages_and_a_step_that_is_undone():
+    trainer, plain = rnn_trainer(), rnn_trainer()
+    expected = plain.run(8).column("time_norm")
+    trainer.run(6)
+    trainer.rewind(3)
+    assert trainer.history.column("time_norm").tolist() == expected[:3].tolist()
+    for _ in trainer.stages():
+        pass
+    stages = trainer.stages()
+    next(stages), next(stages)
+    trainer.run(4)
+    assert trainer.history.column("time_norm").tolist() == expected.tolist()
+
+
+def test_a_long_history_thins_the_column_with_its_steps():
+    history = History(("a",), time_names=("r",))
+    for step in range(6000):
+        values = {**dict.fromkeys(SCALARS, 0.0), "step": step, "applied": True}
+        arrays = dict.fromkeys(PER_LAYER, np.ones(1))
+        history.append(StepRecord(**values, **arrays, time_norm=np.full((1, 800), float(step))))
+    steps = history.column("step")
+    assert len(steps) < 6000
+    assert history.column("time_norm")[:, 0, 0].tolist() == steps.tolist()
+    assert history.column("time_norm", start=len(steps) - 2)[:, 0, 799].tolist() == [5998.0, 5999.0]
+
+
+def test_a_longer_sequence_leaves_nan_where_shorter_ones_ended():
+    history = History(("a",), time_names=("r",))
+    for steps in (3, 5, 2):
+        values = {**dict.fromkeys(SCALARS, 0.0), "step": steps, "applied": True}
+        arrays = dict.fromkeys(PER_LAYER, np.ones(1))
+        history.append(StepRecord(**values, **arrays, time_norm=np.ones((1, steps))))
+    assert np.isnan(history.column("time_norm")[:, 0]).sum(1).tolist() == [2, 0, 3]
+
+
+def test_the_column_is_saved_and_loaded_with_its_names(tmp_path):
+    history = rnn_trainer().run(3)
+    history.save(tmp_path / "run")
+    again = History.load(tmp_path / "run")
+    assert again.column("time_norm").tolist() == history.column("time_norm").tolist()
+    assert again.time_names == ("rnn1",)
+
+
+def test_the_learning_rate_that_is_recorded_is_the_warmed_one():
+    assert rnn_trainer(lr=0.5, warmup=4).run(6).column("lr").tolist() == [0.125, 0.25, 0.375, 0.5, 0.5, 0.5]

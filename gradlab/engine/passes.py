@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge
 
 from gradlab.engine.gauge import Gauge
+from gradlab.engine.time import TimeProbe
 
 Range = tuple[float, float] | None
 Stack = tuple[tuple[int, ...], Tensor, Range]  # layers, their tensors along the first dimension, their range
@@ -44,6 +45,10 @@ class Pass(ABC):
     def gradients(self, params: list[nn.Parameter], into: list[Tensor]) -> Found:
         """Run the backward pass: dL/dp of each parameter, which may lie in `into`, and the stacks of dL/dz."""
 
+    def time_norms(self, samples: int) -> list[Tensor]:
+        """Return what `TimeProbe.norms` says of the backward pass, which must have been run."""
+        return []
+
 
 class AutogradPass(Pass):
     """A forward pass of any network.
@@ -56,6 +61,8 @@ class AutogradPass(Pass):
         Where d loss / d z of a layer can be read in the backward pass; a layer called twice has two.
     activations : list of (layer, Tensor, range)
         What each layer hands on, detached, and the range of its activation where it is bounded.
+    time : TimeProbe or None
+        What noted the states of recurrent layers in this pass.
     """
 
     def __init__(
@@ -63,8 +70,11 @@ class AutogradPass(Pass):
         loss: Tensor,
         edges: list[tuple[int, GradientEdge]],
         activations: list[tuple[int, Tensor, Range]],
+        time: TimeProbe | None = None,
     ) -> None:
         self.loss, self._edges, self._activations = loss, edges, activations
+        self._time, self._states = time, [] if time is None else time.end()
+        self._of_states: list[Tensor | None] = []
 
     @property
     def stacks(self) -> list[Stack]:
@@ -73,9 +83,20 @@ class AutogradPass(Pass):
 
     def gradients(self, params: list[nn.Parameter], into: list[Tensor]) -> Found:
         """Run one backward pass of autograd."""
-        found, deltas = gradients(self.loss, params, self._edges)
-        self._edges = []
-        return found, [(layers, stack) for layers, stack, _ in stacked([(i, d, None) for i, d in deltas])]
+        beyond = -len(self._states)  # a state's number lies below those of the layers
+        states = list(enumerate(self._states, start=beyond))
+        found, deltas = gradients(self.loss, params, [*self._edges, *states])
+        of_states = {i: g for i, g in deltas if i < 0}
+        self._of_states = [of_states.get(i) for i, _ in states]
+        self._edges, self._states = [], []
+        deltas = [(i, d, None) for i, d in deltas if i >= 0]
+        return found, [(layers, stack) for layers, stack, _ in stacked(deltas)]
+
+    def time_norms(self, samples: int) -> list[Tensor]:
+        """Return the norms of the states' gradients, and let go of them."""
+        norms = [] if self._time is None else self._time.norms(self._of_states, samples)
+        self._of_states = []
+        return norms
 
 
 def stacked(items: Sequence[tuple[int, Tensor, Range]]) -> list[Stack]:

@@ -11,6 +11,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from gradlab.data import Loss
 from gradlab.engine.passes import AutogradPass, Pass, Range
+from gradlab.engine.time import TimeProbe
 from gradlab.network import Network
 from gradlab.network.activations import asymptotes
 
@@ -97,6 +98,7 @@ class HookProbe:
     def __init__(self, network: nn.Module) -> None:
         self.network = network
         self.layers = find_layers(network)
+        self.time = TimeProbe(network)
         self._edges: list[tuple[int, GradientEdge]] | None = None
         self._seen: list[Seen] = []
         self._tails: dict[int, tuple[Seen, Tensor]] = {}
@@ -113,14 +115,17 @@ class HookProbe:
     def forward(self, x: Tensor, y: Tensor, loss: Loss) -> Pass:
         """Run the network on `x`, compare with `y` and note every layer that it calls."""
         self._edges = []
+        self.time.begin()
         try:
             found = loss(self.network(x), y)
-            return AutogradPass(found, self._edges, [(s.layer, s.value, s.bounds) for s in self._seen])
+            return AutogradPass(found, self._edges, [(s.layer, s.value, s.bounds) for s in self._seen], self.time)
         finally:
+            self.time.end()
             self._edges, self._seen, self._tails = None, [], {}
 
     def remove(self) -> None:
         """Take the hooks off the network."""
+        self.time.remove()
         for handle in self._handles:
             handle.remove()
 

@@ -159,6 +159,8 @@ class RunState:
 
     Attributes
     ----------
+    recurrent : tuple of str
+        A name per recurrent layer and direction, from the input.
     fused : FusedLane or None
         The same network run by kernels alone, where it can be.
     """
@@ -175,6 +177,7 @@ class RunState:
         self.network, self.general, self.data = general.network, general, data
         self.stochastic, self.replays = stochastic, replays
         self.layers = general.layers
+        self.recurrent = general.time.rows if isinstance(general, HookProbe) else ()
         params = [p for p in self.network.parameters() if p.requires_grad]
         numbers = {id(p): i for i, p in enumerate(params)}
         self.groups = [[numbers[id(p)] for p in layer.weights if id(p) in numbers] for layer in self.layers]
@@ -340,7 +343,7 @@ class OptimizerState:
     def warm_up(self, step: int) -> None:
         """Put the learning rate of a step into force: over the first `warmup` steps it rises linearly."""
         for group in self.prepare().param_groups if self._config.warmup else ():
-            group["lr"] = self._config.lr * min(1.0, (step + 1) / self._config.warmup)
+            group["lr"] = self._config.lr_at(step)
 
     @property
     def known(self) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from gradlab.engine.parameters import merged, per_layer
 from gradlab.engine.passes import Pass
 from gradlab.engine.probe import layer_of
 from gradlab.engine.state import Progress, RunState
-from gradlab.history import Array, Divergence, StepRecord
+from gradlab.engine.time import together
+from gradlab.history import NO_TIME, Array, Divergence, StepRecord
 from gradlab.rules.norms import norms, quotients, root_sum_square
 
 StageName = Literal["forward", "backward", "accumulate", "clip", "update", "nonfinite"]
@@ -104,6 +105,7 @@ class TrainingStep:
         self.applied = False
         self._micro_loss, self._micro_samples = math.nan, 0
         self._found: Sequence[Tensor | None] = []
+        self._through_time: list[list[Tensor]] = []
 
     def stages(self) -> Generator[tuple[StageName, int], None, None]:
         """Take the step, pausing after each stage, named with the number of its micro-batch."""
@@ -146,6 +148,8 @@ class TrainingStep:
     def _backward(self, rows: Tensor, weight: float) -> None:
         found, deltas = self._pass.gradients(self._flat.params, self._flat.room(weight))
         self._meter.see_deltas(deltas, len(rows), self._pass.gauge)
+        if self._run.recurrent:
+            self._through_time.append(self._pass.time_norms(len(rows)))
         self._flat.accumulate(found, weight)
         self._found = found
 
@@ -231,7 +235,8 @@ class TrainingStep:
             clipped_total_norm=clipped_total,
             clip_coef=clipped_total / total if total > 0 else 1.0,
             clip_cosine=cosine,
-            lr=self._config.lr,
+            lr=self._config.lr_at(before.step),
+            time_norm=together(self._through_time, self._meter.samples) if self._run.recurrent else NO_TIME,
         )
 
     def _layers(self, raw: list[float], clipped: list[float], changes: list[float] | None) -> list[list[float]]:

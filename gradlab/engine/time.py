@@ -13,14 +13,17 @@ h_t's share of it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from gradlab.history import NO_TIME, Array
 from gradlab.locale import Said
 from gradlab.network.recurrent import Cell
 from gradlab.rules.norms import norm
@@ -423,3 +426,21 @@ def _stacked(own: list[Tensor | None], parts: int, corrections: list[Tensor]) ->
 def _joined(known: Whole | None, more: Whole) -> Whole:
     """Return the gradients of a module called more than once, one call's steps after another's."""
     return more if known is None else tuple(torch.cat(pair) for pair in zip(known, more, strict=True))
+
+
+def together(passes: Sequence[Sequence[Tensor]], samples: int) -> Array:
+    """Return root-mean-squares over the samples of a step from the `TimeProbe.norms` of its passes.
+
+    Returns
+    -------
+    ndarray
+        Shape (recurrent layers, T), nan where a layer has fewer steps or no signal; (0, 0) without any.
+    """
+    rows = [norm(torch.stack(own), (0,)) for own in zip(*passes, strict=True) if len({len(o) for o in own}) == 1]
+    steps = max(map(len, rows), default=0)
+    if not steps:
+        return NO_TIME
+    found = np.full((len(rows), steps), np.nan)
+    for row, norms in zip(found, rows, strict=True):
+        row[: len(norms)] = norms.cpu().numpy() / math.sqrt(samples)
+    return found

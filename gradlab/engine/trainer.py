@@ -94,7 +94,9 @@ class Trainer:
         self.network = self._run.network
         self.layer_names = tuple(layer.name for layer in self._run.layers)
         chance = self.data.chance if loss is None else math.nan
-        self.history = History(self.layer_names, float(torch.finfo(config.torch_dtype).tiny), chance)
+        self.history = History(
+            self.layer_names, float(torch.finfo(config.torch_dtype).tiny), chance, time_names=self._run.recurrent
+        )
         self._checkpoints = Checkpoints(self._run.snapshot())
         self._knob_log = KnobLog(((0, config),))
         self._pending: Generator[Stage, None, None] | None = None

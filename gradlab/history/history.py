@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 from zipfile import BadZipFile
 
 import numpy as np
+from numpy.typing import NDArray
 
-from gradlab.history.record import COUNTS, FIELDS, PER_LAYER, SCALARS, Array, Divergence, Mark, StepRecord
+from gradlab.history.record import COUNTS, FIELDS, NO_TIME, PER_LAYER, SCALARS, Array, Divergence, Mark, StepRecord
 from gradlab.locale import Said
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class HistoryState(NamedTuple):
     """What a history held at some moment."""
 
     rows: Array
+    times: Array
     n: int
     marks: tuple[Mark, ...]
     diverged: Divergence | None
@@ -52,6 +54,8 @@ class History(Sequence[StepRecord]):
         What each layer's row is made of: ``"weight"`` (all, by default), or after those ``"bias"`` or ``"norm"``, a
         parameter of fewer than two dimensions: the squares of all rows' ``grad_norm`` then
         add up to the square of ``total_norm``.
+    time_names : sequence of str, optional
+        One name per recurrent layer and direction, from the input: the rows of ``time_norm``.
 
     Attributes
     ----------
@@ -65,8 +69,9 @@ class History(Sequence[StepRecord]):
         tiny: float = float(np.finfo(np.float32).tiny),
         chance_loss: float = float("nan"),
         kinds: Sequence[str] | None = None,
+        time_names: Sequence[str] = (),
     ) -> None:
-        self.layer_names = tuple(layer_names)
+        self.layer_names, self.time_names = tuple(layer_names), tuple(time_names)
         self.kinds = ("weight",) * len(self.layer_names) if kinds is None else tuple(kinds)
         self.tiny, self.chance_loss = tiny, chance_loss
         self.diverged: Divergence | None = None
@@ -75,6 +80,7 @@ class History(Sequence[StepRecord]):
         self._width = len(SCALARS) + len(PER_LAYER) * len(self.layer_names)
         self._most_rows = max(_FEWEST_ROWS, _BUDGET // (8 * self._width))
         self._rows = np.empty((256, self._width))
+        self._times = np.empty((256, 0, 0))  # time_norm of each row: (rows, recurrent layers, T)
         self._n = 0
 
     # ------------------------------------------------------------------ reading
@@ -103,6 +109,7 @@ class History(Sequence[StepRecord]):
         layers = row[len(SCALARS) :].copy()
         layers.flags.writeable = False
         values |= dict(zip(PER_LAYER, layers.reshape(len(PER_LAYER), -1), strict=True))
+        values["time_norm"] = self.row("time_norm", i)
         return StepRecord(**values)
 
     def column(self, name: str, start: int = 0) -> Array:
@@ -118,19 +125,24 @@ class History(Sequence[StepRecord]):
         Returns
         -------
         ndarray
-            float64, a copy, of shape ``(steps,)`` for a number per step or ``(steps, layers)``.
+            float64, a copy, of shape ``(steps,)`` for a number per step, ``(steps, layers)``, or of ``time_norm``
+            ``(steps, recurrent layers, T)``.
 
         Raises
         ------
         ValueError
             If there is no such column; the message lists them.
         """
+        if name == "time_norm":
+            return self._times[start : self._n].copy()
         return self._rows[start : self._n, self._place(name)].copy()
 
     def row(self, name: str, index: int) -> Array:
         """Return one row of a column, ``column(name)[index]``, without a copy of the others."""
         if not -self._n <= index < self._n:
             raise IndexError(f"row {index}; expected an index from {-self._n} to {self._n - 1}")
+        if name == "time_norm":
+            return self._times[index % self._n].copy()
         return self._rows[index % self._n, self._place(name)].copy()
 
     def _place(self, name: str) -> int | slice:
@@ -168,12 +180,14 @@ class History(Sequence[StepRecord]):
         if count == len(self.kinds):
             return self
         layers = [len(SCALARS) + i * len(self.kinds) + k for i in range(len(PER_LAYER)) for k in range(count)]
-        found = History(self.layer_names[:count], self.tiny, self.chance_loss)
-        found._fill(self._rows[: self._n, [*range(len(SCALARS)), *layers]], self._marks, self.diverged)
+        found = History(self.layer_names[:count], self.tiny, self.chance_loss, time_names=self.time_names)
+        rows = self._rows[: self._n, [*range(len(SCALARS)), *layers]]
+        found._fill(rows, self._times[: self._n], self._marks, self.diverged)
         return found
 
-    def _fill(self, rows: Array, marks: tuple[Mark, ...], diverged: Divergence | None) -> None:
+    def _fill(self, rows: Array, times: Array, marks: tuple[Mark, ...], diverged: Divergence | None) -> None:
         self._rows = np.concatenate([rows, np.empty((max(256 - len(rows), 1), self._width))])
+        self._times = _resized(times, len(self._rows), np.arange(len(rows)))
         self._n, self._marks, self.diverged = len(rows), marks, diverged
 
     def save(self, path: str | Path) -> None:
@@ -181,6 +195,7 @@ class History(Sequence[StepRecord]):
         about = {
             "layer_names": self.layer_names,
             "kinds": self.kinds,
+            "time_names": self.time_names,
             "tiny": self.tiny,
             "chance_loss": self.chance_loss,
             "columns": {"step": SCALARS, "layer": PER_LAYER},
@@ -188,7 +203,8 @@ class History(Sequence[StepRecord]):
             "diverged": None if self.diverged is None else asdict(self.diverged),
         }
         with Path(path).open("wb") as file:
-            np.savez_compressed(file, rows=self._rows[: self._n], about=np.array(json.dumps(about)))
+            rows, times = self._rows[: self._n], self._times[: self._n]
+            np.savez_compressed(file, rows=rows, times=times, about=np.array(json.dumps(about)))
 
     @classmethod
     def load(cls, path: str | Path) -> History:
@@ -202,7 +218,9 @@ class History(Sequence[StepRecord]):
         try:
             with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as held:
                 rows, about = held["rows"], json.loads(str(held["about"]))
-            found = cls(about["layer_names"], about["tiny"], about["chance_loss"], about["kinds"])
+                times = held["times"] if "times" in held else np.empty((len(rows), 0, 0))
+            names = (about["layer_names"], about["tiny"], about["chance_loss"], about["kinds"])
+            found = cls(*names, about.get("time_names", ()))
             scalars, layers, n = about["columns"]["step"], about["columns"]["layer"], len(found.layer_names)
             filled = np.full((len(rows), found._width), np.nan)
             for name in SCALARS:
@@ -213,7 +231,7 @@ class History(Sequence[StepRecord]):
                     start = len(scalars) + layers.index(name) * n
                     filled[:, found._place(name)] = rows[:, start : start + n]
             marks = tuple(Mark(step, kind, _unpacked(text)) for step, kind, text in about["marks"])
-            found._fill(filled, marks, Divergence(**about["diverged"]) if about["diverged"] else None)
+            found._fill(filled, times, marks, Divergence(**about["diverged"]) if about["diverged"] else None)
         except (KeyError, TypeError, ValueError, EOFError, AttributeError, BadZipFile) as error:
             raise ValueError(f"path={str(path)!r:.60}; expected a file written by History.save") from error
         return found
@@ -231,7 +249,21 @@ class History(Sequence[StepRecord]):
         row = self._rows[self._n]
         row[: len(SCALARS)] = _SCALARS_OF(record)
         np.concatenate(_LAYERS_OF(record), out=row[len(SCALARS) :])
+        if record.time_norm is not NO_TIME or self._times.size:
+            self._put_time(record.time_norm)
         self._n += 1
+
+    def _put_time(self, norms: Array) -> None:
+        """Add a step's norms through time; where a sequence is longer than all before, those end in nan."""
+        kept = self._times.shape
+        layers, steps = max(kept[1], norms.shape[0]), max(kept[2], norms.shape[1])
+        if kept[1:] != (layers, steps) or kept[0] != len(self._rows):
+            times = np.full((len(self._rows), layers, steps), np.nan)
+            times[: self._n, : kept[1], : kept[2]] = self._times[: self._n]
+            self._times = times
+            self._most_rows = max(_FEWEST_ROWS, _BUDGET // (8 * (self._width + layers * steps)))
+        self._times[self._n] = np.nan
+        self._times[self._n, : norms.shape[0], : norms.shape[1]] = norms
 
     def mark(self, mark: Mark) -> None:
         """Add a mark; moves of knobs before one and the same step become one mark, none if all are taken back."""
@@ -253,19 +285,20 @@ class History(Sequence[StepRecord]):
 
     def state(self) -> HistoryState:
         """Return where the history stands, to be given to `restore`; nothing is copied."""
-        return HistoryState(self._rows, self._n, self._marks, self.diverged)
+        return HistoryState(self._rows, self._times, self._n, self._marks, self.diverged)
 
     def restore(self, state: HistoryState) -> None:
         """Go back to a state; between the two, rows may have been added or dropped, but not both."""
         if (self._rows is not state.rows) or self._n != state.n:
             self.rewritten += 1
-        self._rows, self._n, self._marks, self.diverged = state
+        self._rows, self._times, self._n, self._marks, self.diverged = state
 
     def _make_room(self) -> None:
         if self._n < self._most_rows:
             bigger = np.empty((min(2 * self._n, self._most_rows), self._width))
             bigger[: self._n] = self._rows
             self._rows = bigger
+            self._times = _resized(self._times, len(bigger), np.arange(self._n))
             return
         newest = self._n - self._n // 4
         steps = self._rows[:newest, 0]
@@ -275,8 +308,16 @@ class History(Sequence[StepRecord]):
         keep = np.concatenate([np.flatnonzero(steps % stride == 0), np.arange(newest, self._n)])
         rows = np.empty_like(self._rows)  # a new one: the old rows stay as they are for `restore`
         rows[: len(keep)] = self._rows[keep]
+        self._times = _resized(self._times, len(rows), keep)
         self._rows, self._n = rows, len(keep)
         self.rewritten += 1
+
+
+def _resized(times: Array, rows: int, keep: NDArray[np.intp]) -> Array:
+    """Return a new array of so many rows, which begins with those to keep."""
+    found = np.empty((rows, *times.shape[1:]))
+    found[: len(keep)] = times[keep]
+    return found
 
 
 def _join(old: str, new: str) -> str:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from gradlab.locale import Said
 
 Array = NDArray[np.float64]
+NO_TIME: Array = np.zeros((0, 0))
+NO_TIME.flags.writeable = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +58,9 @@ class StepRecord:
         Share of units whose activation was exactly 0 for every sample of the window.
     has_gradient : array (layers,)
         1 where the layer received a gradient, 0 where it is frozen or was not used.
+    time_norm : array (recurrent layers, T)
+        The backward signal through time: root-mean-square over samples of |d loss_i / d h_t|, all paths (of an LSTM,
+        of the joint state (h_t, c_t)); shape (0, 0) without recurrence, nan for a time step that was not there.
     """
 
     step: int
@@ -80,6 +85,7 @@ class StepRecord:
     saturated: Array
     dead: Array
     has_gradient: Array
+    time_norm: Array = field(default_factory=lambda: NO_TIME)
 
     @classmethod
     def of(cls, layers: Array, **scalars: Any) -> StepRecord:
@@ -100,7 +106,7 @@ class StepRecord:
 
 FIELDS = tuple(f.name for f in fields(StepRecord))
 SCALARS = FIELDS[: FIELDS.index("grad_norm")]
-PER_LAYER = FIELDS[FIELDS.index("grad_norm") :]
+PER_LAYER = FIELDS[FIELDS.index("grad_norm") : FIELDS.index("time_norm")]
 COUNTS = ("step", "epoch", "samples", "micro_batches", "updates")
 
 
