@@ -26,7 +26,7 @@ badge bridge build closeup compare config diagnosis exercise findings growth gue
 names noise panel phase presets probe profile record replay rules run scrubber sharpness slow sweep table task
 theory time verdict view watch
 """
-STILL_WITH_ONE_CHILD = "Comparing HookProbe Moves Registry Remote Results Text _Blank"
+STILL_WITH_ONE_CHILD = "Comparing HookProbe Moves Registry Remote Results Text"
 """Names that two modules have, and base classes with a single child: what is to go."""
 
 

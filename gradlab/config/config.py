@@ -230,10 +230,6 @@ class Config:
 
         return config_to_code(self, steps)
 
-    def lr_at(self, step: int) -> float:
-        """Return the learning rate of a step, from 0: over the first `warmup` steps it rises linearly to `lr`."""
-        return self.lr * min(1.0, (step + 1) / self.warmup) if self.warmup else self.lr
-
     @property
     def torch_dtype(self) -> torch.dtype:
         """The torch dtype of weights and data."""

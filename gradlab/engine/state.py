@@ -340,10 +340,15 @@ class OptimizerState:
             if "momentum" in group:
                 group["momentum"] = config.momentum
 
+    def lr_at(self, step: int) -> float:
+        """Return the learning rate of a step, from 0: over the first `warmup` steps it rises linearly to `lr`."""
+        lr, warmup = self._config.lr, self._config.warmup
+        return lr * min(1.0, (step + 1) / warmup) if warmup else lr
+
     def warm_up(self, step: int) -> None:
-        """Put the learning rate of a step into force: over the first `warmup` steps it rises linearly."""
-        for group in self.prepare().param_groups if self._config.warmup else ():
-            group["lr"] = self._config.lr_at(step)
+        """Put the learning rate of a step into force."""
+        for group in self.prepare().param_groups:
+            group["lr"] = self.lr_at(step)
 
     @property
     def known(self) -> dict[str, Any]:

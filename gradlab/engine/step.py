@@ -181,7 +181,8 @@ class TrainingStep:
     def _update(self) -> list[float]:
         """Let the optimizer step and return the norm of each parameter's change."""
         run = self._run
-        run.optimizer.warm_up(run.progress.step)
+        if self._config.warmup:
+            run.optimizer.warm_up(run.progress.step)
         run.optimizer.update()
         if not run.optimizer.tidy:
             self._flat.clear_gaps()
@@ -235,7 +236,7 @@ class TrainingStep:
             clipped_total_norm=clipped_total,
             clip_coef=clipped_total / total if total > 0 else 1.0,
             clip_cosine=cosine,
-            lr=self._config.lr_at(before.step),
+            lr=self._run.optimizer.lr_at(before.step) if self._config.warmup else self._config.lr,
             time_norm=together(self._through_time, self._meter.samples) if self._run.recurrent else NO_TIME,
         )
 

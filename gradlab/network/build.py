@@ -156,21 +156,8 @@ def _built(
     return network.to(dtype)
 
 
-def blank_linear(n_in: int, n_out: int) -> nn.Linear:
-    """Return a float64 `nn.Linear` whose weights are yet to be drawn."""
-    # torch's skip_init does the same, but loads a second of torch that nothing else here needs
-    blank: Any = _Blank(n_in, n_out, dtype=torch.float64)
-    blank.__class__ = nn.Linear
-    return blank
-
-
-class _Blank(nn.Linear):
-    def reset_parameters(self) -> None:
-        """Leave the weights to `initialise`: torch's own way would draw them too, from the global generator."""
-
-
-class Blocks(_Blank):
-    """A linear layer whose weight is several matrices one above the other: the gates of a cell, or q, k and v.
+class Blocks(nn.Linear):
+    """A blank float64 linear layer of several matrices one above the other: the gates of a cell, or q, k and v.
 
     Parameters
     ----------
@@ -183,6 +170,18 @@ class Blocks(_Blank):
     def __init__(self, inputs: int, width: int, blocks: int, scheme: tuple[str, float] | None = None) -> None:
         super().__init__(inputs, blocks * width, dtype=torch.float64)
         self.blocks, self.scheme = blocks, scheme
+
+    def reset_parameters(self) -> None:
+        """Leave the weights to `initialise`: torch's own way would draw them too, from the global generator."""
+
+
+def blank_linear(n_in: int, n_out: int) -> nn.Linear:
+    """Return a float64 `nn.Linear` whose weights are yet to be drawn."""
+    # torch's skip_init does the same, but loads a second of torch that nothing else here needs
+    blank: Any = Blocks(n_in, n_out, 1)
+    blank.__class__ = nn.Linear
+    del blank.blocks, blank.scheme
+    return blank
 
 
 # ---------------------------------------------------------------------- the multilayer perceptron
