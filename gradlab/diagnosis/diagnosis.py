@@ -138,10 +138,13 @@ def diagnose(
     key = _key(history, found)
     words = _words(history, found, lang)
     words["cause"] = CAUSES[lang][cause(None if own_network else config, found)].format(**words)
-    sentence = SENTENCES[lang][key].format(**words)
-    if config is None and (advice := _ADVICE.get(key)):
-        stop, join = (".", "; ") if lang == "en" else ("。", "；")
-        sentence = f"{sentence.removesuffix(stop)}{join}{ADVICE[lang][advice].format(**words)}{stop}"
+    clauses = [SENTENCES[lang][key].format(**words)]
+    if 0 < found.blind < 1:
+        clauses.append(ADVICE[lang]["blind"].format(**words))
+    if config is None and (advice := _advice(key, found)):
+        clauses.append(ADVICE[lang][advice].format(**words))
+    stop, join = (".", "; ") if lang == "en" else ("。", "；")
+    sentence = join.join(clause.removesuffix(stop) for clause in clauses) + stop
     return Diagnosis(
         kind=_kind(key),
         sentence=sentence,
@@ -201,6 +204,12 @@ _ADVICE = {
     "dead": "dead",
     "dead_start": "dead",
     "dead_silent": "silent",
+    "dead_stop": "stop",
+    "diverged_data": "data",
+    "diverged_uncleared": "clear",
+    "diverged_unseen": "step",
+    "stuck_scale": "scale",
+    "stuck_chance": "stuck",
     "stuck_silent": "silent",
     "uncleared": "clear",
     "clipped_always": "threshold",
@@ -211,6 +220,11 @@ _ADVICE = {
     "unsure_chance": "chance",
 }
 """What to change in a loop of one's own, by the verdict's key."""
+
+
+def _advice(key: str, f: Findings) -> str | None:
+    advice = _ADVICE.get(key)
+    return "all" if advice == "signal" and not f.outstanding else advice
 
 
 def _check(history: Any, config: Any, chance_loss: Any, num_classes: Any, lang: str) -> float:
@@ -323,6 +337,10 @@ def _words(history: History, f: Findings, lang: str) -> dict[str, str]:
         "silent": _share(f.silent),
         "silent_name": _name(history, f.silent_layer, lang),
         "silent_quoted": _quoted(history, f.silent_layer),
+        "stopped": _name(history, f.stopped, lang),
+        "fed": _name(history, f.stopped + 1, lang),
+        "fed_quoted": _quoted(history, f.stopped + 1),
+        "blind": _share(f.blind),
         "steepest": _name(history, f.steepest, lang),
         "quoted": _quoted(history, f.steepest),
         "first_quoted": _quoted(history, 1),

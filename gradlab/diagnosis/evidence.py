@@ -17,6 +17,8 @@ MILD = 1.0  # decades that matter if the network does not learn
 _CLIPPED = 0.999  # a clip_coef below it was clipped, not rounded
 _MOST_RECENT = 50
 _SURE = 0.7 * math.log(2)  # a cross-entropy below it beats guessing, however many classes there are
+_FAR_FROM_ZERO = 1e-20  # a signal whose next value cannot have been rounded to 0
+_BLOWN_UP = 100.0  # times its start: a loss that announces a divergence
 _OPENING = 3  # steps in which a zero-initialised layer has let the first signal through
 
 
@@ -41,8 +43,14 @@ class Findings:
         Standard deviation of `decades_start` that finite width alone makes (Hanin 2018); nan without a width.
     layers : int
         Hidden layers from the first to the last that showed a backward signal at step 0.
-    steepest : int
-        Number of the layer whose weights change the backward signal most, in the direction of `decades_start`.
+    steepest, outstanding : int, bool
+        Number of the layer whose weights change the backward signal most, in the direction of `decades_start`, and
+        whether it does so far more than the others.
+    stopped : int
+        Number of the layer, counted from the output, at which the backward signal is suddenly exactly 0 in all recent
+        steps; 0 if at none.
+    blind : float
+        Share of the layers whose backward signal was not seen lately.
     through_time : float
         log10 of the signal dL/dh at the first time step over that at the last, in the recurrent layer that loses or
         gains most; nan without recurrence.
@@ -68,6 +76,8 @@ class Findings:
         first; 0 if there is none.
     zero_weights : bool
         Whether every hidden weight matrix was exactly 0 at step 0.
+    bad_data : bool
+        Whether a divergence began with a NaN that came out of the first layer while its weights were sound.
     heaped : float
         By how much the weight gradients have outgrown the backward signal since step 0, while doing so steadily; 1
         where they have not. |dL/dW| is at most |delta| |h|, unless old gradients are still in it.
@@ -84,6 +94,9 @@ class Findings:
     spread: float
     layers: int
     steepest: int
+    outstanding: bool
+    stopped: int
+    blind: float
     through_time: float
     output_signal: float
     loss_first: float
@@ -103,6 +116,7 @@ class Findings:
     silent: float
     silent_layer: int
     zero_weights: bool
+    bad_data: bool
     heaped: float
     lost_share: float
 
@@ -164,6 +178,7 @@ def find(history: History, config: Config | None, chance: float = math.nan) -> F
     grads = history.column("grad_norm", recent)[:, hidden]
     opening = _opening(history)
     first = growth(history.row("delta_norm", opening))
+    steepest, outstanding = _steepest(history.row("delta_norm", opening), 0.0 if first is None else first.decades)
     dead = np.min(np.where(last > 0, history.column("dead", max(n - 3, 0)), 0.0)[:, hidden], 0)
     dead_start = np.where(history.row("weight_norm", 0) > 0, history.row("dead", opening), 0.0)[hidden]
     saturated = history.column("saturated", recent)[:, hidden]
@@ -178,7 +193,10 @@ def find(history: History, config: Config | None, chance: float = math.nan) -> F
         grad_decades_start=_decades(history.row("grad_norm", opening)),
         spread=_spread(first.layers, config.width) if first and config and describes(config, history) else math.nan,
         layers=0 if first is None else first.layers,
-        steepest=_steepest(history.row("delta_norm", opening), 0.0 if first is None else first.decades),
+        steepest=steepest,
+        outstanding=outstanding,
+        stopped=_stopped(deltas),
+        blind=float(np.isnan(deltas).all(axis=0).mean()) if n_layers else 1.0,
         through_time=math.nan,
         output_signal=float(history.row("delta_norm", opening)[-1]) if n_layers else math.nan,
         loss_first=float(loss[0]),
@@ -198,7 +216,8 @@ def find(history: History, config: Config | None, chance: float = math.nan) -> F
         silent=float(np.mean(silent)) if silent.size else 0.0,
         silent_layer=int(silent.argmax()) + 1 if silent.any() else 0,
         zero_weights=bool(np.all(history.row("weight_norm", 0)[hidden] == 0)),
-        heaped=1.0 if describes(config, history) else _heaped(history),
+        bad_data=_bad_data(history),
+        heaped=1.0 if describes(config, history) else _heaped(history, opening),
         lost_share=float(np.mean(~np.isfinite(loss[recent:]))),
     )
 
@@ -228,25 +247,56 @@ def _decades(norms: Array) -> float:
     return math.nan if found is None else found.decades
 
 
-def _steepest(norms: Array, decades: float) -> int:
-    """Return the number of the layer through whose weights the signal changes most, toward the sign of `decades`."""
+def _steepest(norms: Array, decades: float) -> tuple[int, bool]:
+    """Return the number of the layer through whose weights the signal changes most, and whether it stands out."""
     seen = np.flatnonzero(np.isfinite(norms) & (norms > 0))
     if len(seen) < 2:
-        return 0
+        return 0, False
     change = np.diff(np.log10(norms[seen])) * (-1 if decades > 0 else 1)
-    return int(seen[1:][change.argmax()]) + 1
+    most = float(change.max())
+    return int(seen[1:][change.argmax()]) + 1, most > 0.5 and most > 3 * float(np.median(np.abs(change)))
 
 
-def _heaped(history: History) -> float:
-    """Return by how much weight gradients outgrew the signal, if they did so from quarter to quarter; else 1."""
-    if len(history) < 8:
+def _stopped(deltas: Array) -> int:
+    """Return the last layer whose signal is always 0 although the next one's is far from underflow, or 0."""
+    zero, alive = np.all(deltas == 0, axis=0), np.any(deltas > _FAR_FROM_ZERO, axis=0)
+    stops = np.flatnonzero(np.logical_and(zero[:-1], alive[1:]))
+    return int(stops[-1]) + 1 if len(stops) else 0
+
+
+def _bad_data(history: History) -> bool:
+    diverged = history.diverged
+    if diverged is None or (diverged.layer, diverged.tensor) != (1, "activation") or not math.isnan(diverged.value):
+        return False
+    row = int(np.searchsorted(history.column("step"), diverged.step))
+    if row >= len(history) or not math.isfinite(history.row("weight_norm", row)[0]):
+        return False
+    losses = history.column("loss")[:row]
+    return not (losses > _BLOWN_UP * losses[:1]).any()  # else it overflowed inside the layer, as a recurrent one can
+
+
+def _heaped(history: History, opening: int) -> float:
+    """Return by how much weight gradients stand above the signal lately, if they heaped up from the start; else 1.
+
+    A sum of k gradients is about k times as long as one while they agree, and sqrt(k) times where they are noise.
+    """
+    rows = range(opening, min(opening + 5, len(history)))
+    if len(rows) < 5 or history.row("step", rows[-1]) - history.row("step", rows[0]) != 4:
         return 1.0
-    rows = np.linspace(0, len(history) - 1, 5).astype(int)
-    with np.errstate(all="ignore"):
-        shares = [_median(history.row("grad_norm", i) / history.row("delta_norm", i)) for i in rows]
-    if not all(math.isfinite(share) and share > 0 for share in shares) or not (np.diff(shares) > 0).all():
+    shares = np.array([_share_of_signal(history, i) for i in rows])
+    if not shares[0] > 0:
         return 1.0
-    return shares[-1] / shares[0]
+    grown = shares / (shares[0] * np.sqrt(np.arange(1, 6)))
+    lately = [_share_of_signal(history, i) for i in range(max(opening + 1, len(history) - 9), len(history))]
+    known = [share for share in lately if math.isfinite(share)]
+    heaps = bool((grown[1:] >= 0.7).all()) and known
+    return float(np.median(known) / shares[0]) if heaps else 1.0
+
+
+def _share_of_signal(history: History, row: int) -> float:
+    """Return |dL/dW| / |dL/dz|, the median over layers: if all is fresh, at most the size of what a layer is fed."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return _median(history.row("grad_norm", row) / history.row("delta_norm", row))
 
 
 def _spread(layers: int, width: int) -> float:

@@ -13,9 +13,10 @@ YOUNG = 200  # steps during which the profile at step 0 still explains a run
 FEWEST = 5  # steps before anything is said about the loss
 PLATEAU = 50  # steps without progress that are called stuck
 _LEAP = 20.0  # times its start: a loss that no noise explains
+_STILL = 1e-6  # of the weights: an update below it moves nothing
 _ALL = 0.99  # a share that means: all of them
 _MOST = 0.5
-_HEAPED = 4.0  # times by which weight gradients outgrow the signal that they are made of, if nobody clears them
+_HEAPED = 2.0  # times by which weight gradients outgrow the signal that they are made of, if nobody clears them
 _OUT_OF_SCALE = 10.0  # |dL/dz| at the output; cross-entropy's is at most sqrt(2)
 _FAR = 10.0  # times the loss of guessing
 _TIME = 4.0  # decades over the time steps of a recurrent layer
@@ -52,6 +53,13 @@ def killed(f: Findings) -> str | None:
     return "dead_by_step" if f.jumped or f.update_ratio_start > 0.1 else "dead"
 
 
+def stops(f: Findings) -> str | None:
+    """The backward signal ends at a layer, all at once: what it feeds is 0, or cut off."""
+    if not f.stopped or f.steps == 1 or f.learned:
+        return None
+    return "step_too_large" if f.jumped else "dead_stop"
+
+
 def explodes(f: Findings) -> str | None:
     """The backward signal grows toward the input; weight gradients may not show it (Glorot & Bengio 2010)."""
     if _level(f) <= 0:
@@ -84,10 +92,18 @@ def fades_through_time(f: Findings) -> str | None:
     return "exploding_time" if f.through_time > 0 else "vanishing_time"
 
 
+def is_out_of_scale(f: Findings) -> str | None:
+    """An error that is large at the output already, and stays: targets, inputs or outputs are out of scale."""
+    large = f.output_signal > _OUT_OF_SCALE and not f.loss_now < 0.9 * f.loss_first
+    return "stuck_scale" if large and f.steps >= FEWEST and not f.learned else None
+
+
 def overshoots(f: Findings) -> str | None:
     """The loss rises instead of falling; in the first steps only a leap of the loss says so."""
     start = max(f.loss_first, 0.0 if math.isnan(f.chance) else f.chance)
     if f.learned or start <= 0 or (f.steps < FEWEST and not f.loss_max > _LEAP * start):
+        return None
+    if max(f.update_ratio_start, f.update_ratio) < _STILL:  # what moves so little leaps from batch to batch alone
         return None
     rose = f.loss_now > 1.5 * start
     return "step_too_large" if rose or f.jumped else None
@@ -110,10 +126,12 @@ def stands_still(f: Findings) -> str | None:
         return None
     if f.silent >= _MOST:
         return "stuck_silent"
-    if f.update_ratio < 1e-6:
+    if f.update_ratio < _STILL:
         return "stuck_step"
+    if f.steps < PLATEAU:
+        return None
     same = abs(f.loss_now - f.loss_before) < 0.03 * abs(f.loss_before)
-    return "stuck" if f.steps >= PLATEAU and same else None
+    return "stuck" if same else "stuck_chance" if 0.97 * f.chance < f.loss_now < 1.1 * f.chance else None
 
 
 def is_partly_silent(f: Findings) -> str | None:
@@ -147,10 +165,12 @@ RULES: tuple[Rule, ...] = (
     is_heaped,
     killed_at_birth,
     killed,
+    stops,
     explodes,
     saturates_at_birth,
     vanishes,
     fades_through_time,
+    is_out_of_scale,
     overshoots,
     saturates,
     clips_always,
@@ -168,8 +188,14 @@ def judge(f: Findings) -> str:
 
 
 def judge_divergence(f: Findings) -> str:
-    """Return whether a divergence lay in the signal at step 0, in the scale of the targets, or in the steps."""
+    """Return whether a divergence lay in the data, the signal at step 0, the scale of the targets or the steps."""
+    if f.bad_data and not f.output_signal > _OUT_OF_SCALE:
+        return "diverged_data"
+    if f.heaped >= _HEAPED:
+        return "diverged_uncleared"
     grew = f.decades_start >= max(1.0, 0.0 if math.isnan(f.spread) else 3 * f.spread)
+    if f.layers < 2 and math.isnan(f.spread) and (f.blind or f.output_signal > _OUT_OF_SCALE):
+        return "diverged_unseen"
     if f.output_signal > _OUT_OF_SCALE and not grew:
         return "diverged_scale"
     return "diverged_exploding" if grew or not f.loss_first < 100 else "diverged_step"
@@ -320,6 +346,7 @@ CURES: dict[str, Callable[[Config, Findings], Change]] = {
     "vanishing_by_now": smaller_step,
     "diverged_step": smaller_step,
     "diverged_scale": smaller_step,
+    "stuck_scale": smaller_step,
     "diverged_skipped": smaller_step,
     "step_too_large": smaller_step,
     "saturated": smaller_step,
@@ -331,6 +358,7 @@ CURES: dict[str, Callable[[Config, Findings], Change]] = {
     "stuck_step": larger_step,
     "stuck_silent": revive,
     "stuck": another_optimizer,
+    "stuck_chance": another_optimizer,
 }
 
 

@@ -39,6 +39,9 @@ SENTENCES: Texts = {
         "the loss went from {loss_first} up to {loss_max} and stands at {loss_now}.",
         "clipped_always": "Clipped nearly always: {clipped} of the steps are cut, to {coef} of their norm "
         "(median), so the threshold has taken the learning rate's place.",
+        "dead_stop": "No gradient passes {fed}: the backward signal arrives there and is exactly 0 at {stopped} "
+        "and below, "
+        "as behind units that are 0 for every sample; the loss is {loss_now}{chance}.",
         "dead_silent": "The weight gradient of {silent_name} is exactly 0 in every recent step: what it feeds is "
         "dead, "
         "or nothing depends on it; the rest of the network goes on without it, and the loss is {loss_now}.",
@@ -57,6 +60,13 @@ SENTENCES: Texts = {
         "loss stays at {loss_now}: the step is too small.",
         "stuck": "Stuck: the backward signal arrives and nothing overflows, but after {steps} steps the loss "
         "still stands at {loss_now}; finite is not learning.",
+        "stuck_chance": "At chance: nothing explodes or vanishes, but after {steps} steps the loss is {loss_now}, "
+        "no better "
+        "than guessing ({chance_loss}); finite is not learning.",
+        "stuck_scale": "Out of scale: at step 0 the loss was {loss_first} and its gradient {output_signal} at the "
+        "output "
+        "already, and the loss stands at {loss_now}: the targets, the inputs or the output layer are far out of "
+        "scale.",
         "healthy": "Healthy: the backward signal stays within a factor {spread} over the {layers} hidden layers, "
         "and the loss has fallen from {loss_first} to {loss_now}.",
         "healthy_so_far": "Healthy so far: the backward signal stays within a factor {spread} over the {layers} "
@@ -74,13 +84,19 @@ SENTENCES: Texts = {
         "diverged_scale": "{where}; at step 0 the loss was {loss_first} and its gradient {output_signal} at the "
         "output "
         "already: the targets or the inputs are far out of scale for these steps.",
+        "diverged_data": "{where}, and its weights are sound: what it was fed is not finite, so look at the data.",
+        "diverged_uncleared": "{where}; the gradients were not cleared: from step to step the weight gradients grew "
+        "against the backward signal that they are made of.",
+        "diverged_unseen": "{where}; the loss began at {loss_first}, and since too few layers showed a signal "
+        "nobody can "
+        "say whether the signal or the steps were too large.",
         "diverged_skipped": "Diverged: {lost} of the last steps were not finite and were skipped, so the run is "
         "alive and learns nothing.",
         "unsure_short": "Too short to say: after {steps} steps nothing is wrong with the gradient; the loss needs a "
         "few steps more.",
-        "unsure_unseen": "Not seen: no layer showed a backward signal, so nothing can be said of the gradient; "
-        "were the "
-        "layers called as modules, in a network that was not compiled before?",
+        "unsure_unseen": "Not seen: no layer showed a backward signal, so nothing can be said of the gradient; the "
+        "layers "
+        "were not called as modules, or the network was compiled before.",
         "unsure_chance": "Not sure: the backward signal neither explodes nor vanishes, and the loss went from "
         "{loss_first} to {loss_now}, but nobody has said what guessing would cost.",
         "unsure_far": "Not sure: nothing explodes or vanishes, but the loss, {loss_first} to {loss_now}, is far "
@@ -117,6 +133,9 @@ SENTENCES: Texts = {
         "现在是 {loss_now}。",
         "clipped_always": "几乎每步都被裁剪：{clipped} 的步被裁剪，范数只剩原来的 {coef}（中位数），阈值实际上取"
         "代了学习率。",
+        "dead_stop": "梯度过不了{fed}：反向信号到达那里，而到{stopped}及其以下恰好为 0，就像对所有样本都为 0 的单元"
+        "后面那样；"
+        "损失为 {loss_now}{chance}。",
         "dead_silent": "{silent_name} 的权重梯度在最近每一步都恰好为 0：它之后的单元已死亡，或者没有什么依赖它；网络"
         "的其余部分绕过它继续训练，损失为 {loss_now}。",
         "vanishing_time": "沿时间消失：从最后一个时间步回到第一个，信号 dL/dh 损失 {time} 个数量级，早先的输入学不"
@@ -130,6 +149,12 @@ SENTENCES: Texts = {
         "stuck_silent": "停滞：{silent} 的隐藏层的权重梯度恰好为 0，权重无法移动，损失停在 {loss_now}。",
         "stuck_step": "停滞：每次更新只改变权重大小的 {ratio}（通常约为 0.001），损失停在 {loss_now}：步长太小。",
         "stuck": "停滞：反向信号能够到达，也没有溢出，但 {steps} 步之后损失仍为 {loss_now}；数值有限并不等于在学习。",
+        "stuck_chance": "等于瞎猜：没有爆炸，也没有消失，但 {steps} 步之后损失为 {loss_now}，不比瞎猜"
+        "（{chance_loss}）好；数值"
+        "有限并不等于在学习。",
+        "stuck_scale": "尺度不对：第 0 步时损失为 {loss_first}，输出处的梯度已有 {output_signal}，而损失停在 "
+        "{loss_now}：目标"
+        "值、输入或输出层的尺度差得太远。",
         "healthy": "健康：反向信号在 {layers} 个隐藏层之间的变化不超过 {spread} 倍，损失已从 {loss_first} 降到 "
         "{loss_now}。",
         "healthy_so_far": "目前健康：反向信号在 {layers} 个隐藏层之间的变化不超过 {spread} 倍，损失正在下降，从 "
@@ -144,10 +169,14 @@ SENTENCES: Texts = {
         "diverged_scale": "{where}；第 0 步时损失为 {loss_first}，输出处的梯度已有 {output_signal}：对这样的步长来"
         "说，目标"
         "值或输入的尺度差得太远。",
+        "diverged_data": "{where}，而它的权重是正常的：喂给它的不是有限数，请检查数据。",
+        "diverged_uncleared": "{where}；梯度没有清零：权重梯度相对于构成它的反向信号逐步增长。",
+        "diverged_unseen": "{where}；损失开始时为 {loss_first}，由于显示出信号的层太少，无法判断是信号太大还是步长"
+        "太大。",
         "diverged_skipped": "发散：最近 {lost} 的步不是有限数而被跳过，训练没有中断，但什么也学不到。",
         "unsure_short": "步数太少，无法判断：{steps} 步之后梯度没有异常，损失还需要再看几步。",
-        "unsure_unseen": "没有看到：没有一层显示出反向信号，因此无法判断梯度；各层是作为模块调用的吗？网络是否事先"
-        "编译过？",
+        "unsure_unseen": "没有看到：没有一层显示出反向信号，因此无法判断梯度；各层没有作为模块调用，或网络事先已编"
+        "译。",
         "unsure_chance": "尚不确定：反向信号既不爆炸也不消失，损失从 {loss_first} 变到 {loss_now}，但没有人说过瞎猜"
         "的损失"
         "是多少。",
@@ -202,6 +231,11 @@ ADVICE: Texts = {
         "signal": "try `nn.init.kaiming_normal_(model.get_submodule({quoted}).weight)`, or a norm or a skip "
         "connection "
         "around {steepest}",
+        "all": "try `nn.init.kaiming_normal_(layer.weight)` for every layer, {steepest} among them "
+        "(`xavier_normal_` before tanh), or `nn.LayerNorm` and skip connections",
+        "stop": "look what `model.get_submodule({fed_quoted})` is fed, or try `nn.LeakyReLU()` before it",
+        "data": "try `assert torch.isfinite(x).all()` before `model(x)`",
+        "blind": "{blind} of the layers showed no backward signal, and nothing is said of them",
         "step": "try `optimizer.param_groups[0]['lr'] /= 10`, or "
         "`nn.utils.clip_grad_norm_(model.parameters(), 1.0)` before `optimizer.step()`",
         "time": "try a gated cell (`nn.LSTM`, forget bias 1), an orthogonal recurrent matrix "
@@ -221,6 +255,11 @@ ADVICE: Texts = {
     "zh": {
         "signal": "可以试试 `nn.init.kaiming_normal_(model.get_submodule({quoted}).weight)`，或在 {steepest} 处加归"
         "一化或残差连接",
+        "all": "可以试试对每一层（包括{steepest}）用 `nn.init.kaiming_normal_(layer.weight)`（tanh 之前用 "
+        "`xavier_normal_`），或用 `nn.LayerNorm` 和残差连接",
+        "stop": "请看看 `model.get_submodule({fed_quoted})` 的输入，或在它之前用 `nn.LeakyReLU()`",
+        "data": "可以试试在 `model(x)` 之前 `assert torch.isfinite(x).all()`",
+        "blind": "{blind} 的层没有显示出反向信号，对它们无法下结论",
         "step": "可以试试 `optimizer.param_groups[0]['lr'] /= 10`，或在 `optimizer.step()` 之前 "
         "`nn.utils.clip_grad_norm_(model.parameters(), 1.0)`",
         "time": "可以试试门控单元（`nn.LSTM`，遗忘门偏置 1）、正交的循环矩阵"
@@ -253,6 +292,7 @@ VERDICT: Texts = {
         "headline.exploding_time": "EXPLODING THROUGH TIME",
         "headline.vanishing_time": "VANISHING THROUGH TIME",
         "headline.dead": "DEAD: {dead_name}",
+        "headline.dead_stop": "NO GRADIENT: {stopped}",
         "headline.dead_silent": "NO GRADIENT: {silent_name}",
         "headline.saturated": "SATURATED {saturated}",
         "headline.step_too_large": "STEP TOO LARGE",
@@ -293,6 +333,7 @@ VERDICT: Texts = {
         "headline.exploding_time": "沿时间爆炸",
         "headline.vanishing_time": "沿时间消失",
         "headline.dead": "死亡：{dead_name}",
+        "headline.dead_stop": "没有梯度：{stopped}",
         "headline.dead_silent": "没有梯度：{silent_name}",
         "headline.saturated": "饱和 {saturated}",
         "headline.step_too_large": "步长过大",
