@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -144,6 +146,139 @@ def test_a_missing_file_and_a_newer_version_are_named(path):
     np.savez(path, **{**parts, "about": np.array(json.dumps(about))})
     with pytest.raises(ValueError, match="version 99; expected at most 1"):
         Sweep.load(path)
+
+
+def rewritten(path, **changes):
+    """Write a file again with some of its parts changed; None leaves one out."""
+    with np.load(path) as file:
+        parts = {**dict(file), **changes}
+    np.savez(path, **{name: part for name, part in parts.items() if part is not None})
+
+
+def about(path, **changes):
+    with np.load(path) as file:
+        text = json.loads(str(file["about"])) | changes
+    return np.array(json.dumps(text))
+
+
+def test_a_file_of_another_shape_or_dtype_is_named_and_never_broadcast(path):
+    found = half_run()
+    rows, networks = len(MEASURES), found.grid.size
+    for changes in (
+        {"values": np.zeros((rows, 1))},
+        {"values": np.zeros((1, networks))},
+        {"values": np.zeros(())},
+        {"values": np.zeros((rows, networks), dtype="float32")},
+        {"values": np.full((rows, networks), "x")},
+        {"done": np.ones(1, dtype=bool)},
+        {"done": np.ones(networks)},
+        {"done": ~found.done.ravel()},
+        {"values": None},
+        {"done": None},
+        {"about": None},
+        {"about": np.array("[]")},
+        {"about": np.array("{" * 10_000)},
+    ):
+        path.unlink(missing_ok=True)
+        found.save(path)
+        rewritten(path, **changes)
+        with pytest.raises(ValueError, match="no complete sweep file"):
+            Sweep.load(path)
+    for part in ({"plan": {}}, {"plan": None}, {"notes": {}}, {"version": None}, {"version": "one"}):
+        path.unlink()
+        found.save(path)
+        rewritten(path, about=about(path, **part))
+        with pytest.raises(ValueError, match="no complete sweep file"):
+            Sweep.load(path)
+
+
+def test_whatever_bits_are_flipped_the_numbers_are_exact_or_the_file_is_refused(path):
+    found = half_run()
+    found.save(path)
+    whole, draw, refused = path.read_bytes(), np.random.default_rng(0), []
+    for _ in range(300):
+        content = bytearray(whole)
+        for _ in range(int(draw.integers(1, 4))):
+            content[draw.integers(len(content))] ^= 1 << int(draw.integers(8))
+        path.write_bytes(content)
+        try:
+            again = Sweep.load(path)
+        except ValueError as error:
+            refused.append(str(error))
+            continue
+        assert (again.done == found.done).all()
+        for name in MEASURES:
+            assert np.array_equal(again.column(name), found.column(name), equal_nan=True)
+    assert refused
+    assert all(str(path) in message for message in refused)
+
+
+def test_an_unusable_path_is_found_before_anything_is_trained(tmp_path):
+    seen = []
+    for path, error in (
+        (tmp_path, ValueError),
+        (tmp_path / "missing" / "sweep.npz", OSError),
+        (tmp_path / ("x" * 300), OSError),
+    ):
+        with pytest.raises(error):
+            sweep(SMALL, OVER, 3, 2, progress=False, path=path, callback=seen.append)
+    assert not seen
+
+
+def test_a_callback_that_raises_loses_no_finished_network(path):
+    def callback(found):
+        if found.done.sum() >= 4:
+            raise RuntimeError("from the callback")
+
+    with pytest.raises(RuntimeError, match="from the callback"):
+        sweep(SMALL, OVER, 3, 2, progress=False, path=path, callback=callback)
+    assert Sweep.load(path).done.sum() == 4
+
+
+def test_a_disk_that_fills_up_costs_the_file_and_not_the_results(path, monkeypatch):
+    def full_disk(*_):
+        raise OSError("no space left")
+
+    with pytest.warns(RuntimeWarning, match="the results are in memory"):
+        found = sweep(
+            SMALL,
+            OVER,
+            3,
+            2,
+            progress=False,
+            path=path,
+            callback=lambda _: monkeypatch.setattr(os, "replace", full_disk),
+        )
+    assert found.finished
+    assert any("no space left" in note for note in found.notes)
+
+
+def test_two_writers_on_one_file_keep_what_each_of_them_found(path):
+    one, other = (Sweep(SMALL, OVER, steps=3, seeds=2) for _ in range(2))
+    one.run(progress=False, callback=lambda s: s.stop())
+    later = [event for event in other.iterate() if event.task]
+    assert len(later) > 1
+    one.save(path)
+    half = Sweep(SMALL, OVER, steps=3, seeds=2)
+    half.put(later[-1].task.numbers, later[-1].outcomes)
+    half.save(path)
+    both = Sweep.load(path).done
+    assert (both == (one.done | half.done)).all()
+    assert both.sum() > one.done.sum()
+
+
+def test_a_process_killed_while_it_saves_leaves_a_whole_file(path):
+    program = (
+        "import sys; from gradlab import Config; from gradlab.sweep import Sweep\n"
+        "s = Sweep(Config(n_samples=48, batch_size=16, depth=1, width=6), {'gain': [1.0, 2.0]}, steps=1, seeds=2)\n"
+        "s.run(progress=False)\n"
+        "while True: s.save(sys.argv[1]); print('saved', flush=True)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, path], stdout=subprocess.PIPE) as running:
+        for _ in range(20):
+            running.stdout.readline()
+        running.kill()
+    assert Sweep.load(path).finished
 
 
 def test_own_data_are_not_in_the_file_but_must_be_the_same(path):

@@ -9,6 +9,7 @@ import torch
 from gradlab import (
     ACCUMULATIONS,
     ACTIVATIONS,
+    ARCHITECTURES,
     CARRY_OVERS,
     CLIPS,
     INITS,
@@ -19,7 +20,7 @@ from gradlab import (
     build_network,
 )
 from gradlab.sweep import MEASURES, Sweep
-from gradlab.sweep.blueprint import Blueprint
+from gradlab.sweep.mapped import StackedBatches, StackedNetwork
 
 BASE = Config(
     dtype="float64",
@@ -138,6 +139,17 @@ def test_a_stacked_network_is_its_own_trainers_run_for_every_activation(activati
 def test_a_stacked_network_is_its_own_trainers_run_for_every_init(init):
     """One output: equal weights would leave a classifier's backward signal nothing but rounding."""
     assert_equal_to_own_runs(BASE.replace(dataset="regression", init=init, bias_std=0.1), {"gain": [0.3, 0.6]})
+
+
+@pytest.mark.parametrize("dataset", ["latch", "adding", "digits"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_stacked_network_is_its_own_trainers_run_for_every_architecture(architecture, dataset):
+    config = BASE.replace(architecture=architecture, dataset=dataset, depth=2, sequence_length=9, heads=2)
+    assert_equal_to_own_runs(config, {"gain": [0.9, 1.1]}, seeds=1, steps=5)
+
+
+def test_a_learning_rate_that_warms_up_does_so_in_a_stack_too():
+    assert_equal_to_own_runs(BASE.replace(warmup=6, optimizer="adam"), {"lr": [0.001, 0.02], "gain": [0.9, 1.2]})
 
 
 @pytest.mark.parametrize("dataset", ["regression", "blobs", "article"])
@@ -261,13 +273,11 @@ def test_growth_is_seen_where_float32_squares_would_underflow_or_overflow():
 def test_stacked_weights_are_bit_for_bit_those_of_build_network(norm, dtype):
     config = BASE.replace(norm=norm, dtype=dtype, bias_std=0.1)
     configs = [config.replace(gain=g, init=i, weight_seed=s) for g, i, s in ((1, "normal", 0), (0.3, "xavier", 4))]
-    blueprint = Blueprint(config, inputs=2, outputs=3)
-    rows = blueprint.draw(configs)
-    for row, one in zip(blueprint.views(rows)[0], configs, strict=True):
-        generator = torch.Generator().manual_seed(one.weight_seed)
-        network = build_network(one, 2, 3, generator, one.torch_dtype)
-        assert torch.equal(row, next(network.parameters()))
+    batches = StackedBatches([config] * 2, None, None)
+    stacked = StackedNetwork(configs, batches)
+    inputs, outputs = batches.first.x.shape[1], batches.first.outputs
     for number, one in enumerate(configs):
         generator = torch.Generator().manual_seed(one.weight_seed)
-        network = build_network(one, 2, 3, generator, one.torch_dtype)
-        assert torch.equal(rows[number], torch.cat([p.detach().flatten() for p in network.parameters()]))
+        network = build_network(one, inputs, outputs, generator, one.torch_dtype)
+        for row, param in zip(stacked.views(stacked.weights), network.parameters(), strict=True):
+            assert torch.equal(row[number], param)

@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
-from pathlib import Path
 from typing import Any
 
 from gradlab.config import Config
 from gradlab.data import Loss
-from gradlab.sweep.driving import Event
-from gradlab.sweep.outcome import MEASURES, Outcome
-from gradlab.sweep.phase import phase_diagram
+from gradlab.sweep.grid import MEASURES, Outcome, Table
+from gradlab.sweep.phase_diagram import phase_diagram
 from gradlab.sweep.sweep import MAX_BYTES, Sweep
-from gradlab.sweep.table import Table
+from gradlab.sweep.tasks import Event
 
 __all__ = ["MEASURES", "Event", "Outcome", "Sweep", "Table", "phase_diagram", "sweep"]
 
@@ -59,7 +57,7 @@ def sweep(
     max_bytes : int, default 256 MiB
         Bound on the memory of one stack of networks.
     data, loss
-        Own data and loss, as `Trainer` takes them; an own loss is not stacked.
+        Own data and loss, as `Trainer` takes them; an own loss is stacked if it can be mapped over networks.
     callback : callable, optional
         Called with the sweep whenever networks are finished; it may call `Sweep.stop`.
     path : path, optional
@@ -85,7 +83,4 @@ def sweep(
         data=data,
         loss=loss,
     )
-    if path is not None and Path(path).exists():
-        asked.check_file(path)
-        asked = Sweep.load(path, data=data, loss=loss)
     return asked.run(executor, progress, callback, path)

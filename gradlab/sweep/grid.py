@@ -1,11 +1,11 @@
-"""`Grid`: which networks a sweep is made of, and the number each one goes by."""
+"""Which networks a sweep is made of, what is kept of each, and rows to look at: `Grid`, `Outcome`, `Table`."""
 
 from __future__ import annotations
 
-import dataclasses
+import math
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import prod
 from typing import Any
 
@@ -98,7 +98,7 @@ def make_grid(config: Config, over: Mapping[str, Iterable[Any]] | None, seeds: i
         raise ValueError(f"over={over!r:.60}; expected a mapping of knob names to lists of values")
     over = {} if over is None else over
     Config.check_names(over)
-    kinds = {field.name: type(field.default) for field in dataclasses.fields(Config)}
+    kinds = {field.name: type(field.default) for field in fields(Config)}
     checked = {name: _values(name, values, kinds[name]) for name, values in over.items()}
     return Grid(config, checked, _seeds(seeds))
 
@@ -121,3 +121,92 @@ def _seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
     if not chosen or not whole or len(set(chosen)) < len(chosen):
         raise ValueError(f"seeds={seeds!r}; expected a whole number >= 1, or a list of distinct whole numbers >= 0")
     return tuple(int(s) for s in chosen)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One network, measured at init and after its last step; nan where there is nothing to measure.
+
+    Attributes
+    ----------
+    growth : float
+        Factor of the norm |delta| per layer toward the input, at init: the geometric mean of
+        ``|delta_l| / |delta_{l+1}|`` over the hidden layers. Theory's chi is its square.
+    first_delta, final_delta : float
+        `delta_norm` of layer 1 in the first and in the last step.
+    first_norm, final_norm : float
+        2-norm of the accumulated gradient of all parameters before clipping, in the first and the last step.
+    first_loss, final_loss : float
+        Mean loss over the window's samples, in the first and the last step, each before its update.
+    eval_loss : float
+        Loss over all the data after the last update, in evaluation mode; nan for a sweep of 0 steps.
+    accuracy : float
+        Share of all the data classified right, at the same moment.
+    survived : float
+        1 where every number of the last step was finite, else 0.
+    learned : float
+        1 where the network survived and `eval_loss` is below the sweep's `learned_below`, else 0.
+    diverged_at : float
+        Number of the first step in which something was not finite; nan where there is none.
+    clipped : float
+        Share of the steps whose gradient clipping changed.
+    steps : float
+        Steps taken, the diverging one included.
+    how : str
+        ``"stacked"``, or ``"alone: "`` and why the network was trained by a `Trainer` of its own.
+    error : str
+        The exception that ended the network, empty if there was none.
+    """
+
+    growth: float = math.nan
+    first_delta: float = math.nan
+    final_delta: float = math.nan
+    first_norm: float = math.nan
+    final_norm: float = math.nan
+    first_loss: float = math.nan
+    final_loss: float = math.nan
+    eval_loss: float = math.nan
+    accuracy: float = math.nan
+    survived: float = math.nan
+    learned: float = math.nan
+    diverged_at: float = math.nan
+    clipped: float = math.nan
+    steps: float = math.nan
+    how: str = "stacked"
+    error: str = ""
+
+
+MEASURES = tuple(f.name for f in fields(Outcome) if f.name not in ("how", "error"))
+
+
+def is_learned(survived: float, eval_loss: float, learned_below: float) -> float:
+    """Return 1.0 where a network survived with an evaluation loss below the bound, nan where it is not known."""
+    if math.isnan(survived):
+        return math.nan
+    return float(survived == 1.0 and eval_loss < learned_below)
+
+
+class Table(list[dict[str, Any]]):
+    """Rows with the same keys; shows itself as aligned text, in a notebook as a Markdown table."""
+
+    def _cells(self) -> list[list[str]]:
+        names = list(self[0]) if self else []
+        return [names, *([_text(row[name]) for name in names] for row in self)]
+
+    def __repr__(self) -> str:
+        if not self:
+            return "Table(empty)"
+        cells = self._cells()
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = ["  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in cells]
+        return "\n".join(lines)
+
+    def _repr_markdown_(self) -> str:
+        if not self:
+            return "*empty*"
+        head, *body = (f"| {' | '.join(row)} |" for row in self._cells())
+        return "\n".join([head, f"|{'---|' * len(self[0])}", *body])
+
+
+def _text(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,8 @@
-"""`train_stacked`: networks of one shape trained as one computation, each exactly as its own `Trainer` would."""
+"""`train_stacked`: networks of one shape trained as one computation, each exactly as its own `Trainer` would.
+
+Nothing of a step is written twice: the network's own forward pass, the loss, the clip and the carry-over are mapped
+over networks by `torch.func.vmap`, and the optimizers are those that the trainer uses.
+"""
 
 from __future__ import annotations
 
@@ -9,28 +13,32 @@ import torch
 from torch import Tensor
 
 from gradlab.config import Config
+from gradlab.data import Loss
+from gradlab.growth import growth_per_layer
 from gradlab.rules.accumulation import ACCUMULATIONS
-from gradlab.rules.carry_over import CARRY_OVERS
-from gradlab.rules.clipping import CLIPS
-from gradlab.sweep.blueprint import Blueprint
-from gradlab.sweep.feed import Batch, Feed, losses
-from gradlab.sweep.outcome import Outcome
-from gradlab.sweep.rows import Rows, finite_rows, on_rows, row_norms
-from gradlab.sweep.stackoptim import StackedOptimizer
-from gradlab.sweep.stackrules import STACKED_CARRY_OVERS, STACKED_CLIPS
-from gradlab.sweep.tally import Tally
+from gradlab.rules.norms import norm
+from gradlab.sweep.grid import MEASURES, Outcome, is_learned
+from gradlab.sweep.mapped import (
+    StackedBatches,
+    StackedCarryOver,
+    StackedNetwork,
+    StackedOptimizer,
+    finite_rows,
+    map_clip,
+    optimizer_knobs,
+)
 
 EVALUATED_AT_ONCE = 64  # samples
 
 
 def train_stacked(
-    configs: Sequence[Config], steps: int, learned_below: float, data: Any = None
+    configs: Sequence[Config], steps: int, learned_below: float, data: Any = None, loss: Loss | None = None
 ) -> Generator[int, None, list[Outcome]]:
     """Train networks that share a shape; yield after each step how many took it and return their outcomes.
 
     With ``steps=0`` the networks are only measured at init.
     """
-    stack = Stack(configs, learned_below, data)
+    stack = Stack(configs, learned_below, data, loss)
     yield stack.step(update=steps > 0)
     for _ in range(steps - 1):
         if not stack.alive:
@@ -38,7 +46,7 @@ def train_stacked(
         yield stack.step()
     if steps:
         stack.retire(torch.ones(stack.alive, dtype=torch.bool))
-    return stack.tally.outcomes()
+    return stack.outcomes()
 
 
 class Stack:
@@ -50,59 +58,45 @@ class Stack:
         Alike in all that `stack_signature` names.
     learned_below : float
         Evaluation loss below which a network has learned.
-    data : pair of tensors or None
-        Own data.
-
-    Attributes
-    ----------
-    tally : Tally
-        What was measured, of the finished networks too.
+    data, loss
+        Own data and loss, as `Trainer` takes them.
     """
 
-    def __init__(self, configs: Sequence[Config], learned_below: float, data: Any) -> None:
-        self._configs, self._config = list(configs), configs[0]
-        self._feed = Feed(configs, data)
-        self._blueprint = Blueprint(self._config, self._feed.inputs, self._feed.outputs)
-        self._optimizer = StackedOptimizer(configs)
-        self._carry = STACKED_CARRY_OVERS[CARRY_OVERS[self._config.carry_over].function]
+    def __init__(self, configs: Sequence[Config], learned_below: float, data: Any, loss: Loss | None) -> None:
+        # the networks of one optimizer side by side
+        self._order = sorted(range(len(configs)), key=lambda i: optimizer_knobs(configs[i]))
+        self._configs = [configs[i] for i in self._order]
+        self._config, self._learned_below = configs[0], learned_below
+        self._batches = StackedBatches(self._configs, data, loss)
+        self._network = StackedNetwork(self._configs, self._batches)
+        self._optimizer = StackedOptimizer(self._configs, self._network.weights)
+        self._carry = StackedCarryOver(self._config.carry_over, len(configs))
         self._clips_early = self._config.clip != "none" and self._config.clip_order == "each_micro_batch"
+        self._numbers = torch.arange(len(configs))
+        self._threshold = torch.tensor([c.clip_threshold for c in self._configs], dtype=torch.float64)
         self._shares: dict[tuple[int, ...], Tensor] = {}
-        self.tally = Tally(len(configs), self._config.depth, learned_below)
-        self._rows = self._first_rows()
+        self._found = {name: torch.full((len(configs),), torch.nan, dtype=torch.float64) for name in MEASURES}
+        self._found["steps"].zero_()
+        self._clipped = torch.zeros(len(configs), dtype=torch.float64)
+        self._troubled = torch.zeros(len(configs), dtype=torch.bool)
         self._steps = 0
-
-    def _first_rows(self) -> Rows:
-        weights = self._blueprint.draw(self._configs)
-        threshold = torch.tensor([c.clip_threshold for c in self._configs], dtype=torch.float64)
-        rows = {"weights": weights, "number": torch.arange(len(weights)), "threshold": threshold}
-        if self._config.carry_over in ("running_sum", "delayed"):
-            rows["carry"] = torch.zeros_like(weights)
-        if self._config.carry_over == "delayed":
-            rows["has_carry"] = torch.zeros(len(weights), dtype=torch.bool)
-        return rows | self._feed.rows() | self._blueprint.statistics(len(weights)) | self._optimizer.rows(weights)
 
     @property
     def alive(self) -> int:
         """Networks that still run."""
-        return len(self._rows["weights"])
-
-    def _statistics(self, rows: Rows) -> Rows:
-        return {name: rows[name] for name in ("running_mean", "running_var") if name in rows}
+        return len(self._numbers)
 
     # ------------------------------------------------------------------ one step
     def step(self, update: bool = True) -> int:
         """Take one step of every running network, all its micro-batches; return how many took it."""
-        rows, running = self._rows, self.alive
-        before = {name: value.clone() for name, value in self._statistics(rows).items()}
-        rows["gradient"], unclipped = self._accumulate()
+        running, buffers = self.alive, self._network.copy_buffers()
+        gradient, unclipped = self._accumulate()
         raw = row_norms(unclipped)
         fine = self._is_fine & torch.isfinite(raw) & torch.isfinite(self._loss)
-        self.tally.see_step(rows["number"], self._loss, raw, self._delta, first=self._steps == 0)
-        if self._steps == 0:
-            self.tally.see_growth(self._delta, self._last_delta)
+        self._see_step(raw)
         if update:
-            fine &= self._update(raw, fine, before)
-        self.tally.see_trouble(rows["number"], ~fine, self._steps)
+            fine &= self._update(gradient, raw, fine, buffers)
+        self._see_trouble(~fine)
         self._steps += 1
         if update and self._config.nonfinite == "stop" and not bool(fine.all()):
             self.retire(~fine)
@@ -110,13 +104,13 @@ class Stack:
 
     def _accumulate(self) -> tuple[Tensor, Tensor]:
         """Return the accumulated gradients ``(networks, weights)``: as clipped while they grew, and unclipped."""
-        micro_batches = self._feed.window()
-        sizes = [samples.shape[1] for samples in micro_batches]
-        shares = self._shares_of(sizes)
-        self._open_window()
+        micro_batches = self._batches.window()
+        shares = self._shares_of([samples.shape[1] for samples in micro_batches])
+        self._loss, self._delta, self._last_delta = torch.zeros(3, self.alive, dtype=torch.float64)
+        self._is_fine, self._samples = torch.ones(self.alive, dtype=torch.bool), 0
         gradient = unclipped = torch.empty(0)
         for m, samples in enumerate(micro_batches):
-            own = self._backward(self._feed.gather(samples, self._rows))
+            own = self._backward(*self._batches.gather(samples, self._numbers))
             if shares is not None:
                 own = own * shares[:, m : m + 1].to(own.dtype)
             gradient = own if m == 0 else gradient + own
@@ -133,102 +127,117 @@ class Stack:
         if key not in self._shares:
             rules = [ACCUMULATIONS[config.accumulation](sizes) for config in self._configs]
             self._shares[key] = torch.tensor(rules, dtype=torch.float64)
-        shares = self._shares[key][self._rows["number"]]
+        shares = self._shares[key][self._numbers]
         return None if bool((shares == 1.0).all()) else shares
 
-    def _open_window(self) -> None:
-        self._loss = torch.zeros(self.alive, dtype=torch.float64)
-        self._delta = torch.zeros(self.alive, dtype=torch.float64)
-        self._last_delta = torch.zeros(self.alive, dtype=torch.float64)
-        self._is_fine = torch.ones(self.alive, dtype=torch.bool)
-        self._samples = 0
+    def _backward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Run one micro-batch forward and backward, measure it and return its gradients ``(networks, weights)``.
 
-    def _backward(self, batch: Batch) -> Tensor:
-        """Run one micro-batch forward and backward; return its gradients ``(networks, weights)``."""
-        rows = self._rows
-        params = [view.detach().requires_grad_() for view in self._blueprint.views(rows["weights"])]
-        trace = self._blueprint.trace(params, batch.x, self._statistics(rows), training=True)
-        loss = losses(trace.output, batch.y).mean(1)
-        first, last = trace.pre_activations[0], trace.pre_activations[max(self._config.depth - 1, 0)]
-        found = torch.autograd.grad(loss.sum(), [*params, first, last])
-        self._see(trace.output, loss.detach().double(), *found[-2:])
-        return torch.cat([g.flatten(1) for g in found[:-2]], 1)
-
-    def _see(self, output: Tensor, loss: Tensor, delta: Tensor, last_delta: Tensor) -> None:
-        """Measure a micro-batch; a per-sample gradient is n times a row of a mean's gradient.
-
-        An infinite hidden activation needs no look of its own: the gradient of the matrix that reads it is then
-        not finite, as even a backward signal of 0 times infinity is not a number.
+        A per-sample gradient is n times a row of a mean's gradient. An infinite hidden activation needs no look of
+        its own: the gradient of the matrix that reads it is then not finite, as even a backward signal of 0 times
+        infinity is not a number.
         """
-        n = output.shape[1]
+        params = self._network.parameters()
+        losses, output, first, last = self._network.forward(params, x, y)
+        found = torch.autograd.grad(losses.sum(), [*params, *first, *last])
+        deltas = found[len(params) :]
+        n, loss = x.shape[1], losses.detach().double()
         self._samples += n
         moved = self._loss + (loss - self._loss) * (n / self._samples)
         self._loss = torch.where(torch.isfinite(loss), moved, loss)
-        self._delta = torch.hypot(self._delta, n * row_norms(delta))
-        if self._steps == 0:
-            self._last_delta = torch.hypot(self._last_delta, n * row_norms(last_delta))
+        for delta in deltas[: len(first)]:
+            self._delta = torch.hypot(self._delta, n * row_norms(delta))
+        for delta in deltas[len(first) :] if self._steps == 0 else ():
+            self._last_delta = torch.hypot(self._last_delta, n * row_norms(delta))
         self._is_fine &= finite_rows(output)
+        return torch.cat([g.flatten(1) for g in found[: len(params)]], 1)
 
     # ------------------------------------------------------------------ the update
-    def _update(self, raw: Tensor, fine: Tensor, before: Rows) -> Tensor:
+    def _update(self, gradient: Tensor, raw: Tensor, fine: Tensor, buffers: list[Tensor]) -> Tensor:
         """Clip, carry over, let the optimizer step; return where the weights came out finite."""
-        rows, goes_on = self._rows, self._config.nonfinite == "continue"
+        goes_on = self._config.nonfinite == "continue"
         allowed = torch.ones_like(fine) if goes_on else fine
-        if self._config.clip != "none":
-            if not self._clips_early:
-                self._clip(rows["gradient"])
-            clipped = row_norms(rows["gradient"])
-            changed = (clipped != raw) & torch.isfinite(clipped) & torch.isfinite(raw) & allowed
-        else:
-            changed = torch.zeros_like(fine)
-        self.tally.see_update(rows["number"], changed)
-        before = {name: rows[name].clone() for name in self._undone()} | before  # statistics: from before the forward
-        on_rows(None if bool(allowed.all()) else allowed, rows, self._apply)
-        finite = finite_rows(rows["weights"])
+        self._see_clip(self._clip_late(gradient, raw), raw, allowed)
+        weights, skips = self._network.weights, self._config.nonfinite == "skip"
+        before, carried, moments = weights.clone(), self._carry.copy(skips), self._optimizer.copy(skips)
+        ready = self._carry.apply(self._network.views(gradient), allowed)
+        self._optimizer.step(gradient, ready, self._steps)
+        finite = finite_rows(weights)
         bad = ~(finite & allowed)
         if not goes_on and bool(bad.any()):
-            for name, value in before.items():
-                rows[name][bad] = value[bad]
+            weights[bad] = before[bad]
+            self._network.put_buffers(buffers, bad)
+            self._carry.restore(carried, bad)
+            self._optimizer.restore(moments, bad)
         return finite | ~allowed
 
-    def _undone(self) -> list[str]:
-        """Return the names of what a refused update leaves as it was; a stopped network needs only its weights."""
-        if self._config.nonfinite == "skip":
-            return [name for name in self._rows if name != "gradient"]
-        return ["weights"]
-
-    def _apply(self, rows: Rows) -> None:
-        self._carry(rows, self._blueprint.views(rows["gradient"]))
-        if "has_carry" in rows and not bool(rows["has_carry"].all()):
-            ready = rows["has_carry"].clone()
-            rows["has_carry"].fill_(True)
-            on_rows(ready, rows, self._optimizer.step)
-        else:
-            self._optimizer.step(rows)
+    def _clip_late(self, gradient: Tensor, raw: Tensor) -> Tensor:
+        """Clip unless it was done while the gradient grew; return the norms ``(networks,)`` after clipping."""
+        if self._config.clip == "none":
+            return raw
+        if not self._clips_early:
+            self._clip(gradient)
+        return row_norms(gradient)
 
     def _clip(self, gradient: Tensor) -> None:
-        entry = CLIPS[self._config.clip]
-        grads, weights = self._blueprint.views(gradient), self._blueprint.views(self._rows["weights"])
-        if entry.options.get("exempt_output"):
-            del grads[self._blueprint.output_span()], weights[self._blueprint.output_span()]
-        STACKED_CLIPS[entry.function](gradient, grads, weights, self._rows["threshold"])
+        if self._config.clip != "none":
+            map_clip(self._config.clip, self._network, gradient, self._threshold)
+
+    # ------------------------------------------------------------------ what is measured
+    def _see_step(self, norms: Tensor) -> None:
+        for name, values in (("loss", self._loss), ("norm", norms), ("delta", self._delta)):
+            if self._steps == 0:
+                self._found[f"first_{name}"][self._numbers] = values
+            self._found[f"final_{name}"][self._numbers] = values
+        if self._steps == 0:
+            growth = growth_per_layer(self._delta.numpy(), self._last_delta.numpy(), self._config.depth)
+            self._found["growth"][:] = torch.as_tensor(growth)
+
+    def _see_clip(self, clipped: Tensor, raw: Tensor, allowed: Tensor) -> None:
+        self._found["steps"][self._numbers] += 1
+        changed = (clipped != raw) & torch.isfinite(clipped) & torch.isfinite(raw) & allowed
+        self._clipped[self._numbers] += changed
+
+    def _see_trouble(self, trouble: Tensor) -> None:
+        self._troubled[self._numbers] = trouble
+        fresh = self._numbers[trouble & torch.isnan(self._found["diverged_at"][self._numbers])]
+        self._found["diverged_at"][fresh] = float(self._steps)
 
     # ------------------------------------------------------------------ the end
     def retire(self, done: Tensor) -> None:
         """Evaluate the networks marked in `done` ``(networks,)`` on all the data and take them off the stack."""
-        part = {name: value[done] for name, value in self._rows.items()}
-        self._rows = {name: value[~done] for name, value in self._rows.items()}
-        if len(part["number"]):
-            self._evaluate(part)
+        if bool(done.any()):
+            self._evaluate(done)
+        keep = ~done
+        self._numbers, self._threshold = self._numbers[keep], self._threshold[keep]
+        self._network.keep(keep)
+        self._optimizer.keep(keep, self._network.weights)
+        self._carry.keep(keep)
 
-    @torch.no_grad()
-    def _evaluate(self, rows: Rows) -> None:
-        params = self._blueprint.views(rows["weights"])
-        total, right = 0.0, 0.0
-        for batch in self._feed.slices(EVALUATED_AT_ONCE, rows):
-            output = self._blueprint.trace(params, batch.x, self._statistics(rows), training=False).output
-            total = total + losses(output, batch.y).double().sum(1)
-            if self._feed.classification:
-                right = right + (output.argmax(2) == batch.y).double().sum(1)
-        accuracy = right / self._feed.n if isinstance(right, Tensor) else None
-        self.tally.see_evaluation(rows["number"], total / self._feed.n, accuracy)
+    def _evaluate(self, done: Tensor) -> None:
+        numbers, total, right = self._numbers[done], 0.0, 0.0
+        for x, y in self._batches.slices(EVALUATED_AT_ONCE, numbers):
+            losses, output = self._network.evaluate(done, x, y)
+            total = total + losses.double() * x.shape[1]
+            if self._batches.first.classification and output.dim() == 3:
+                right = right + (output.argmax(2) == y).double().sum(1)
+        self._found["eval_loss"][numbers] = total / self._batches.n
+        if isinstance(right, Tensor):
+            self._found["accuracy"][numbers] = right / self._batches.n
+
+    def outcomes(self) -> list[Outcome]:
+        """Return one `Outcome` per network, in the order in which the stack was given them."""
+        taken = self._found["steps"] > 0
+        self._found["survived"] = torch.where(taken, (~self._troubled).double(), torch.nan)
+        self._found["clipped"] = torch.where(taken, self._clipped / self._found["steps"], torch.nan)
+        columns = [self._found[name].tolist() for name in MEASURES]
+        found = [dict(zip(MEASURES, values, strict=True)) for values in zip(*columns, strict=True)]
+        for one in found:
+            one["learned"] = is_learned(one["survived"], one["eval_loss"], self._learned_below)
+        placed = dict(zip(self._order, found, strict=True))
+        return [Outcome(**placed[i]) for i in range(len(placed))]
+
+
+def row_norms(rows: Tensor) -> Tensor:
+    """Return the norm of each network's row of a tensor ``(networks, ...)``, float64."""
+    return norm(rows.detach().flatten(1), (1,))

@@ -7,8 +7,6 @@ import io
 import json
 import os
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 VERSION = 1
-_UNREADABLE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, ValueError, TypeError, AttributeError)
 
 
 class Stored(NamedTuple):
@@ -28,7 +25,7 @@ class Stored(NamedTuple):
     plan : dict
         What the sweep was asked for: two sweeps with equal plans are the same sweep.
     notes : dict
-        `how`, `errors` and `notes` of `Results`.
+        `how`, `errors` and `notes` of a `Sweep`.
     values : ndarray
         ``(measures, networks)``.
     done : ndarray of bool
@@ -46,16 +43,14 @@ def write(path: str | os.PathLike[str], stored: Stored) -> None:
 
     Raises
     ------
-    ValueError
-        If `path` is a file that is not this sweep's: another sweep, a truncated one, or no sweep at all.
+    OSError
+        If it cannot be written there; nothing is left behind.
     """
     path = Path(path)
-    if path.exists():
-        check_same(path, stored.plan)
     text = json.dumps({"version": VERSION, "plan": stored.plan, "notes": stored.notes})
     buffer = io.BytesIO()
     np.savez_compressed(buffer, about=np.array(text), values=stored.values, done=stored.done)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:50]}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(buffer.getbuffer())
@@ -80,29 +75,50 @@ def read(path: str | os.PathLike[str]) -> Stored:
     try:
         with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             about = json.loads(str(file["about"]))
-            values, done = file["values"], file["done"]
-            plan, notes, version = about["plan"], about["notes"], about["version"]
+            stored = Stored(about["plan"], about["notes"], file["values"], file["done"])
+            version = int(about["version"])
+        if version <= VERSION:
+            _check(stored)
     except FileNotFoundError:
         raise
-    except _UNREADABLE as error:
+    except Exception as error:  # a damaged archive raises whatever its damaged bytes lead to
         raise ValueError(
-            f"path={str(path)!r}: no complete sweep file ({type(error).__name__}: {error}); expected what Sweep.save "
-            "wrote; it is left as it is"
+            f"path={str(path)!r}: no complete sweep file ({type(error).__name__}: {error!s:.200}); expected what "
+            "Sweep.save wrote; it is left as it is"
         ) from error
     if version > VERSION:
         raise ValueError(f"path={str(path)!r}: sweep file of version {version}; expected at most {VERSION}")
-    return Stored(plan, notes, values, done)
+    return stored
 
 
-def check_same(path: str | os.PathLike[str], plan: Mapping[str, Any]) -> None:
-    """Raise ValueError unless the file at `path` was written for this plan."""
-    held = read(path).plan
-    differing = [name for name, value in plan.items() if held.get(name) != value]
+def _check(stored: Stored) -> None:
+    """Raise ValueError unless the arrays are those of the plan; numbers of another shape must not be broadcast."""
+    networks = len(stored.plan["seeds"])
+    for values in stored.plan["over"].values():
+        networks *= len(values)
+    expected = {"values": (float, (len(stored.plan["measures"]), networks)), "done": (bool, (networks,))}
+    for name, (kind, shape) in expected.items():
+        array = getattr(stored, name)
+        if array.dtype != kind or array.shape != shape:
+            wanted = f"{np.dtype(kind)} {shape}"
+            raise ValueError(f"its {name} are {array.dtype} {array.shape}, its plan asks for {wanted}")
+    known = {int(number) for number in stored.notes["how"]}
+    if known != set(np.flatnonzero(stored.done).tolist()):
+        raise ValueError("it does not say of each finished network how it was trained")
+    if not {int(n) for n in stored.notes["errors"]} <= known or not isinstance(stored.notes["notes"], list):
+        raise ValueError("its notes are about other networks")
+
+
+def check_same(path: str | os.PathLike[str], plan: Mapping[str, Any]) -> Stored:
+    """Return what the file at `path` holds; raise ValueError unless it was written for this plan."""
+    held = read(path)
+    differing = [name for name, value in plan.items() if held.plan.get(name) != value]
     if differing:
         raise ValueError(
             f"path={str(path)!r} holds another sweep, its {differing[0]} is different; expected a new path, this one "
             "is left as it is"
         )
+    return held
 
 
 def fingerprint(data: Any) -> str:
@@ -115,8 +131,3 @@ def fingerprint(data: Any) -> str:
         digest.update(f"{array.dtype}{array.shape}".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
-
-
-def integers(mapping: Mapping[str, str]) -> dict[int, str]:
-    """Return a mapping with its keys as the whole numbers that JSON made text of."""
-    return {int(key): value for key, value in mapping.items()}

@@ -1,54 +1,58 @@
-"""`Sweep`: many networks, trained at once or anywhere, results as they come."""
+"""`Sweep`: many networks, trained at once or anywhere, results as they come, as arrays over a grid."""
 
 from __future__ import annotations
 
+import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from gradlab.config import Config
 from gradlab.data import Loss
 from gradlab.engine.check import check_count, prepare_data
+from gradlab.history import Array
 from gradlab.sweep import storage
-from gradlab.sweep.driving import Event, drive
-from gradlab.sweep.grid import make_grid
-from gradlab.sweep.outcome import MEASURES
-from gradlab.sweep.progress import no_bar, open_bar
-from gradlab.sweep.results import Results
-from gradlab.sweep.task import Task, plan
+from gradlab.sweep.grid import MEASURES, Outcome, Table, make_grid
+from gradlab.sweep.tasks import Event, Task, plan, run_tasks
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 MAX_BYTES = 256 * 2**20
 _SAVE_EVERY = 2.0  # seconds
+_LOG_MEAN = ("growth", "first_norm", "final_norm", "first_delta", "final_delta")
+_MEDIAN = ("first_loss", "final_loss", "eval_loss")
+_HIGH_IS_GOOD = ("accuracy", "survived", "learned")
+_SHOWN = ("growth", "eval_loss", "accuracy", "survived", "learned", "diverged_at", "clipped")
 
 
-class Sweep(Results):
+class Sweep:
     """Networks over a grid of knobs: planned here, run by `run` or `iterate`.
 
     Parameters
     ----------
-    config : Config
-        The knobs that are not swept.
-    over : mapping of str to list
-        Knobs and the values each shall take; every combination is a cell.
-    steps : int, default 50
-        Optimizer steps of each network; 0 measures them at init only.
-    seeds : int or list of int, default 4
-        Networks per cell; each seed is added to the config's `weight_seed` and `batch_seed`.
-    learned_below : float, default 0.3
-        Evaluation loss below which a network has learned.
-    max_bytes : int, default 256 MiB
-        Bound on the memory of one stack of networks; an estimate, weights and activations counted.
-    data, loss
-        Own data and loss, as `Trainer` takes them.
+    config, over, steps, seeds, learned_below, max_bytes, data, loss
+        As `gradlab.sweep` takes them.
+
+    Attributes
+    ----------
+    grid : Grid
+        The networks.
+    errors : dict of int to str
+        Number of a network -> the exception that ended it.
+    how : dict of int to str
+        Number of a network -> ``"stacked"``, or ``"alone: "`` and why.
+    notes : list of str
+        What went wrong on the way without costing a result, such as a worker that was lost.
 
     Raises
     ------
@@ -68,7 +72,7 @@ class Sweep(Results):
         data: Any = None,
         loss: Loss | None = None,
     ) -> None:
-        super().__init__(make_grid(config, over, seeds))
+        self.grid = make_grid(config, over, seeds)
         check_count("steps", steps)
         check_count("max_bytes", max_bytes)
         self.steps, self.max_bytes, self.learned_below = int(steps), int(max_bytes), float(learned_below)
@@ -78,6 +82,11 @@ class Sweep(Results):
         self._loss = loss
         self._stopped = False
         self._adopted: frozenset[int] = frozenset()
+        self.errors: dict[int, str] = {}
+        self.how: dict[int, str] = {}
+        self.notes: list[str] = []
+        self._values = np.full((len(MEASURES), self.grid.size), np.nan)
+        self._done = np.zeros(self.grid.size, dtype=bool)
 
     # ------------------------------------------------------------------ running
     def stop(self) -> None:
@@ -97,7 +106,7 @@ class Sweep(Results):
         if executor is not None and not callable(getattr(executor, "submit", None)):
             raise ValueError(f"executor={executor!r:.60}; expected a concurrent.futures.Executor, or None")
         self._stopped = False
-        for event in drive(self._open_tasks(retry), executor, lambda: self._stopped):
+        for event in run_tasks(self._open_tasks(retry), executor, lambda: self._stopped):
             if event.task is not None:
                 self.put(event.task.numbers, event.outcomes)
             if event.note and event.note not in self.notes:
@@ -133,26 +142,56 @@ class Sweep(Results):
         path : path, optional
             Save there every few seconds and at the end.
         """
-        saved, bar = time.monotonic(), open_bar(self, self.steps) if progress else no_bar
+        if path is not None:
+            self.save(path)  # what is wrong with the path shows before anything is trained
         try:
-            for event in self.iterate(executor, retry):
-                bar(event.network_steps)
-                if event.task is None:
-                    continue
-                if callback is not None:
-                    callback(self)
-                if path is not None and time.monotonic() - saved > _SAVE_EVERY:
-                    self.save(path)
-                    saved = time.monotonic()
+            self._run(executor, retry, self._open_bar(progress), callback, path)
         except KeyboardInterrupt:
             self.stop()
-        finally:
-            bar(None)
-        if path is not None:
-            self.save(path)
+        finally:  # also when the callback raises
+            self._try_to_save(path)
         return self
 
-    def adopt(self, other: Results) -> None:
+    def _run(self, executor: Executor | None, retry: bool, bar: Any, callback: Any, path: Any) -> None:
+        saved = time.monotonic()
+        try:
+            for event in self.iterate(executor, retry):
+                if bar is not None:
+                    bar.update(event.network_steps)
+                if event.task is None:
+                    continue
+                if time.monotonic() - saved > _SAVE_EVERY:
+                    self._try_to_save(path)
+                    saved = time.monotonic()
+                if callback is not None:
+                    callback(self)
+        finally:
+            if bar is not None:
+                bar.close()
+
+    def _open_bar(self, progress: bool) -> Any:
+        if not progress:
+            return None
+        from tqdm.auto import tqdm
+
+        each = max(self.steps, 1)
+        total, initial = self.grid.size * each, int(self._done.sum()) * each
+        return tqdm(total=total, initial=initial, unit="step", unit_scale=True)
+
+    def _try_to_save(self, path: str | os.PathLike[str] | None) -> None:
+        """Save; a disk that is full in the middle of a sweep costs the file, not the results."""
+        try:
+            if path is not None:
+                self.save(path)
+        except OSError as error:
+            note = (
+                f"not saved to {str(path)!r} ({error}); the results are in memory, Sweep.save writes them elsewhere"
+            )
+            if note not in self.notes:
+                self.notes.append(note)
+                warnings.warn(note, RuntimeWarning, stacklevel=3)
+
+    def adopt(self, other: Sweep) -> None:
         """Take over the outcomes of another sweep's networks that this one has too."""
         if not self.grid.differs_only_in_values(other.grid):
             return
@@ -166,21 +205,154 @@ class Sweep(Results):
                 taken.add(number)
         self._adopted = frozenset(taken)
 
+    # ------------------------------------------------------------------ writing
+    def put(self, numbers: Sequence[int], outcomes: Sequence[Outcome]) -> None:
+        """Keep the outcomes of the networks with these numbers."""
+        for number, outcome in zip(numbers, outcomes, strict=True):
+            self._values[:, number] = [getattr(outcome, name) for name in MEASURES]
+            self._done[number] = True
+            self.how[number] = outcome.how
+            self.errors.pop(number, None)
+            if outcome.error:
+                self.errors[number] = outcome.error
+
+    # ------------------------------------------------------------------ reading
+    @property
+    def done(self) -> NDArray[np.bool_]:
+        """Which networks are finished, of shape ``(*values per knob, seeds)``; a copy."""
+        return self._done.reshape(self.grid.shape).copy()
+
+    @property
+    def finished(self) -> bool:
+        """Whether every network is."""
+        return bool(self._done.all())
+
+    def column(self, name: str) -> Array:
+        """Return one measure of every network; nan where it is not known (yet).
+
+        Returns
+        -------
+        ndarray
+            float64, a copy, of shape ``(*values per knob, seeds)``.
+
+        Raises
+        ------
+        ValueError
+            If there is no such measure; the message lists them.
+        """
+        if name not in MEASURES:
+            raise ValueError(f"measure {name!r}; expected one of {', '.join(MEASURES)}")
+        return self._values[MEASURES.index(name)].reshape(self.grid.shape).copy()
+
+    def outcome(self, number: int) -> Outcome:
+        """Return the outcome of one network."""
+        if not self._done[number]:
+            raise ValueError(f"number={number!r}: this network is not finished; expected one that is")
+        values = dict(zip(MEASURES, self._values[:, number].tolist(), strict=True))
+        return Outcome(**values, how=self.how[number], error=self.errors.get(number, ""))
+
+    def over_seeds(self, name: str) -> Array:
+        """Return one number per cell, of shape ``(*values per knob,)``; nan for a cell without any.
+
+        Growth, norms and delta: the geometric mean, as theory speaks of the mean of logs (Hanin & Nica 2019).
+        Losses: the median, an infinite or undefined loss counting as infinite. Others: the mean, so `survived`
+        and `learned` become shares.
+        """
+        values, known = self._known(name)
+        if name in _MEDIAN:
+            return _per_cell(values, known, np.median)
+        if name in _LOG_MEAN:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                return np.exp(_per_cell(np.log(values), known, np.mean))
+        return _per_cell(values, known, np.mean)
+
+    def spread(self, name: str) -> tuple[Array, Array]:
+        """Return the smallest and the largest value over the seeds, each of shape ``(*values per knob,)``."""
+        values, known = self._known(name)
+        return _per_cell(values, known, np.min), _per_cell(values, known, np.max)
+
+    def _known(self, name: str) -> tuple[Array, NDArray[np.bool_]]:
+        values = self.column(name)
+        if name in ("final_loss", "eval_loss"):
+            values[(self.column("steps") > 0) & np.isnan(values)] = np.inf
+        return values, ~np.isnan(values)
+
+    def config_at(self, index: Sequence[int], seed: int = 0) -> Config:
+        """Return the config of the cell at `index`, one whole number per swept knob, with `seed` added."""
+        return self.grid.config_at(index, seed)
+
+    # ------------------------------------------------------------------ tables
+    def best(self, n: int = 5, by: str | None = None) -> Table:
+        """Return the `n` best cells, by `eval_loss`; a sweep of 0 steps by how near growth is to 1."""
+        return self._ranked(n, by, 1.0)
+
+    def worst(self, n: int = 5, by: str | None = None) -> Table:
+        """Return the `n` worst cells, the worst first."""
+        return self._ranked(n, by, -1.0)
+
+    def _ranked(self, n: int, by: str | None, sign: float) -> Table:
+        trained = bool((self.column("steps") > 0).any())
+        by = by or ("eval_loss" if trained else "growth")
+        badness = self.over_seeds(by)
+        if by == "growth":
+            with np.errstate(divide="ignore"):
+                badness = np.abs(np.log(badness))
+        if by in _HIGH_IS_GOOD:
+            badness = -badness
+        known = [index for index in np.ndindex(badness.shape) if not math.isnan(badness[index])]
+        ranked = sorted(known, key=lambda index: sign * badness[index])[:n]
+        means = {name: self.over_seeds(name) for name in dict.fromkeys((by, *_SHOWN))}
+        return Table({**self.grid.point(i), **{k: float(v[i]) for k, v in means.items()}} for i in ranked)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one dict per finished network: its knobs, its seed, its measures, `how` and `error`."""
+        found = []
+        for number in np.flatnonzero(self._done).tolist():
+            index, seed = self.grid.place(number)
+            measures = dict(zip(MEASURES, self._values[:, number].tolist(), strict=True))
+            words = {"how": self.how[number], "error": self.errors.get(number, "")}
+            found.append({**self.grid.point(index), "seed": seed, **measures, **words})
+        return found
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a pandas DataFrame, one row a finished network."""
+        try:
+            import pandas as pd
+        except ImportError:
+            raise ImportError(
+                "Sweep.to_frame needs pandas, which is not installed; run pip install 'gradlab-jupyter[frame]'"
+            ) from None
+        return pd.DataFrame(self.rows(), columns=[*self.grid.over, "seed", *MEASURES, "how", "error"])
+
     # ------------------------------------------------------------------ files
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the sweep, finished or not, to one npz file; never half of it, never over another file.
+
+        What the file knows of networks that are not finished here is kept: two may write to one file.
 
         Raises
         ------
         ValueError
             If `path` holds something else: another sweep, a truncated file, no sweep.
+        OSError
+            If it cannot be written.
         """
+        if Path(path).is_dir():
+            raise ValueError(f"path={str(path)!r} is a directory; expected a file, such as sweep.npz in it")
+        if Path(path).exists():
+            self._take_over(storage.check_same(path, self._plan()))
         notes = {"how": self.how, "errors": self.errors, "notes": self.notes}
         storage.write(path, storage.Stored(self._plan(), notes, self._values, self._done))
 
-    def check_file(self, path: str | os.PathLike[str]) -> None:
-        """Raise ValueError unless the file at `path` holds this very sweep."""
-        storage.check_same(path, self._plan())
+    def _take_over(self, stored: storage.Stored) -> None:
+        """Take over the stored networks that are not finished here."""
+        fresh = np.flatnonzero(stored.done & ~self._done)
+        self._values[:, fresh], self._done[fresh] = stored.values[:, fresh], True
+        for number in fresh.tolist():
+            self.how[number] = str(stored.notes["how"][str(number)])
+            if error := stored.notes["errors"].get(str(number)):
+                self.errors[number] = str(error)
+        self.notes += [note for note in stored.notes["notes"] if note not in self.notes]
 
     def _plan(self) -> dict[str, Any]:
         return {
@@ -224,9 +396,7 @@ class Sweep(Results):
                 f"path={str(path)!r}: its {differing[0]} is not the one given; expected the {differing[0]} that it "
                 "was run with"
             )
-        sweep._values[:], sweep._done[:] = stored.values, stored.done
-        sweep.how, sweep.errors = (storage.integers(stored.notes[name]) for name in ("how", "errors"))
-        sweep.notes = list(stored.notes["notes"])
+        sweep._take_over(stored)
         return sweep
 
     @classmethod
@@ -247,3 +417,13 @@ class Sweep(Results):
         alone = sum(how != "stacked" for how in self.how.values())
         extras = [f"{alone} alone"] * bool(alone) + [f"{len(self.errors)} failed"] * bool(self.errors)
         return f"Sweep({', '.join([axes, f'{len(self.grid.seeds)} seeds', f'{self.steps} steps', state, *extras])})"
+
+
+def _per_cell(values: Array, known: NDArray[np.bool_], reduce: Any) -> Array:
+    """Reduce the known values over the seeds, the last axis; nan where there are none."""
+    found = np.full(values.shape[:-1], np.nan)
+    with np.errstate(invalid="ignore"):
+        for index in np.ndindex(found.shape):
+            chosen = values[index][known[index]]
+            found[index] = reduce(chosen) if len(chosen) else np.nan
+    return found

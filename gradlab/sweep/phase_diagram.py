@@ -12,7 +12,7 @@ import torch
 
 from gradlab.config import Config
 from gradlab.network import INITS
-from gradlab.sweep.stackoptim import make_optimizer
+from gradlab.rules.optimizers import OPTIMIZERS
 from gradlab.sweep.sweep import Sweep
 
 _WEIGHT_STD = (0.5, 4.0)  # times 1 / sqrt(fan_in): from deep in the vanishing to deep in the exploding phase
@@ -44,7 +44,9 @@ def phase_diagram(
     """
     config = config.replace(accumulation="none", carry_over="none", clip="none", optimizer="sgd")
     gains, depths = _coarse_gains(config), _coarse_depths(config)
-    make_optimizer(config)  # torch loads its compiler with the first optimizer: seconds that are not ours
+    OPTIMIZERS["sgd"](
+        [torch.zeros(1, requires_grad=True)], 0.0, 0.0, 0.0
+    )  # torch loads its compiler with the first optimizer: seconds that are not ours
     began, coarser = time.monotonic(), None
     for _ in range(levels):
         sweep = Sweep(config, {"gain": gains, "depth": depths}, steps=0, seeds=seeds, data=data)

@@ -1,0 +1,419 @@
+"""The parts of a step mapped over networks that share a shape: every tensor has one row per network.
+
+Forward pass, loss, clip and carry-over are the functions that one network is trained with, mapped by
+`torch.func.vmap`; what cannot be mapped (a rule that branches on a number, a module that draws) raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn, optim
+from torch.func import vmap
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from gradlab.config import Config
+from gradlab.data import Data, Loss
+from gradlab.engine.check import check_inputs, check_micro_batches, prepare_data
+from gradlab.engine.probe import find_layers, first_tensor
+from gradlab.engine.sampler import Epoch
+from gradlab.network import ACTIVATIONS, NORMS, Network, build_network
+from gradlab.network.inits import initialise
+from gradlab.rules.accumulation import ACCUMULATIONS
+from gradlab.rules.carry_over import CARRY_OVERS, State
+from gradlab.rules.clipping import CLIPS
+from gradlab.rules.optimizers import OPTIMIZERS
+
+
+class StackedBatches:
+    """What stacked networks are fed: data sets and sample orders, made once where networks share them.
+
+    Parameters
+    ----------
+    configs : sequence of Config
+        One per network, alike in the number of samples and the shape of a window.
+    data, loss
+        Own data and loss, the same for all.
+
+    Raises
+    ------
+    ValueError
+        If the data cannot be trained on, or differ in shape between networks.
+    """
+
+    def __init__(self, configs: Sequence[Config], data: Any, loss: Loss | None) -> None:
+        keys = [() if data is not None else (c.dataset, c.n_samples, c.noise, c.data_seed) for c in configs]
+        sets, seeds = list(dict.fromkeys(keys)), list(dict.fromkeys(c.batch_seed for c in configs))
+        made = [prepare_data(configs[keys.index(key)], data, loss) for key in sets]
+        for one in made:
+            check_inputs(one)
+            check_micro_batches(configs[0], one.n)
+        if len({(one.x.shape, one.y.shape, one.y.dtype, one.outputs) for one in made}) > 1:
+            raise ValueError("data sets of several shapes; expected one shape in a stack")
+        self.first, self.n = made[0], made[0].n
+        self._x, self._y = torch.stack([one.x for one in made]), torch.stack([one.y for one in made])
+        self._set_of = torch.tensor([sets.index(key) for key in keys])
+        self._order_of = torch.tensor([seeds.index(c.batch_seed) for c in configs])
+        self._epochs = [Epoch.first(self.n, seed) for seed in seeds]
+        self._size, self._window = configs[0].batch_size, configs[0].batch_size * micro_batches(configs[0])
+        self._orders, self._position = self._epoch(), 0
+
+    def _epoch(self) -> Tensor:
+        """Return every order's next pass over the data, ``(orders, n)``."""
+        orders = torch.stack([epoch.order for epoch in self._epochs])
+        self._epochs = [epoch.next() for epoch in self._epochs]
+        return orders
+
+    def window(self) -> list[Tensor]:
+        """Return the next window of each order, split into micro-batches ``(orders, n_m)``, and move on."""
+        if self._position >= self.n:
+            self._orders, self._position = self._epoch(), 0
+        taken = self._orders[:, self._position : self._position + self._window]
+        self._position += taken.shape[1]
+        return list(taken.split(self._size, dim=1))
+
+    def gather(self, samples: Tensor, networks: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a micro-batch ``(orders, n_m)`` of some networks: inputs and targets ``(networks, n_m, ...)``."""
+        index = samples[self._order_of[networks]] + self._set_of[networks][:, None] * self.n
+        return self._x.flatten(0, 1)[index], self._y.flatten(0, 1)[index]
+
+    def slices(self, size: int, networks: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield all the data of some networks, `size` samples at a time."""
+        chosen = self._set_of[networks]
+        for start in range(0, self.n, size):
+            yield self._x[:, start : start + size][chosen], self._y[:, start : start + size][chosen]
+
+
+def micro_batches(config: Config) -> int:
+    """Return the number of micro-batches in a full window."""
+    return 1 if ACCUMULATIONS[config.accumulation].options.get("single") else config.accumulation_steps
+
+
+class StackedNetwork:
+    """The weights of networks of one shape, a row each, and their forward pass.
+
+    Parameters
+    ----------
+    configs : sequence of Config
+        One per network.
+    batches : StackedBatches
+        Gives the data's shapes and the loss.
+
+    Attributes
+    ----------
+    weights : Tensor
+        ``(networks, weights)``; a row is all of a network's parameters, flattened and joined.
+    """
+
+    def __init__(self, configs: Sequence[Config], batches: StackedBatches) -> None:
+        self._loss = batches.first.loss
+        self._template, self.weights, self._buffers = draw_weights(configs, batches.first)
+        modules = list(self._template.modules())
+        self._slots = [(m._parameters, name) for m in modules for name, p in m._parameters.items() if p is not None]
+        self._buffer_slots = [(m._buffers, name) for m in modules for name, b in m._buffers.items() if b is not None]
+        self._shapes = [p.shape for p in self._template.parameters()]
+        layers = [layer.module for layer in find_layers(self._template)]
+        output = {id(p) for p in layers[-1].parameters()}
+        self.hidden = [i for i, p in enumerate(self._template.parameters()) if id(p) not in output]
+        self._seen: tuple[list[Tensor], list[Tensor]] = ([], [])
+        for number, layer in enumerate((layers[0], layers[max(configs[0].depth - 1, 0)])):
+            layer.register_forward_hook(partial(self._see, number))
+
+    def views(self, flat: Tensor) -> list[Tensor]:
+        """Return views ``(networks, *shape)`` of rows ``(networks, weights)``, one per parameter."""
+        pieces = flat.split([shape.numel() for shape in self._shapes], dim=1)
+        return [piece.view(len(flat), *shape) for piece, shape in zip(pieces, self._shapes, strict=True)]
+
+    def parameters(self) -> list[Tensor]:
+        """Return the parameters, each ``(networks, *shape)``, as leaves of a new graph."""
+        return [view.detach().requires_grad_() for view in self.views(self.weights)]
+
+    def forward(
+        self, params: list[Tensor], x: Tensor, y: Tensor
+    ) -> tuple[Tensor, Tensor, list[Tensor], list[Tensor]]:
+        """Run all networks on their own samples, in training mode: batch norm updates its statistics.
+
+        Returns
+        -------
+        losses : Tensor
+            ``(networks,)``.
+        outputs : Tensor
+            ``(networks, samples, ...)``.
+        first, last : list of Tensor
+            z of the first and of the last hidden layer, one tensor for each time that it was called.
+        """
+        output, (first, last) = vmap(self._run)(params, self._buffers, x)
+        return self._losses(output, y), output, first, last
+
+    def _run(self, params: list[Tensor], buffers: list[Tensor], x: Tensor) -> tuple[Tensor, Any]:
+        """Run one network: the template with other tensors in its place."""
+        slots, tensors = [*self._slots, *self._buffer_slots], [*params, *buffers]
+        own = [held[name] for held, name in slots]
+        self._seen = ([], [])
+        try:
+            for (held, name), tensor in zip(slots, tensors, strict=True):
+                held[name] = tensor
+            with sdpa_kernel(SDPBackend.MATH):  # of the others, torch maps one network at a time
+                return self._template(x), self._seen
+        finally:
+            for (held, name), tensor in zip(slots, own, strict=True):
+                held[name] = tensor
+
+    def _see(self, number: int, module: nn.Module, inputs: Any, output: Any) -> None:
+        z = first_tensor(output)
+        assert z is not None
+        self._seen[number].append(z)
+
+    def _losses(self, output: Tensor, y: Tensor) -> Tensor:
+        if self._loss is F.cross_entropy and output.dim() == 3:  # which is slow when mapped
+            return F.cross_entropy(output.flatten(0, 1), y.flatten(), reduction="none").view(y.shape).mean(1)
+        return vmap(self._loss)(output, y)
+
+    @torch.no_grad()
+    def evaluate(self, chosen: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean losses and the outputs of the networks marked in `chosen`, in evaluation mode."""
+        self._template.eval()
+        buffers = [buffer[chosen] for buffer in self._buffers]
+        output = vmap(self._run)(self.views(self.weights[chosen]), buffers, x)[0]
+        self._template.train()
+        return self._losses(output, y), output
+
+    def copy_buffers(self) -> list[Tensor]:
+        """Return copies of what a forward pass changes."""
+        return [buffer.clone() for buffer in self._buffers]
+
+    def put_buffers(self, buffers: list[Tensor], chosen: Tensor) -> None:
+        """Go back to earlier buffers in some networks."""
+        for buffer, earlier in zip(self._buffers, buffers, strict=True):
+            buffer[chosen] = earlier[chosen]
+
+    def keep(self, chosen: Tensor) -> None:
+        """Drop the other networks."""
+        self.weights = self.weights[chosen]
+        self._buffers = [buffer[chosen] for buffer in self._buffers]
+
+
+def draw_weights(configs: Sequence[Config], data: Data) -> tuple[nn.Module, Tensor, list[Tensor]]:
+    """Return a network to map, and the weights and buffers of all, bit for bit those of `build_network`."""
+    config, dtype = configs[0], configs[0].torch_dtype
+    quick = ACTIVATIONS[config.activation].shipped and NORMS[config.norm].shipped  # only matrices are drawn
+    weights, buffers, first = torch.empty(0), list[list[Tensor]](), None
+    for i, one in enumerate(configs):
+        generator = Generator().manual_seed(one.weight_seed)
+        if isinstance(first, Network) and quick:
+            network = first
+            initialise(network, one.init, one.gain, one.bias_std, generator)
+        else:
+            network = build_network(one, data.x.shape[1:], data.output_shape, generator, torch.float64)
+        if first is None:
+            first = network
+            weights = torch.empty(len(configs), sum(p.numel() for p in first.parameters()), dtype=dtype)
+        weights[i] = torch.cat([p.detach().flatten() for p in network.parameters()])
+        buffers.append([b.clone() for b in network.buffers()])
+    assert first is not None
+    stacked = [torch.stack(own) for own in zip(*buffers, strict=True)]
+    return first, weights, [b.to(dtype) if b.is_floating_point() else b for b in stacked]
+
+
+def map_clip(name: str, network: StackedNetwork, gradient: Tensor, threshold: Tensor) -> None:
+    """Clip the rows of `gradient` ``(networks, weights)`` in place, each network by its own threshold."""
+    entry = CLIPS[name]
+    if entry.options.get("as_one") and entry.shipped:
+        weights, grads = [network.weights], [gradient]
+    else:
+        weights, grads = network.views(network.weights), network.views(gradient)
+        if entry.options.get("exempt_output"):
+            weights, grads = ([own[i] for i in network.hidden] for own in (weights, grads))
+
+    def clip(weights: list[Tensor], grads: list[Tensor], threshold: Tensor) -> list[Tensor]:
+        params = [weight.detach() for weight in weights]
+        for param, grad in zip(params, grads, strict=True):
+            param.grad = grad
+        entry(params, threshold)
+        return [param.grad for param in params if param.grad is not None]
+
+    for grad, clipped in zip(grads, vmap(clip)(weights, grads, threshold), strict=True):
+        if clipped.data_ptr() != grad.data_ptr():  # a rule may have put another tensor into .grad
+            grad.copy_(clipped)
+
+
+class StackedCarryOver:
+    """A carry-over mapped over networks, with what each network's keeps from step to step.
+
+    Networks that keep tensors of the same kind go together; they part only where one skips a step.
+    """
+
+    def __init__(self, name: str, networks: int) -> None:
+        self._rule = None if name == "none" else CARRY_OVERS[name].function
+        self._parts: list[tuple[Tensor, State]] = [(torch.arange(networks), {})]
+
+    def apply(self, gradients: list[Tensor], allowed: Tensor) -> Tensor:
+        """Change the gradients of the allowed networks in place; return which of them shall update."""
+        if self._rule is None:
+            return allowed
+        ready, parts = torch.zeros_like(allowed), []
+        for rows, state in self._parts:
+            mask = allowed[rows]
+            if not bool(mask.all()):
+                parts.append((rows[~mask], _take(state, ~mask)))
+                rows, state = rows[mask], _take(state, mask)
+            if len(rows):
+                parts.append((rows, self._map(gradients, rows, state, ready)))
+        self._parts = _merged(parts)
+        return ready
+
+    def _map(self, gradients: list[Tensor], rows: Tensor, state: State, ready: Tensor) -> State:
+        rule, whole = self._rule, len(rows) == len(ready)
+        answers: list[bool] = []
+
+        def carry(own: list[Tensor], state: State) -> tuple[list[Tensor], State]:
+            assert rule is not None
+            answers.append(bool(rule(own, state)))
+            return own, state
+
+        chosen = gradients if whole else [g[rows] for g in gradients]
+        changed, kept = vmap(carry)(chosen, state)
+        if not whole:
+            for gradient, own in zip(gradients, changed, strict=True):
+                gradient[rows] = own
+        ready[rows] = answers[0]
+        return kept
+
+    def copy(self, needed: bool) -> list[tuple[Tensor, State]]:
+        """Return a copy of what is kept; nothing if it is not needed."""
+        return [(rows, _take(state, slice(None), clone=True)) for rows, state in self._parts] if needed else []
+
+    def restore(self, copied: list[tuple[Tensor, State]], chosen: Tensor) -> None:
+        """Go back to what a copy holds in some networks."""
+        if copied:
+            parts = [(rows[~chosen[rows]], _take(state, ~chosen[rows])) for rows, state in self._parts]
+            parts += [(rows[chosen[rows]], _take(state, chosen[rows])) for rows, state in copied]
+            self._parts = _merged(parts)
+
+    def keep(self, chosen: Tensor) -> None:
+        """Drop the other networks."""
+        place = chosen.cumsum(0) - 1
+        parts = [(place[rows[chosen[rows]]], _take(state, chosen[rows])) for rows, state in self._parts]
+        self._parts = _merged(parts)
+
+
+def _take(state: State, rows: Tensor | slice, clone: bool = False) -> State:
+    return {name: [t[rows].clone() if clone else t[rows] for t in kept] for name, kept in state.items()}
+
+
+def _merged(parts: list[tuple[Tensor, State]]) -> list[tuple[Tensor, State]]:
+    """Join the parts whose states have the same names and numbers of tensors."""
+    joined: dict[Any, list[tuple[Tensor, State]]] = {}
+    for rows, state in parts:
+        if len(rows):
+            joined.setdefault(tuple((name, len(kept)) for name, kept in state.items()), []).append((rows, state))
+    return [group[0] if len(group) == 1 else _join(group) for group in joined.values()]
+
+
+def _join(group: list[tuple[Tensor, State]]) -> tuple[Tensor, State]:
+    rows = torch.cat([rows for rows, _ in group])
+    order = rows.argsort()
+    states = [state for _, state in group]
+    state = {
+        name: [torch.cat(tensors)[order] for tensors in zip(*(own[name] for own in states), strict=True)]
+        for name in states[0]
+    }
+    return rows[order], state
+
+
+# entry by entry, so that one tensor may hold several networks
+_ENTRYWISE = (optim.SGD, optim.Adam, optim.AdamW, optim.RMSprop)
+
+
+class StackedOptimizer:
+    """The optimizers that the configs ask for, on rows of one matrix of weights.
+
+    One of torch's that works entry by entry takes all networks of one lr, momentum and weight decay as a single
+    tensor; where networks may skip steps, each is a tensor of its own, and any other optimizer is made per network.
+
+    Parameters
+    ----------
+    configs : sequence of Config
+        One per network; networks with equal knobs stand side by side.
+    weights : Tensor
+        ``(networks, weights)``, updated in place.
+    """
+
+    def __init__(self, configs: Sequence[Config], weights: Tensor) -> None:
+        self._blocks: list[tuple[slice, Tensor, optim.Optimizer]] = []
+        self._warmup, self._lr = configs[0].warmup, dict[optim.Optimizer, float]()
+        entry, skips = OPTIMIZERS[configs[0].optimizer], configs[0].nonfinite == "skip"
+        for knobs, own in groupby(range(len(configs)), key=lambda i: optimizer_knobs(configs[i])):
+            members = list(own)
+            whole = weights[members[0] : members[-1] + 1].detach().requires_grad_()
+            made = entry([whole], *knobs)
+            if type(made) in _ENTRYWISE and not skips:
+                self._blocks.append((slice(members[0], members[-1] + 1), whole, made))
+                continue
+            rows = [weights[i].detach().requires_grad_() for i in members]
+            made = (
+                [entry(rows, *knobs)] * len(rows)
+                if type(made) in _ENTRYWISE
+                else [entry([row], *knobs) for row in rows]
+            )
+            self._blocks += [(slice(i, i + 1), row, one) for i, row, one in zip(members, rows, made, strict=True)]
+
+    def step(self, gradient: Tensor, ready: Tensor, number: int) -> None:
+        """Update the networks marked in `ready` by their rows of `gradient`, in the step of that number."""
+        for rows, param, _ in self._blocks:
+            param.grad = gradient[rows].view(param.shape) if bool(ready[rows].any()) else None
+        for optimizer in dict.fromkeys(optimizer for _, _, optimizer in self._blocks):
+            if self._warmup:
+                lr = self._lr.setdefault(optimizer, optimizer.param_groups[0]["lr"])
+                optimizer.param_groups[0]["lr"] = lr * min(1.0, (number + 1) / self._warmup)
+            optimizer.step()
+
+    def copy(self, needed: bool) -> list[dict[str, Any]]:
+        """Return copies of what the optimizers remember, one per tensor; nothing if it is not needed."""
+        if not needed:
+            return []
+        states = [optimizer.state[param] for _, param, optimizer in self._blocks]
+        return [{k: v.clone() if isinstance(v, Tensor) else v for k, v in state.items()} for state in states]
+
+    def restore(self, copied: list[dict[str, Any]], chosen: Tensor) -> None:
+        """Go back to what a copy holds in some networks, each of which is a tensor of its own."""
+        for (rows, param, optimizer), state in zip(self._blocks, copied, strict=False):
+            if bool(chosen[rows].all()):
+                optimizer.state[param] = state
+
+    def keep(self, chosen: Tensor, weights: Tensor) -> None:
+        """Drop the other networks; `weights` are those of the rest."""
+        blocks, start = [], 0
+        for rows, param, optimizer in self._blocks:
+            mask, shape = chosen[rows], param.shape
+            stop = start + int(mask.sum())
+            param.grad = None  # of one that is dropped, the optimizer then takes no notice
+            if stop > start:
+                param.data = weights[start:stop].view(-1, *shape[1:]) if param.dim() > 1 else weights[start]
+                state = optimizer.state[param]
+                for name, value in state.items():
+                    if param.dim() > 1 and isinstance(value, Tensor) and value.shape == shape:
+                        state[name] = value[mask]
+                blocks.append((slice(start, stop), param, optimizer))
+            start = stop
+        self._blocks = blocks
+
+
+def optimizer_knobs(config: Config) -> tuple[float, float, float]:
+    """Return what an optimizer's entry is given beside the weights."""
+    return config.lr, config.momentum, config.weight_decay
+
+
+def finite_rows(rows: Tensor) -> Tensor:
+    """Return which rows ``(networks, ...)`` hold only finite numbers, as a boolean tensor ``(networks,)``."""
+    flat = rows.detach().flatten(1)
+    finite = torch.isfinite(flat.sum(1))
+    odd = (~finite).nonzero()[:, 0]
+    if len(odd):  # a sum can overflow although every entry is finite
+        finite[odd] = torch.isfinite(flat[odd]).all(1)
+    return finite
