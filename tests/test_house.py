@@ -23,10 +23,10 @@ STILL_UPWARD = {("config/config.py", "export/__init__.py"), ("sweep/sweep.py", "
 
 STILL_SHARED = """
 badge bridge build closeup compare config diagnosis exercise findings growth guess histogram history home lanes
-names noise panel phase presets probe profile record replay rules run scrubber sharpness slow sweep table task
+names noise panel phase presets probe profile record replay rules run scrubber sharpness slow sweep task
 theory time verdict view watch
 """
-STILL_WITH_ONE_CHILD = "Comparing HookProbe Moves Registry Remote Results Text"
+STILL_WITH_ONE_CHILD = "Comparing HookProbe Moves Registry Remote Text"
 """Names that two modules have, and base classes with a single child: what is to go."""
 
 

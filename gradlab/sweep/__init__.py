@@ -11,8 +11,8 @@ from gradlab.config import Config
 from gradlab.data import Loss
 from gradlab.sweep.grid import MEASURES, Outcome, Table
 from gradlab.sweep.phase_diagram import phase_diagram
+from gradlab.sweep.schedule import Event
 from gradlab.sweep.sweep import MAX_BYTES, Sweep
-from gradlab.sweep.tasks import Event
 
 __all__ = ["MEASURES", "Event", "Outcome", "Sweep", "Table", "phase_diagram", "sweep"]
 

@@ -21,7 +21,7 @@ from gradlab.engine.check import check_count, prepare_data
 from gradlab.history import Array
 from gradlab.sweep import storage
 from gradlab.sweep.grid import MEASURES, Outcome, Table, make_grid
-from gradlab.sweep.tasks import Event, Task, plan, run_tasks
+from gradlab.sweep.schedule import Event, Task, plan, run_tasks
 
 if TYPE_CHECKING:
     import pandas as pd
