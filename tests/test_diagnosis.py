@@ -411,3 +411,42 @@ def test_a_headline_is_short_and_says_what_it_is(name, headline, tone):
 
 def test_before_the_first_step_there_is_no_verdict():
     assert (verdict(History(["layer 1"])).headline, verdict(History(["layer 1"])).tone) == ("", "unknown")
+
+
+# ---------------------------------------------------------------------- through time
+LATCH = {"architecture": "rnn", "dataset": "latch", "depth": 1, "width": 16, "init": "normal", "activation": "tanh"}
+TIMES = {
+    "vanishing_time": ({"recurrent_gain": 0.5}, "vanishing", {"recurrent_gain": 1.0}),
+    "exploding_time": ({"recurrent_gain": 3.0, "lr": 0.5}, "exploding", {"clip": "global_norm"}),
+    "vanishing_truncated": ({"truncate": 5}, "vanishing", {"truncate": 0}),
+    "forget gate": ({"architecture": "lstm", "forget_bias": 0.0}, "vanishing", {"forget_bias": 1.0}),
+}
+
+
+@pytest.mark.parametrize("case", TIMES)
+def test_a_signal_that_dies_or_grows_through_time_is_named_with_what_to_change(case):
+    moved, kind, change = TIMES[case]
+    knobs = config(**{**LATCH, "sequence_length": 30, "lr": 0.05, **moved})
+    history = Trainer(knobs).run(30)
+    found, shown = diagnose(history, knobs), verdict(history, knobs)
+    assert found.kind == shown.kind == kind
+    assert found.suggestion == change
+    assert "TIME" in shown.headline
+    norms = history[0].time_norm[0]
+    if case == "vanishing_truncated":
+        assert "the first 25 time steps" in found.sentence
+    else:
+        assert f"{abs(np.log10(norms[0] / norms[-1])):.1f} decades" in found.sentence
+
+
+def test_a_recurrent_network_that_learns_is_not_called_ill_for_its_signal_through_time():
+    knobs = config(**LATCH, sequence_length=8, optimizer="adam", lr=0.01, recurrent_gain=0.25)
+    history = Trainer(knobs).run(200)
+    assert history[0].time_norm[0, 0] < 1e-4 * history[0].time_norm[0, -1]
+    assert diagnose(history, knobs).kind == "healthy"
+
+
+def test_a_transformer_whose_step_is_too_large_is_told_to_warm_up():
+    knobs = config(architecture="transformer", dataset="latch", depth=4, width=16, sequence_length=12, lr=2.0)
+    found = diagnose(Trainer(knobs).run(60), knobs)
+    assert found.suggestion == {"warmup": 100}

@@ -325,6 +325,7 @@ def _words(history: History, f: Findings, lang: str) -> dict[str, str]:
         "decades_now": _decades(f.decades_now),
         "spread": times(abs(lately)),
         "time": _decades(f.through_time),
+        "cut": str(f.cut),
         "loss_first": _number(f.loss_first),
         "loss_now": _number(f.loss_now),
         "loss_max": _number(f.loss_max),

@@ -53,7 +53,9 @@ class Findings:
         Share of the layers whose backward signal was not seen lately.
     through_time : float
         log10 of the signal dL/dh at the first time step over that at the last, in the recurrent layer that loses or
-        gains most; nan without recurrence.
+        gains most, at step 0; nan without recurrence.
+    cut : int
+        Time steps from the first on whose signal truncation makes exactly 0.
     output_signal : float
         |dL/dz| of the output layer at step 0: at most sqrt(2) for cross-entropy.
     loss_first, loss_now, loss_max : float
@@ -98,6 +100,7 @@ class Findings:
     stopped: int
     blind: float
     through_time: float
+    cut: int
     output_signal: float
     loss_first: float
     loss_now: float
@@ -158,8 +161,13 @@ class Findings:
 
 def describes(config: Config | None, history: History) -> bool:
     """Whether a config's network is the one a history was recorded from (and not somebody's own)."""
+    if config is None or not history.layer_names:
+        return False
+    if config.architecture != "mlp":
+        named = ("conv1", "embed", f"{config.architecture}1.input")
+        return history.layer_names[-1] == "readout" and history.layer_names[0] in named
     names = tuple(f"layer {i + 1}" for i in range(len(history.layer_names)))
-    return config is not None and history.layer_names == names and config.depth + 1 == len(names)
+    return history.layer_names == names and config.depth + 1 == len(names)
 
 
 def find(history: History, config: Config | None, chance: float = math.nan) -> Findings:
@@ -184,6 +192,8 @@ def find(history: History, config: Config | None, chance: float = math.nan) -> F
     saturated = history.column("saturated", recent)[:, hidden]
     coef = history.column("clip_coef", stretch)
     silent = (grads == 0).all(axis=0) & (history.column("has_gradient", recent)[:, hidden] == 1).all(axis=0)
+    through, cut = _through_time(history.row("time_norm", opening))
+    uniform = config is not None and config.architecture == "mlp" and describes(config, history)
     return Findings(
         steps=int(history.row("step", n - 1)) + 1,
         seen=int(np.isfinite(deltas).any(axis=0).sum()),
@@ -191,13 +201,14 @@ def find(history: History, config: Config | None, chance: float = math.nan) -> F
         decades_now=_middle([_decades(row) for row in deltas]),
         rate=math.nan if first is None else first.per_layer,
         grad_decades_start=_decades(history.row("grad_norm", opening)),
-        spread=_spread(first.layers, config.width) if first and config and describes(config, history) else math.nan,
+        spread=_spread(first.layers, config.width) if first and config and uniform else math.nan,
         layers=0 if first is None else first.layers,
         steepest=steepest,
         outstanding=outstanding,
         stopped=_stopped(deltas),
         blind=float(np.isnan(deltas).all(axis=0).mean()) if n_layers else 1.0,
-        through_time=math.nan,
+        through_time=through,
+        cut=0 if config is None or not config.truncate else cut,
         output_signal=float(history.row("delta_norm", opening)[-1]) if n_layers else math.nan,
         loss_first=float(loss[0]),
         loss_now=_median(loss[recent:]),
@@ -231,6 +242,21 @@ def _stretch(history: History) -> int:
 
 def _recent_length(length: int) -> int:
     return min(max(length // 4, 1), _MOST_RECENT)
+
+
+def _through_time(norms: Array) -> tuple[float, int]:
+    """Return the decades from the last time step back to the first, and the first steps whose signal is exactly 0.
+
+    Of norms ``(recurrent layers, T)``, the layer that loses or gains most.
+    """
+    found, cut = math.nan, 0
+    for layer in norms:
+        ends = layer[np.isfinite(layer)]
+        if len(ends) and ends[-1] > 0:
+            decades = math.log10(ends[0] / ends[-1]) if ends[0] > 0 else -math.inf
+            found = found if abs(found) >= abs(decades) else decades
+            cut = max(cut, int((ends > 0).argmax()))
+    return found, cut
 
 
 def _opening(history: History) -> int:

@@ -19,7 +19,7 @@ _MOST = 0.5
 _HEAPED = 2.0  # times by which weight gradients outgrow the signal that they are made of, if nobody clears them
 _OUT_OF_SCALE = 10.0  # |dL/dz| at the output; cross-entropy's is at most sqrt(2)
 _FAR = 10.0  # times the loss of guessing
-_TIME = 4.0  # decades over the time steps of a recurrent layer
+_DIES, _GROWS = -4.0, 2.0  # decades over the time steps of a recurrent layer; a growing signal soon saturates it
 
 Change = dict[str, Any]
 Rule = Callable[[Findings], str | None]
@@ -87,8 +87,10 @@ def vanishes(f: Findings) -> str | None:
 
 def fades_through_time(f: Findings) -> str | None:
     """A recurrent layer's signal dies or grows on its way to the first time step (Bengio 1994, Pascanu 2013)."""
-    if f.learned or not abs(f.through_time) >= _TIME:
+    if f.learned or not (f.through_time <= _DIES or f.through_time >= _GROWS):
         return None
+    if f.cut:
+        return "vanishing_truncated"
     return "exploding_time" if f.through_time > 0 else "vanishing_time"
 
 
@@ -296,8 +298,21 @@ def sound_signal(config: Config, f: Findings) -> Change:
     return change
 
 
+def through_time(config: Config, f: Findings) -> Change:
+    """The whole sequence, a forget gate that stands open, or a recurrent matrix that keeps lengths."""
+    if f.cut:
+        return {"truncate": 0}
+    if f.through_time > 0:
+        return {"clip": "global_norm", "clip_threshold": 1.0}
+    if config.architecture == "lstm":
+        return {"forget_bias": config.forget_bias + 1.0}
+    return {"recurrent_init": "orthogonal", "recurrent_gain": 1.0, "activation": "tanh"}
+
+
 def smaller_step(config: Config, f: Findings) -> Change:
     """Whatever makes steps larger than the learning rate says, else a tenth of the learning rate."""
+    if config.architecture == "transformer" and not config.warmup:
+        return {"warmup": 100}
     if config.carry_over != "none":
         return {"carry_over": "none"}
     if config.accumulation == "sum":
@@ -342,6 +357,9 @@ CURES: dict[str, Callable[[Config, Findings], Change]] = {
     "vanishing_survived": sound_signal,
     "saturated_start": sound_signal,
     "stuck_zero_weights": sound_signal,
+    "vanishing_time": through_time,
+    "vanishing_truncated": through_time,
+    "exploding_time": through_time,
     "exploding_by_now": smaller_step,
     "vanishing_by_now": smaller_step,
     "diverged_step": smaller_step,

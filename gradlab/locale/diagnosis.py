@@ -47,6 +47,8 @@ SENTENCES: Texts = {
         "or nothing depends on it; the rest of the network goes on without it, and the loss is {loss_now}.",
         "vanishing_time": "Vanishing through time: from the last time step back to the first the signal dL/dh loses "
         "{time} decades, so what came early is not learned; the loss is {loss_now}{chance}.",
+        "vanishing_truncated": "Cut off in time: truncation sends nothing back to the first {cut} time steps, so "
+        "what came there is not learned; the loss is {loss_now}{chance}.",
         "exploding_time": "Exploding through time: from the last time step back to the first the signal dL/dh "
         "grows by "
         "{time} decades; the loss is {loss_now}{chance}.",
@@ -141,6 +143,8 @@ SENTENCES: Texts = {
         "vanishing_time": "沿时间消失：从最后一个时间步回到第一个，信号 dL/dh 损失 {time} 个数量级，早先的输入学不"
         "到；"
         "损失为 {loss_now}{chance}。",
+        "vanishing_truncated": "时间被截断：截断使最初 {cut} 个时间步得不到任何信号，那里的输入学不到；损失为 "
+        "{loss_now}{chance}。",
         "exploding_time": "沿时间爆炸：从最后一个时间步回到第一个，信号 dL/dh 增大 {time} 个数量级；损失为 "
         "{loss_now}{chance}。",
         "uncleared": "梯度没有清零：权重梯度相对于构成它的反向信号逐步增长到 {heaped} 倍，每一步都还带着之前所有的"
@@ -290,6 +294,7 @@ VERDICT: Texts = {
         "headline.exploding_survived": "EXPLODED x{total}, CAME THROUGH",
         "headline.vanishing_survived": "VANISHED x{total}, CAME THROUGH",
         "headline.exploding_time": "EXPLODING THROUGH TIME",
+        "headline.vanishing_truncated": "CUT OFF IN TIME",
         "headline.vanishing_time": "VANISHING THROUGH TIME",
         "headline.dead": "DEAD: {dead_name}",
         "headline.dead_stop": "NO GRADIENT: {stopped}",
@@ -331,6 +336,7 @@ VERDICT: Texts = {
         "headline.exploding_survived": "曾爆炸 {total} 倍，已挺过",
         "headline.vanishing_survived": "曾消失 {total} 倍，已挺过",
         "headline.exploding_time": "沿时间爆炸",
+        "headline.vanishing_truncated": "时间被截断",
         "headline.vanishing_time": "沿时间消失",
         "headline.dead": "死亡：{dead_name}",
         "headline.dead_stop": "没有梯度：{stopped}",
