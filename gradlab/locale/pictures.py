@@ -27,6 +27,9 @@ EN = {
     "row.nonfinite": "inf",
     "growth.now": "now x {total}, x {per_layer} per layer",
     "growth.first": "step 0 x {total}, x {per_layer} per layer",
+    "growth.larger": "\N{MULTIPLICATION SIGN} {factor} larger with every layer toward the input",
+    "growth.smaller": "\N{MULTIPLICATION SIGN} {factor} smaller with every layer toward the input",
+    "growth.level": "about level from layer to layer",
 }
 
 ZH = {
@@ -56,4 +59,7 @@ ZH = {
     "row.nonfinite": "inf",
     "growth.now": "当前共 {total} 倍，每层 {per_layer} 倍",
     "growth.first": "第 0 步共 {total} 倍，每层 {per_layer} 倍",
+    "growth.larger": "每向输入靠近一层，放大 {factor} 倍",
+    "growth.smaller": "每向输入靠近一层，缩小到 1/{factor}",
+    "growth.level": "各层之间大致持平",
 }
