@@ -25,6 +25,7 @@ from gradlab.locale import (
     presets,
     record,
     slow,
+    stage,
     status,
     sweep,
     task,
@@ -49,6 +50,7 @@ _PARTS: tuple[ModuleType, ...] = (
     home,
     badge,
     slow,
+    stage,
     task,
 )
 

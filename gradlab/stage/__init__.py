@@ -2,5 +2,6 @@
 
 from gradlab.stage.packet import PacketEncoder
 from gradlab.stage.shown import GRID, Lane, Learned, Shown, SlowStage
+from gradlab.stage.source import stage_source, stage_words
 
-__all__ = ["GRID", "Lane", "Learned", "PacketEncoder", "Shown", "SlowStage"]
+__all__ = ["GRID", "Lane", "Learned", "PacketEncoder", "Shown", "SlowStage", "stage_source", "stage_words"]

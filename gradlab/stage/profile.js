@@ -1,0 +1,271 @@
+// Every layer's value now, under its column of the strip, on linear decades that only ever widen.
+
+import { columnX } from "./layout.js";
+import { css, decadeTicks, layerTicks, linear, rampColour, ratios } from "./scales.js";
+import { hatch } from "./strip.js";
+
+/** @typedef {import("./stage.js").Scene} Scene */
+
+/** @param {Scene} s */
+export function profileScale(s) {
+  const { profile } = s.lay;
+  return linear(s.limits[0], s.limits[1], profile.y + profile.h, profile.y);
+}
+
+/** A curve that breaks where there is no number; x is the number of a layer. */
+function curve(/** @type {Scene} */ s, logs, colour, width, { dash = [], x = (/** @type {number} */ i) => i + 1, clip = true } = {}) {
+  const { g, lay } = s;
+  const n = s.layers;
+  const y = profileScale(s);
+  g.save();
+  if (clip) {
+    g.beginPath();
+    g.rect(lay.profile.x - 4, lay.profile.y - 6, lay.profile.w + 8, lay.profile.h + 12);
+    g.clip();
+  }
+  g.strokeStyle = colour;
+  g.lineWidth = width;
+  g.lineJoin = "round";
+  g.setLineDash(dash);
+  g.beginPath();
+  let on = false;
+  for (let i = 0; i < logs.length; i += 1) {
+    const known = Number.isFinite(logs[i]);
+    if (known) g[on ? "lineTo" : "moveTo"](columnX(lay.profile, n, x(i) - 1), y(logs[i]));
+    on = known;
+  }
+  g.stroke();
+  g.restore();
+}
+
+/** The grid of decades and the places of what is no number. */
+function axes(/** @type {Scene} */ s) {
+  const { g, lay, pal, labels, words } = s;
+  const { profile } = lay;
+  const y = profileScale(s);
+  g.strokeStyle = pal.line;
+  g.lineWidth = 1;
+  const ticks = decadeTicks(s.limits[0], s.limits[1], Math.max(2, profile.h / (26 * s.k)));
+  for (const d of ticks) {
+    if (y(d) < profile.y - 1 || y(d) > profile.y + profile.h + 1) continue;
+    g.beginPath();
+    g.moveTo(profile.x, Math.round(y(d)) + 0.5);
+    g.lineTo(profile.x + profile.w, Math.round(y(d)) + 0.5);
+    g.stroke();
+    labels.put(`p${d}`, `1e${d}`, profile.x - 6, y(d), { side: "right", kind: "tick" });
+  }
+  if (profile.y - lay.inf > 8) {
+    labels.put("p.inf", "inf", profile.x - 6, lay.inf - 1, { side: "right", kind: "tick faint" });
+    labels.put("p.zero", "0", profile.x - 6, lay.zero, { side: "right", kind: "tick faint" });
+    labels.put("p.none", words["row.missing"], profile.x - 6, lay.none, { side: "right", kind: "tick faint" });
+  }
+  const numbers = layerTicks(s.layers, profile.w / (42 * s.k));
+  for (const n of numbers) labels.put(`layer${n}`, String(n), columnX(profile, s.layers, n - 1), lay.none + 13 * s.k, { side: "center", kind: "tick" });
+  labels.put("axis.layer", words["axis.layer"], profile.x + profile.w / 2, lay.none + 25 * s.k, { side: "center", kind: "dim" });
+}
+
+/** The marks of what is no plain number: hatched, hollow, dashed, an open triangle. */
+function odd(/** @type {Scene} */ s, logs, tiny, colour) {
+  const { g, lay, pal } = s;
+  const y = profileScale(s);
+  const wide = lay.profile.w / s.layers;
+  for (let i = 0; i < logs.length; i += 1) {
+    const x = columnX(lay.profile, s.layers, i);
+    const half = Math.min(wide / 2 - 1.5, 14);
+    g.strokeStyle = colour;
+    g.lineWidth = 1.8;
+    if (logs[i] === Infinity) hatch(g, x - half, lay.inf - 6 * s.k, 2 * half, 10 * s.k, pal.alarm, 4);
+    else if (logs[i] === -Infinity) {
+      g.beginPath();
+      g.arc(x, lay.zero, 3.6 * s.k, 0, 7);
+      g.stroke();
+    } else if (Number.isNaN(logs[i])) {
+      g.setLineDash([3, 2]);
+      g.beginPath();
+      g.moveTo(x - half, lay.none);
+      g.lineTo(x + half, lay.none);
+      g.stroke();
+      g.setLineDash([]);
+    } else if (logs[i] < tiny) {
+      g.beginPath();
+      g.moveTo(x - 5, y(logs[i]) - 4);
+      g.lineTo(x + 5, y(logs[i]) - 4);
+      g.lineTo(x, y(logs[i]) + 5);
+      g.closePath();
+      g.stroke();
+    }
+  }
+}
+
+/** Dots in the colours of the columns above them. */
+function dots(/** @type {Scene} */ s, logs, rim, shape, hollow = false) {
+  const { g, lay, pal } = s;
+  const y = profileScale(s);
+  const rel = ratios(logs);
+  const size = Math.min(4.2 * s.k, (lay.profile.w / s.layers) * 0.36);
+  g.lineWidth = 1.5;
+  for (let i = 0; i < logs.length; i += 1) {
+    if (!Number.isFinite(logs[i])) continue;
+    const [x, at] = [columnX(lay.profile, s.layers, i), y(logs[i])];
+    const lit = s.hover?.layer === i ? 1.5 : 1;
+    g.beginPath();
+    if (shape === "dot") g.arc(x, at, size * lit, 0, 7);
+    else if (shape === "square") g.rect(x - size * 0.75, at - size * 0.75, size * 1.5, size * 1.5);
+    else {
+      g.moveTo(x, at - size * 1.25);
+      g.lineTo(x + size * 1.25, at);
+      g.lineTo(x, at + size * 1.25);
+      g.lineTo(x - size * 1.25, at);
+      g.closePath();
+    }
+    g.fillStyle = hollow ? pal.bg : css(rampColour(pal.ramp, rel[i] / s.limits[4]));
+    g.fill();
+    g.strokeStyle = rim;
+    g.stroke();
+  }
+}
+
+/** Theory with its band, a pinned run, a prediction: what stays while the run goes on. */
+function fixed(/** @type {Scene} */ s) {
+  const { g, lay, pal } = s;
+  const f = s.store.fixed;
+  const at = (/** @type {any} */ xs) => (/** @type {number} */ i) => xs[i];
+  if (f["low.y"]) {
+    const y = profileScale(s);
+    g.save();
+    g.beginPath();
+    g.rect(lay.profile.x, lay.profile.y, lay.profile.w, lay.profile.h);
+    g.clip();
+    g.beginPath();
+    const low = f["low.y"];
+    const high = f["high.y"];
+    for (let i = 0; i < low.length; i += 1) if (Number.isFinite(high[i])) g.lineTo(columnX(lay.profile, s.layers, f["low.x"][i] - 1), y(high[i]));
+    for (let i = low.length - 1; i >= 0; i -= 1) if (Number.isFinite(low[i])) g.lineTo(columnX(lay.profile, s.layers, f["low.x"][i] - 1), y(low[i]));
+    g.fillStyle = pal.theory;
+    g.globalAlpha = 0.14;
+    g.fill();
+    g.restore();
+  }
+  if (f["theory.y"]) curve(s, f["theory.y"], pal.theory, 2, { dash: [7, 4], x: at(f["theory.x"]) });
+  if (f["ghost.y"]) curve(s, f["ghost.y"], pal.ghost, 1.6, { dash: [8, 3, 2, 3], x: at(f["ghost.x"]) });
+  if (f["guess.y"]) curve(s, f["guess.y"], pal.guess, 3, { dash: [9, 4], x: at(f["guess.x"]) });
+}
+
+/** Where the words on the slope disturb no curve: a corner of the plot, the same one as long as it can be. */
+function freeCorner(/** @type {Scene} */ s, curves, wide, avoid) {
+  const { profile } = s.lay;
+  const y = profileScale(s);
+  const high = 22 * s.k;
+  const left = profile.x + 10;
+  const right = profile.x + profile.w - 10;
+  const corners = [
+    { side: "right", x: right, y: profile.y + high * 0.75 },
+    { side: "left", x: left, y: profile.y + high * 0.75 },
+    { side: "left", x: left, y: profile.y + profile.h - high * 0.75 },
+    { side: "right", x: right, y: profile.y + profile.h - high * 0.75 },
+    { side: "right", x: right, y: profile.y + high * 2.1 },
+    { side: "left", x: left, y: profile.y + high * 2.1 },
+  ];
+  const met = corners.map((c, number) => {
+    const x0 = c.side === "right" ? c.x - wide : c.x;
+    let hits = avoid.includes(number) ? 1e6 : 0;
+    for (const logs of curves) {
+      for (let i = 0; i < logs.length; i += 1) {
+        const x = columnX(profile, s.layers, i);
+        if (x > x0 - 12 && x < x0 + wide + 12 && Math.abs(y(logs[i]) - c.y) < high * 0.8) hits += 1;
+      }
+    }
+    return hits;
+  });
+  const kept = s.memory.corner;
+  const best = !avoid.length && kept !== undefined && met[kept] === 0 ? kept : met.indexOf(Math.min(...met));
+  if (!avoid.length) s.memory.corner = best;
+  return { ...corners[best], number: best };
+}
+
+/** Say the growth in words on the slope: one number, that of verdict and lesson. */
+function slope(/** @type {Scene} */ s, curves) {
+  const { store, pal, labels } = s;
+  const taken = /** @type {number[]} */ ([]);
+  store.lanes.forEach((lane, number) => {
+    let row = s.shown(number);
+    const words = [];
+    if (row && Number.isNaN(row.growth)) row = lane.finite(row.step);
+    if (!row || Number.isNaN(row.growth)) return;
+    if (store.lanes.length > 1) words.push(`${lane.label}:`);
+    words.push(s.growthWords(row.growth, lane.names.length));
+    const level = Math.abs(row.growth) * (lane.names.length - 2) < 1;
+    const colour = store.lanes.length > 1 ? (number ? pal.laneB : pal.laneA) : level ? pal.good : row.growth > 0 ? pal.alarm : pal.cold;
+    const text = words.join(" ");
+    const corner = freeCorner(s, curves, text.length * 7.6 * s.k, taken);
+    taken.push(corner.number);
+    labels.put(`slope${number}`, text, corner.x, corner.y, { side: /** @type {any} */ (corner.side), kind: "slope", colour });
+  });
+}
+
+/** @param {Scene} s */
+export function drawProfile(s) {
+  const { store, pal, lay, g } = s;
+  axes(s);
+  fixed(s);
+  const curves = ["theory.y", "ghost.y", "guess.y"].flatMap((key) => (store.fixed[key] ? [store.fixed[key]] : []));
+  const lanes = store.lanes.length > 1;
+  store.lanes.forEach((lane, number) => {
+    const row = s.shown(number);
+    if (!row) return;
+    const first = lane.rows.get(0);
+    if (first && first !== row) {
+      curve(s, first.now, lanes ? (number ? pal.laneB : pal.laneA) : pal.first, lanes ? 1 : 1.8, lanes ? { dash: [2, 3] } : {});
+      curves.push(first.now);
+    }
+    const finite = row.now.includes(Infinity) ? lane.finite(row.step) : undefined;
+    if (row.second && !lanes) {
+      curve(s, row.second, pal.second, 1.3);
+      dots(s, row.second, pal.second, "square", true);
+      curves.push(row.second);
+    }
+    if (row.after) {
+      curve(s, row.after, pal.after, 1.3, { dash: [2, 2] });
+      dots(s, row.after, pal.after, "square", true);
+    }
+    const colour = lanes ? (number ? pal.laneB : pal.laneA) : pal.ink;
+    if (finite) {
+      curve(s, finite.now, colour, 2.4);
+      dots(s, finite.now, pal.alarm, number || !lanes ? "dot" : "diamond");
+      curves.push(finite.now);
+    }
+    curve(s, row.now, colour, 2.4);
+    dots(s, row.now, colour, number || !lanes ? "dot" : "diamond");
+    odd(s, row.now, lane.tiny, colour);
+    curves.push(row.now);
+    if (finite && !lanes) {
+      const text = s.say("stage.last_finite", { step: finite.step, odd: row.step });
+      s.labels.put("odd", text, lay.profile.x + lay.profile.w - 4, lay.inf + 13 * s.k, { side: "right", kind: "alarm" });
+    }
+  });
+  if (store.said.hidden && store.main?.given !== null) given(s);
+  slope(s, curves);
+  g.lineWidth = 1;
+}
+
+/** The one dot that a prediction starts from: the last hidden layer. */
+function given(/** @type {Scene} */ s) {
+  const { g, lay, pal } = s;
+  const [x, y] = [columnX(lay.profile, s.layers, s.layers - 2), profileScale(s)(/** @type {number} */ (s.store.main.given))];
+  g.beginPath();
+  g.arc(x, y, 6 * s.k, 0, 7);
+  g.fillStyle = pal.ink;
+  g.fill();
+  if (!s.store.fixed["guess.y"]) {
+    g.setLineDash([4, 5]);
+    g.strokeStyle = pal.guess;
+    g.lineWidth = 1.6;
+    for (const tilt of [-0.6, 0, 0.6]) {
+      g.beginPath();
+      g.moveTo(x - 10, y - tilt * 10);
+      g.lineTo(lay.profile.x + 14, y - tilt * (x - lay.profile.x) * 0.22);
+      g.stroke();
+    }
+    g.setLineDash([]);
+  }
+}

@@ -1,0 +1,698 @@
+// The stage: packets in, a picture and words out; what a person does with it goes to the kernel as messages.
+
+import { drawHeat, drawLoss, time } from "./charts.js";
+import { columnX, inside, layerAt, layout } from "./layout.js";
+import { drawBoundary, drawSample } from "./learned.js";
+import { Labels } from "./labels.js";
+import { PALETTES, themeOf } from "./palette.js";
+import { drawProfile, profileScale } from "./profile.js";
+import { between, clamp, formatLog, formatNumber, stepLimit, timeScale } from "./scales.js";
+import { build, make, write, writeNumbers } from "./shell.js";
+import { Store } from "./store.js";
+import { drawStrips } from "./strip.js";
+import { Transport } from "./transport.js";
+
+/** @typedef {import("./store.js").Row} Row */
+/** @typedef {{layer?: number, step?: number, lane?: number}} Place */
+/** @typedef {{backward: boolean, x: (rect: any) => number}} Pulse */
+/**
+ * What the drawing functions get.
+ * @typedef {{g: CanvasRenderingContext2D, pal: import("./palette.js").Palette, dark: boolean, theme: string,
+ *   lay: import("./layout.js").Layout, labels: Labels, store: Store, words: Record<string, string>, k: number,
+ *   limits: number[], limit: number, logTime: boolean, layers: number, title: string, roomy: boolean, units: boolean,
+ *   hover: Place | null, pulse: Pulse | null, memory: any, shown: (lane: number) => Row | undefined,
+ *   before: (lane: number) => Row | undefined, say: (key: string, values: any) => string,
+ *   growthWords: (growth: number, layers: number) => string}} Scene
+ */
+
+const WIDEN = 450; // milliseconds in which an axis widens
+const FORWARD = 0.38; // share of a pulse that runs forward
+const SLOWEST_PULSE = 700;
+const FASTEST_PULSED = 14; // steps a second up to which a pulse can be followed
+
+/** One stage in one place of a page. */
+export class Stage {
+  /**
+   * @param {HTMLElement} el
+   * @param {{look: any, send: (message: any) => void, setTrait?: (name: string, value: any) => void}} ways
+   */
+  constructor(el, { look, send, setTrait = () => {} }) {
+    this.root = el.appendChild(make("div", { class: "gl-stage" }));
+    this.setTrait = setTrait;
+    this.store = new Store();
+    this.memory = { heat: [], tween: null };
+    /** @type {Place | null} */
+    this.hover = null;
+    /** @type {Place | null} */
+    this.pinned = null;
+    /** @type {number | null} */
+    this.at = null; // the step shown; null follows the run
+    this.logTime = false;
+    this.waiting = new Set(); // steps whose rows were asked for
+    /** @type {{from: number, long: number, old: (Row | undefined)[]} | null} */
+    this.pulse = null;
+    this.still = matchMedia("(prefers-reduced-motion: reduce)");
+    this.transport = new Transport({ send, steps: () => this.store.last + (this.store.lanes.length ? 1 : 0), run: () => this.store.run, seen: () => this.seen });
+    this.send = send;
+    this.intersects = true;
+    this.announced = "";
+    this.dirty = true;
+    this.closers = /** @type {(() => void)[]} */ ([]);
+    this.setLook(look);
+    this.watch();
+  }
+
+  get seen() {
+    return this.intersects && !document.hidden;
+  }
+
+  // ---------------------------------------------------------------- look
+  /** @param {any} look */
+  setLook(look) {
+    this.look = look;
+    this.words = look.words;
+    this.secondTitle = this.words["measure.grad_norm"];
+    this.root.replaceChildren();
+    this.root.classList.toggle("gl-lecture", Boolean(look.lecture));
+    for (const part of ["top", "lesson", "seen", "marks", "time"]) this.root.classList.toggle(`gl-no-${part}`, Boolean(look.hide?.includes(part)));
+    this.root.lang = look.lang ?? "en";
+    this.parts = build(/** @type {any} */ (this));
+    this.g = /** @type {CanvasRenderingContext2D} */ (this.parts.canvas.getContext("2d"));
+    this.labels = new Labels(this.parts.over);
+    this.memory = { heat: [], tween: null };
+    for (const lane of this.store.lanes) lane.painted = 0;
+    this.listen();
+    this.showSpeed();
+    this.setTheme();
+    this.size();
+    this.tell();
+  }
+
+  setTheme() {
+    const theme = themeOf(this.look.theme ?? "auto", document);
+    if (this.theme !== theme) for (const lane of this.store.lanes) lane.painted = 0;
+    this.theme = theme;
+    this.pal = PALETTES[theme];
+    for (const [name, value] of Object.entries(this.pal)) if (typeof value === "string") this.root.style.setProperty(`--gl-${name}`, value);
+    this.root.style.setProperty("--gl-class0", this.pal.classes[0]);
+    this.root.style.setProperty("--gl-class1", this.pal.classes[1]);
+    this.root.dataset.theme = theme;
+    this.dirty = true;
+    this.tell();
+  }
+
+  /** @param {number} width of the place left free for the kernel's controls */
+  setControls(width) {
+    this.root.style.setProperty("--gl-gutter", `${width}px`);
+    this.root.classList.toggle("gl-alone", !width);
+  }
+
+  // ---------------------------------------------------------------- packets
+  /** @param {any} head @param {DataView | ArrayBuffer} buffer */
+  packet(head, buffer) {
+    const old = this.store.lanes.map((_, i) => this.shown(i));
+    const steps = this.store.last;
+    const limits = this.limits;
+    const { missed, fresh, widened } = this.store.take(head, buffer);
+    for (const step of [...this.waiting]) if (this.store.main?.rows.has(step)) this.waiting.delete(step);
+    if (missed) this.send({ kind: "all", id: this.transport.id(), run: this.store.run });
+    else {
+      if (fresh) this.begin();
+      else if (widened.length) this.widen(widened, limits);
+      if ("at" in head) this.at = head.at;
+      if (!fresh && this.at === null && this.store.last === steps + 1) this.startPulse(old);
+      this.tell();
+    }
+    this.transport.answered(head.id);
+  }
+
+  begin() {
+    this.at = null;
+    this.pulse = null;
+    this.hover = this.pinned = null;
+    this.memory.tween = null;
+    this.memory.corner = undefined;
+    this.announced = "";
+  }
+
+  /** @param {string[]} axes @param {number[]} limits */
+  widen(axes, limits) {
+    const [, , , , span] = this.store.limits;
+    const said = [];
+    if (axes.includes("profile")) said.push(this.say("stage.axis_now", { low: `1e${this.store.limits[0]}`, high: `1e${this.store.limits[1]}` }));
+    else if (axes.includes("loss")) said.push(this.say("stage.loss_axis_now", { low: `1e${this.store.limits[2]}`, high: `1e${this.store.limits[3]}` }));
+    else if (axes.includes("span")) said.push(this.say("stage.colours_now", { span: `1e${span}` }));
+    this.announced = said.join(" ");
+    if (!this.still.matches) this.memory.tween = { from: limits, start: performance.now() };
+  }
+
+  /** @param {(Row | undefined)[]} old */
+  startPulse(old) {
+    const rate = this.transport.playing ? this.transport.rate : 1;
+    if (this.still.matches || rate > FASTEST_PULSED || !old.some(Boolean)) return;
+    this.pulse = { from: performance.now(), long: Math.min(SLOWEST_PULSE, 920 / rate), old };
+  }
+
+  // ---------------------------------------------------------------- what is shown
+  get limits() {
+    const tween = this.memory.tween;
+    if (!tween) return this.store.limits;
+    const t = (performance.now() - tween.start) / WIDEN;
+    if (t >= 1) this.memory.tween = null;
+    return between(tween.from, this.store.limits, t);
+  }
+
+  /** The step that a lane shows: the run's last one, unless an earlier one is looked at. */
+  get step() {
+    return Math.min(this.at ?? this.store.last, this.store.last);
+  }
+
+  /** @param {number} lane @returns {Row | undefined} */
+  shown(lane) {
+    const of = this.store.lanes[lane];
+    return of && of.steps ? of.row(Math.min(this.step, of.steps - 1)) : undefined;
+  }
+
+  /** Look at a step; null follows the run. @param {number | null} step */
+  lookAt(step) {
+    this.at = step === null || step >= this.store.last && this.transport.playing ? null : clamp(Math.round(step), 0, this.store.last);
+    if (this.at !== null) {
+      const missing = this.store.lanes.some((lane) => lane.steps > /** @type {number} */ (this.at) && !lane.rows.has(/** @type {number} */ (this.at)));
+      if (missing && !this.waiting.has(this.at)) {
+        this.waiting.add(this.at);
+        this.send({ kind: "rows", id: this.transport.id(), run: this.store.run, steps: [this.at] });
+      }
+    }
+    this.pulse = null;
+    clearTimeout(this.settled);
+    this.settled = setTimeout(() => this.command("look_at", this.at), 250);
+    this.tell();
+  }
+
+  /** @param {boolean} on */
+  setLog(on) {
+    this.logTime = on;
+    this.parts.time.scale.setAttribute("aria-pressed", String(on));
+    this.tell();
+  }
+
+  // ---------------------------------------------------------------- what a person does
+  /** @param {string} name @param {any} value */
+  command(name, value) {
+    this.send({ kind: "command", id: this.transport.id(), run: this.store.run, name, value });
+  }
+
+  toggle() {
+    this.setPlaying(!this.transport.playing);
+    this.setTrait("playing", this.transport.playing);
+  }
+
+  /** @param {boolean} on */
+  setPlaying(on) {
+    if (on) {
+      this.at = null;
+      this.transport.play();
+    } else this.transport.pause();
+    this.tell();
+  }
+
+  stepOnce() {
+    if (this.transport.playing) this.toggle();
+    this.at = null;
+    this.command("step", 1);
+  }
+
+  rewind() {
+    if (this.at !== null) this.command("rewind", this.at);
+  }
+
+  /** @param {string} speed */
+  setSpeed(speed) {
+    this.transport.speed = speed;
+    this.transport.fast = 0;
+    if (this.transport.playing) this.transport.turn();
+    this.showSpeed();
+    this.setTrait("speed", speed);
+  }
+
+  showSpeed() {
+    for (const node of this.parts.top.speeds.children) {
+      const on = node.dataset.speed === this.transport.speed;
+      node.setAttribute("aria-checked", String(on));
+      node.tabIndex = on ? 0 : -1;
+    }
+  }
+
+  /** An error of the kernel: a sentence, and the run stops. @param {string} sentence @param {number} id */
+  error(sentence, id) {
+    this.store.said.alert = sentence;
+    if (this.transport.playing) this.toggle();
+    this.transport.answered(id);
+    this.tell();
+  }
+
+  listen() {
+    const { picture, time: bar } = this.parts;
+    picture.addEventListener("pointermove", (/** @type {PointerEvent} */ e) => this.point(e));
+    picture.addEventListener("pointerdown", (/** @type {PointerEvent} */ e) => this.press(e));
+    picture.addEventListener("pointerleave", () => this.leave());
+    picture.addEventListener("keydown", (/** @type {KeyboardEvent} */ e) => this.pictureKey(e));
+    bar.track.addEventListener("pointerdown", (/** @type {PointerEvent} */ e) => {
+      bar.track.setPointerCapture(e.pointerId);
+      bar.track.focus();
+      this.drag(e);
+    });
+    bar.track.addEventListener("pointermove", (/** @type {PointerEvent} */ e) => e.buttons && this.drag(e));
+    bar.track.addEventListener("keydown", (/** @type {KeyboardEvent} */ e) => this.timeKey(e));
+  }
+
+  /** @param {PointerEvent} event */
+  drag(event) {
+    const box = this.parts.time.track.getBoundingClientRect();
+    this.lookAt(timeScale(Math.max(1, this.store.last), this.logTime, box.left, box.right).step(event.clientX));
+  }
+
+  /** @param {KeyboardEvent} event */
+  timeKey(event) {
+    const { step, store } = this;
+    const far = Math.max(1, Math.round(store.last / 20));
+    const to = { ArrowLeft: step - 1, ArrowDown: step - 1, ArrowRight: step + 1, ArrowUp: step + 1, PageDown: step - far, PageUp: step + far, Home: 0, End: store.last }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.lookAt(to);
+  }
+
+  /** What lies under a place of the picture. @param {number} x @param {number} y @returns {Place | null} */
+  placeAt(x, y) {
+    const { lay, store } = this;
+    if (!store.lanes.length || !lay) return null;
+    for (let i = 0; i < lay.strips.length; i += 1) if (inside(lay.strips[i], x, y, 3)) return { layer: layerAt(lay.strips[i], this.layers, x), lane: i };
+    if (inside(lay.profile, x, y, 14)) return { layer: layerAt(lay.profile, this.layers, x) };
+    const scene = /** @type {any} */ ({ limit: stepLimit(store.last + 1), logTime: this.logTime });
+    for (let i = 0; i < lay.heat.length; i += 1) {
+      const rect = lay.heat[i];
+      if (!inside(rect, x, y)) continue;
+      const layer = clamp(Math.floor(((rect.y + rect.h - y) / rect.h) * this.layers), 0, this.layers - 1);
+      return { layer, step: Math.floor(time(scene, rect).step(x)), lane: i };
+    }
+    if (inside(lay.loss, x, y, 4)) return { step: Math.round(time(scene, lay.loss).step(x)) };
+    return null;
+  }
+
+  /** @param {PointerEvent} event */
+  point(event) {
+    const box = this.parts.canvas.getBoundingClientRect();
+    const [x, y] = [event.clientX - box.left, event.clientY - box.top];
+    if (this.store.said.hidden && event.buttons) return this.guessAt(x, y);
+    if (this.pinned) return undefined;
+    this.hover = this.placeAt(x, y);
+    return this.tell();
+  }
+
+  /** @param {PointerEvent} event */
+  press(event) {
+    const box = this.parts.canvas.getBoundingClientRect();
+    const [x, y] = [event.clientX - box.left, event.clientY - box.top];
+    if (/** @type {HTMLElement} */ (event.target).closest("button")) return undefined;
+    if (this.store.said.hidden) return this.guessAt(x, y);
+    const place = this.placeAt(x, y);
+    this.pinned = this.pinned ? null : place;
+    this.hover = place;
+    if (place?.step !== undefined) this.lookAt(place.step);
+    return this.tell();
+  }
+
+  leave() {
+    this.hover = this.pinned;
+    this.tell();
+  }
+
+  /** Draw a prediction: a line from the last hidden layer's dot through this place. @param {number} x @param {number} y */
+  guessAt(x, y) {
+    const { lay, store } = this;
+    const given = store.main?.given;
+    if (given === null || given === undefined || !inside(lay.profile, x, y, 6)) return;
+    const last = this.layers - 2;
+    const layer = ((x - lay.profile.x) / lay.profile.w) * this.layers - 0.5;
+    if (last - layer < 0.5) return;
+    const [low, high] = this.store.limits;
+    const decades = high - ((y - lay.profile.y) / lay.profile.h) * (high - low) - given;
+    const growth = 10 ** (decades / (last - Math.max(layer, 0)));
+    clearTimeout(this.guessing);
+    this.guessing = setTimeout(() => this.command("guess", growth), 40);
+  }
+
+  /** The same cross-hair by keys. @param {KeyboardEvent} event */
+  pictureKey(event) {
+    if (event.altKey || event.ctrlKey || event.metaKey || event.target !== this.parts.picture) return;
+    const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
+    if (way && this.store.said.hidden) {
+      const guess = this.store.fixed["guess.y"];
+      const now = guess ? 10 ** (guess[0] - guess[1]) : 1;
+      if (way[1]) this.command("guess", now * 1.1 ** way[1]);
+    } else if (way) {
+      const at = this.pinned ?? this.hover ?? {};
+      this.hover = { ...at, layer: clamp((at.layer ?? (way[0] > 0 ? -1 : this.layers)) + way[0], 0, this.layers - 1) };
+      if (this.pinned) this.pinned = this.hover;
+      if (way[1]) this.lookAt(this.step + way[1]);
+      this.hear(this.cursorWords().join(", "));
+    } else if (event.key === "Enter" || event.key === " ") this.pinned = this.pinned ? null : this.hover;
+    else if (event.key === "Escape") this.pinned = this.hover = null;
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.tell();
+  }
+
+  // ---------------------------------------------------------------- size, and who looks
+  watch() {
+    const resized = new ResizeObserver(() => this.size());
+    resized.observe(this.root);
+    const seen = new IntersectionObserver(([entry]) => {
+      this.intersects = entry.isIntersecting;
+    });
+    seen.observe(this.root);
+    const themes = new MutationObserver(() => this.setTheme());
+    themes.observe(document.body, { attributeFilter: ["data-jp-theme-light", "data-jp-theme-name", "class"] });
+    const scheme = matchMedia("(prefers-color-scheme: dark)");
+    const changed = () => this.setTheme();
+    scheme.addEventListener("change", changed);
+    let frame = requestAnimationFrame(function turn() {
+      frame = requestAnimationFrame(turn);
+      paint();
+    });
+    const paint = () => this.paint();
+    this.closers.push(
+      () => cancelAnimationFrame(frame),
+      () => resized.disconnect(),
+      () => seen.disconnect(),
+      () => themes.disconnect(),
+      () => scheme.removeEventListener("change", changed),
+    );
+  }
+
+  size() {
+    const { picture, canvas } = this.parts;
+    const [w, h] = [picture.clientWidth, picture.clientHeight];
+    if (!w || !h) return;
+    this.dpr = Math.min(3, window.devicePixelRatio || 1);
+    this.k = this.look.lecture ? clamp(w / 520, 1.15, 1.5) : clamp(w / 640, 0.92, 1.2);
+    this.root.style.setProperty("--gl-k", String(this.k));
+    const [cw, ch] = [Math.round(w * this.dpr), Math.round(h * this.dpr)];
+    if (canvas.width !== cw || canvas.height !== ch) Object.assign(canvas, { width: cw, height: ch });
+    this.w = w;
+    this.h = h;
+    this.boardSide = 0;
+    this.tell();
+  }
+
+  close() {
+    this.transport.pause();
+    for (const close of this.closers) close();
+    this.root.remove();
+  }
+
+  // ---------------------------------------------------------------- painting
+  get layers() {
+    return Math.max(1, ...this.store.lanes.map((lane) => lane.names.length));
+  }
+
+  /** Something changed: words now, the picture with the next frame. */
+  tell() {
+    this.dirty = true;
+    this.changed = true;
+  }
+
+  paint() {
+    if (!this.w || !(this.dirty || this.pulse || this.memory.tween)) return;
+    const start = performance.now();
+    this.dirty = false;
+    const pulse = this.pulseNow(start);
+    const { g, store } = this;
+    const lanes = Math.max(1, store.lanes.length);
+    this.lay = layout(this.w, this.h, lanes, this.k);
+    g.setTransform(this.dpr, 0, 0, this.dpr, 0, 0);
+    g.clearRect(0, 0, this.w, this.h);
+    const scene = /** @type {Scene} */ ({
+      g, pal: this.pal, dark: this.theme === "dark", theme: this.theme, lay: this.lay, labels: this.labels, store, words: this.words, k: this.k,
+      limits: this.limits, limit: stepLimit(store.last + 1), logTime: this.logTime, layers: this.layers,
+      title: store.measure === "both" || store.measure === "delta_norm" ? this.words["stage.signal"] : store.titles[0],
+      roomy: this.w > 520 * this.k, units: true, hover: this.pinned ?? this.hover, pulse, memory: this.memory,
+      shown: (lane) => this.shown(lane), before: (lane) => this.pulse?.old[lane], say: (key, values) => this.say(key, values),
+      growthWords: (growth, layers) => this.growthWords(growth, layers),
+    });
+    this.labels.begin();
+    if (store.lanes.length) {
+      drawStrips(scene);
+      drawProfile(scene);
+      drawLoss(scene);
+      drawHeat(scene);
+      this.drawCross(scene);
+    }
+    this.labels.end();
+    if (this.changed) this.showWords(scene);
+    this.changed = false;
+    this.cost = performance.now() - start;
+  }
+
+  /** @param {number} now @returns {Pulse | null} */
+  pulseNow(now) {
+    const slow = this.store.said.slow;
+    if (slow && ["forward", "backward"].includes(slow[0])) {
+      const t = this.still.matches ? 0.5 : (now / 1600) % 1;
+      const backward = slow[0] === "backward";
+      this.dirty = !this.still.matches;
+      if (!this.pulse) return { backward, x: (rect) => rect.x + rect.w * (backward ? 1 - t : t) };
+    }
+    if (!this.pulse) return null;
+    const t = (now - this.pulse.from) / this.pulse.long;
+    if (t >= 1 || this.at !== null) {
+      this.pulse = null;
+      return null;
+    }
+    const backward = t > FORWARD;
+    const share = backward ? 1 - (t - FORWARD) / (1 - FORWARD) : t / FORWARD;
+    return { backward, x: (rect) => rect.x + rect.w * share };
+  }
+
+  /** One cross-hair through strip, profile, loss and heat map. @param {Scene} s */
+  drawCross(s) {
+    const { g, lay, pal, hover } = s;
+    g.strokeStyle = pal.ink;
+    g.lineWidth = 1;
+    const upright = (/** @type {number} */ x, /** @type {number} */ y, /** @type {number} */ h) => {
+      g.beginPath();
+      g.moveTo(Math.round(x) + 0.5, y);
+      g.lineTo(Math.round(x) + 0.5, y + h);
+      g.stroke();
+    };
+    if (this.at !== null || hover?.step !== undefined) {
+      const step = hover?.step ?? this.step;
+      for (const rect of [lay.loss, ...lay.heat]) upright(time(s, rect).at(step + (rect === lay.loss ? 0 : 0.5)), rect.y, rect.h);
+    }
+    if (hover?.layer === undefined) return;
+    g.setLineDash([3, 3]);
+    upright(columnX(lay.profile, s.layers, hover.layer), lay.strips[0].y - 4, lay.none - lay.strips[0].y + 4);
+    for (const rect of lay.heat) {
+      const y = rect.y + rect.h - ((hover.layer + 0.5) * rect.h) / s.layers;
+      g.beginPath();
+      g.moveTo(rect.x, y);
+      g.lineTo(rect.x + rect.w, y);
+      g.stroke();
+    }
+    g.setLineDash([]);
+  }
+
+  // ---------------------------------------------------------------- words
+  /** @param {string} key @param {Record<string, any>} values */
+  say(key, values) {
+    return (this.words[key] ?? key).replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ""));
+  }
+
+  /** @param {number} growth decades a layer @param {number} layers */
+  growthWords(growth, layers) {
+    if (Math.abs(growth) * (layers - 2) < 1) return this.words["growth.level"];
+    return this.say(growth > 0 ? "growth.larger" : "growth.smaller", { factor: formatNumber(10 ** Math.abs(growth)) });
+  }
+
+  /** The cross-hair in words: layer, value, ratio to the next layer, step. */
+  cursorWords() {
+    const place = this.pinned ?? this.hover;
+    const { store } = this;
+    if (!place || !store.lanes.length) return [];
+    const number = place.lane ?? store.lanes.length - 1;
+    const lane = store.lanes[number];
+    const row = place.step === undefined ? this.shown(number) : lane.row(Math.min(place.step, lane.steps - 1));
+    const said = [];
+    const words = { none: this.words["row.missing"] };
+    if (place.layer !== undefined && place.layer < lane.names.length) {
+      const i = place.layer;
+      const name = lane.names[i];
+      const plain = name === `layer ${i + 1}` || !name;
+      said.push(`${lane.label ? `${lane.label}, ` : ""}${this.say("stage.layer", { number: i + 1 })}${plain ? "" : ` (${name})`}: ${row ? formatLog(row.now[i], words) : ""}`);
+      if (row && i + 1 < row.now.length && Number.isFinite(row.now[i] - row.now[i + 1])) said.push(this.say("stage.of_next", { factor: formatNumber(10 ** (row.now[i] - row.now[i + 1])) }));
+      if (row?.second) said.push(`${this.secondTitle}: ${formatLog(row.second[i], words)}`);
+      if (row && row.unable[i] > 2) said.push(this.say("stage.unable_share", { share: Math.round(row.unable[i] / 2.55) }));
+    }
+    if (row) said.push(`${this.say("stage.step", { step: row.step })}, ${this.words["axis.loss"]} ${formatNumber(row.loss)}`);
+    return said;
+  }
+
+  /** @param {Scene} s */
+  showWords(s) {
+    const { parts, store, words } = this;
+    const said = store.said;
+    const predict = said.predict;
+    const question = said.hidden ? predict?.question : predict?.score;
+    write(parts.lesson, question || said.lesson || "");
+    parts.lesson.classList.toggle("gl-asked", Boolean(question));
+    this.showVerdicts();
+    const playing = this.transport.playing;
+    const play = parts.top.play;
+    const word = words[playing ? "button.pause" : "button.play"];
+    if (play.getAttribute("aria-label") !== word) {
+      play.setAttribute("aria-label", word);
+      write(play.lastChild, word);
+      play.firstChild.firstChild.setAttribute("d", playing ? "M4 2.5h3v11H4zM9 2.5h3v11H9z" : "M4 2.5v11l9-5.5z");
+      play.classList.toggle("gl-on", playing);
+    }
+    for (const node of [play, parts.top.step]) node.disabled = Boolean(said.hidden);
+    if (document.activeElement !== parts.top.seed && said.knobs.seed !== undefined) parts.top.seed.value = said.knobs.seed;
+    for (const item of this.root.querySelectorAll("[data-preset]")) item.toggleAttribute("data-on", item.dataset.preset === said.preset);
+    for (const chip of this.root.querySelectorAll(".gl-group")) chip.toggleAttribute("data-on", Boolean(chip.querySelector("[data-on]")));
+    this.showTime();
+    this.showSeen();
+    parts.guess.node.hidden = !said.hidden;
+    write(parts.guess.said, predict?.said ?? "");
+    parts.guess.reveal.disabled = !store.fixed["guess.y"];
+    parts.slow.hidden = !said.slow;
+    if (said.slow) {
+      parts.slow.replaceChildren(make("code", { text: said.slow[1] }), make("span", { text: said.slow[2] }));
+    }
+    write(parts.alert, said.alert || this.announced);
+    parts.alert.classList.toggle("gl-quiet", !said.alert);
+    const rate = playing && store.rate ? ` \u00b7 ${this.say("stage.per_second", { rate: formatNumber(Math.round(store.rate)) })}` : "";
+    write(parts.status, `${said.status || this.say("stage.step", { step: this.step })}${rate}`);
+    this.showCursor(s);
+    this.hearSoon();
+  }
+
+  showVerdicts() {
+    const { store, parts } = this;
+    const lanes = store.said.hidden ? [] : store.lanes.filter((lane) => lane.verdict[1]);
+    while (parts.verdicts.children.length > lanes.length) parts.verdicts.lastChild.remove();
+    lanes.forEach((lane, i) => {
+      if (!parts.verdicts.children[i]) parts.verdicts.append(make("div", {}, [make("b"), make("small")]));
+      const pill = parts.verdicts.children[i];
+      pill.className = `gl-verdict gl-${lane.verdict[0]}`;
+      write(pill.children[0], `${lane.label ? `${lane.label}  ` : ""}${lane.verdict[1]}`);
+      write(pill.children[1], lane.verdict[2]);
+    });
+  }
+
+  showTime() {
+    const { time: bar } = this.parts;
+    const share = timeScale(Math.max(1, this.store.last), this.logTime, 0, 100).at(this.step);
+    bar.thumb.style.left = bar.fill.style.width = `${share}%`;
+    bar.track.setAttribute("aria-valuemax", String(this.store.last));
+    bar.track.setAttribute("aria-valuenow", String(this.step));
+    const text = this.say("stage.step", { step: this.step });
+    bar.track.setAttribute("aria-valuetext", text);
+    write(bar.step, text);
+    bar.live.disabled = this.at === null;
+    bar.rewind.disabled = this.at === null || this.at >= this.store.last;
+  }
+
+  showSeen() {
+    const { seen } = this.parts;
+    const { store } = this;
+    const many = store.lanes.length > 1;
+    this.root.classList.toggle("gl-two", many);
+    const plane = store.lanes.filter((lane) => lane.learned.extent);
+    const key = store.lanes.map((lane) => `${Boolean(lane.learned.extent)}${lane.label}`).join();
+    if (seen.boards.dataset.key !== key) {
+      seen.boards.dataset.key = key;
+      seen.boards.replaceChildren(...plane.map((lane, i) => make("figure", {}, [make("canvas", { "aria-hidden": "true" }), make("figcaption", { class: `gl-lane${i}` })])));
+      this.boardSide = 0;
+    }
+    plane.forEach((lane, i) => {
+      const figure = seen.boards.children[i];
+      const side = figure.firstChild.clientWidth;
+      const stamp = `${side}|${this.theme}`;
+      if (figure.dataset.stamp !== stamp || figure.grid !== lane.learned.grid || figure.points !== lane.learned.points) {
+        Object.assign(figure, { grid: lane.learned.grid, points: lane.learned.points });
+        figure.dataset.stamp = stamp;
+        if (side) drawBoundary(figure.firstChild, lane.learned, this.pal, side);
+      }
+      write(figure.lastChild, many ? `${lane.label}  ${lane.learned.rows.map((/** @type {string[]} */ r) => r[1]).slice(0, 2).join(" \u00b7 ")}` : "");
+    });
+    writeNumbers(seen.numbers, many ? [] : store.main?.learned.rows ?? []);
+    this.showSamples();
+    for (const item of seen.marks.children) item.hidden = !this.marksShown().has(item.dataset.kind);
+  }
+
+  showSamples() {
+    const box = this.parts.seen.samples;
+    const samples = this.store.main?.learned.samples ?? [];
+    if (box.samples === samples && box.dataset.theme === this.theme) return;
+    box.samples = samples;
+    box.dataset.theme = this.theme;
+    box.replaceChildren(...samples.map((/** @type {any} */ sample) => {
+      const canvas = make("canvas", { "aria-hidden": "true" });
+      drawSample(canvas, sample, this.pal);
+      return make("figure", { class: sample.right ? "gl-right-one" : "gl-wrong-one" }, [canvas, make("figcaption", { text: `${sample.target} \u2192 ${sample.output}` })]);
+    }));
+  }
+
+  /** Which marks the legend explains: those that the picture may hold now. */
+  marksShown() {
+    const { store } = this;
+    const found = new Set(["now", "first", "nonfinite", "zero", "underflow", "missing"]);
+    const row = this.shown(store.lanes.length - 1);
+    if (row?.second && store.lanes.length === 1) found.add("second");
+    if (row?.after) found.add("after");
+    for (const role of ["theory", "ghost", "guess"]) if (store.fixed[`${role}.y`]) found.add(role);
+    if (row?.unable.some((v) => v > 5)) found.add("unable");
+    if (store.main?.learned.points?.length) found.add("train");
+    if (store.main?.learned.held?.length) found.add("held");
+    return found;
+  }
+
+  /** @param {Scene} s */
+  showCursor(s) {
+    const { seen, tag } = this.parts;
+    const said = this.cursorWords();
+    const text = said.length ? said.join("\n") : this.words["stage.hover"];
+    write(seen.cursor, text);
+    seen.cursor.classList.toggle("gl-quiet", !said.length);
+    const place = this.pinned ?? this.hover;
+    const row = place?.layer === undefined ? undefined : this.shown(place.lane ?? this.store.lanes.length - 1);
+    const there = row && place?.layer !== undefined && place.step === undefined && Number.isFinite(row.now[place.layer]);
+    tag.hidden = !there;
+    if (!there || !row || place?.layer === undefined || !this.lay) return;
+    write(tag, formatLog(row.now[place.layer], { none: "" }));
+    const x = columnX(this.lay.profile, s.layers, place.layer);
+    const right = x > this.lay.profile.x + this.lay.profile.w - 70;
+    tag.style.transform = `translate(${x + (right ? -9 : 9)}px,${profileScale(s)(row.now[place.layer]) - 12}px) translate(${right ? "-100%" : "0"},-50%)`;
+    tag.classList.toggle("gl-pinned", Boolean(this.pinned));
+  }
+
+  /** @param {string} text */
+  hear(text) {
+    write(this.parts.live, text);
+  }
+
+  /** Tell a screen reader what is shown: at most once a second, and not while the run plays fast. */
+  hearSoon() {
+    if (this.hearing) return;
+    this.hearing = setTimeout(() => {
+      this.hearing = 0;
+      const row = this.shown(this.store.lanes.length - 1);
+      if (!row || (this.transport.playing && this.transport.rate > 2) || this.hover) return;
+      const { store } = this;
+      const verdicts = store.lanes.map((lane) => lane.verdict.slice(1).join(", ")).filter(Boolean);
+      this.hear([this.say("stage.step", { step: row.step }), `${this.words["axis.loss"]} ${formatNumber(row.loss)}`, this.growthWords(row.growth || 0, store.main.names.length), ...verdicts].join(". "));
+    }, 1000);
+  }
+}
