@@ -29,6 +29,8 @@ EN = {
     "growth.first": "step 0 x {total}, x {per_layer} per layer",
     "growth.larger": "\N{MULTIPLICATION SIGN} {factor} larger with every layer toward the input",
     "growth.smaller": "\N{MULTIPLICATION SIGN} {factor} smaller with every layer toward the input",
+    "growth.short_larger": "\N{MULTIPLICATION SIGN} {factor} a layer",
+    "growth.short_smaller": "/ {factor} a layer",
     "growth.level": "about level from layer to layer",
 }
 
@@ -61,5 +63,7 @@ ZH = {
     "growth.first": "第 0 步共 {total} 倍，每层 {per_layer} 倍",
     "growth.larger": "每向输入靠近一层，放大 {factor} 倍",
     "growth.smaller": "每向输入靠近一层，缩小到 1/{factor}",
+    "growth.short_larger": "每层 × {factor}",
+    "growth.short_smaller": "每层 / {factor}",
     "growth.level": "各层之间大致持平",
 }

@@ -23,9 +23,9 @@ from gradlab.theory import Band
 BOTH = "both"
 """The measure that stands for backward signal and gradient norm on one axis."""
 
-FEWEST, JUMP = 4, 4  # decades of an axis at least, and by how many it widens at a time
+FEWEST, JUMP = 4, 3  # decades of an axis at least, and by how many it widens at a time
 SPAN = 3  # decades of colour on each side of the last layer's value, at least
-_ROOM = 0.1  # decades left free beyond the first values
+_ROOM = 0.5  # decades left free beyond the first values
 _DETAILED = 128  # steps that have a stretch of their own
 _HUNDREDTHS, _MOST = 100, 32_000  # cells travel as hundredths of a decade in 16 bits
 CELL_ZERO, CELL_NONFINITE, CELL_MISSING = -32_768, 32_767, 32_766

@@ -3,7 +3,7 @@
 import { clamp } from "./scales.js";
 
 /** @typedef {import("./scales.js").Rect} Rect */
-/** @typedef {{strips: Rect[], profile: Rect, inf: number, zero: number, none: number, loss: Rect, heat: Rect[], bar: Rect, slider: Rect, heads: {strip: number, profile: number, foot: number}, k: number}} Layout */
+/** @typedef {{strips: Rect[], profile: Rect, inf: number, zero: number, none: number, loss: Rect, heat: Rect[], bar: Rect, heads: {strip: number, profile: number, foot: number}, k: number}} Layout */
 
 /**
  * @param {number} w @param {number} h @param {number} lanes @param {number} k size of the type, 1 for a notebook
@@ -23,12 +23,11 @@ export function layout(w, h, lanes, k) {
     y += strip + (i + 1 < lanes ? Math.round(4 * k) : 0);
   }
   const arrow = y + Math.round(9 * k);
-  const slider = { x: left, y: h - Math.round(28 * k), w: right - left, h: Math.round(28 * k) };
   const foot = Math.round(clamp(h * 0.215, 84, 190));
   const axis = Math.round(15 * k);
-  const footY = slider.y - axis - foot - Math.round(3 * k);
+  const footY = h - axis - foot - Math.round(3 * k);
   const top = arrow + Math.round(27 * k);
-  const bottom = footY - head - Math.round(36 * k) - Math.round(20 * k);
+  const bottom = footY - head - Math.round(59 * k);
   const profile = { x: left, y: top, w: right - left, h: Math.max(40, bottom - top) };
   const under = profile.y + profile.h;
   const split = Math.round(left + (right - left) * 0.445);
@@ -42,12 +41,11 @@ export function layout(w, h, lanes, k) {
     strips,
     profile,
     inf: top - Math.round(10 * k),
-    zero: under + Math.round(9 * k),
-    none: under + Math.round(19 * k),
+    zero: under + Math.round(12 * k),
+    none: under + Math.round(22 * k),
     loss: { x: left, y: footY, w: split - left, h: foot },
     heat,
     bar: { x: right - Math.round(34 * k), y: footY, w: Math.round(9 * k), h: foot },
-    slider,
     heads: { strip: head - Math.round(11 * k), profile: arrow, foot: footY - Math.round(10 * k) },
     k,
   };

@@ -11,7 +11,7 @@ export const LIGHT = {
   bg: "#ffffff", soft: "#f4f6f8", ink: "#1b1f24", dim: "#5c6672", line: "#e3e8ed", edge: "#cfd6dd",
   accent: "#0b6bcb", onAccent: "#ffffff", alarm: "#b2182b", good: "#27764a", cold: "#1f5fa8", warn: "#8a5a00",
   first: "#9aa3ad", second: "#8250a4", after: "#c77700", theory: "#00805a", guess: "#b0358a", ghost: "#77818c",
-  laneA: "#8a3ea8", laneB: "#00796f", band: "rgba(11,107,203,.16)", shade: "rgba(92,102,114,.55)",
+  laneA: "#8a3ea8", laneB: "#00796f", band: "rgba(11,107,203,.16)", shade: "rgba(74,84,96,.42)",
   ramp: BLUE_RED, inf: "#7f0a1e", pulse: "#f5a400", classes: ["#d1480a", "#0a4f96", "#1d7d46", "#7b3fa0", "#8a6d00", "#00757f"],
   soil: [[253, 199, 150], [255, 251, 246], [133, 186, 222]],
 };

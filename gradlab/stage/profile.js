@@ -1,7 +1,7 @@
 // Every layer's value now, under its column of the strip, on linear decades that only ever widen.
 
 import { columnX } from "./layout.js";
-import { css, decadeTicks, layerTicks, linear, rampColour, ratios } from "./scales.js";
+import { clamp, css, decadeTicks, layerTicks, linear, rampColour, ratios } from "./scales.js";
 import { hatch } from "./strip.js";
 
 /** @typedef {import("./stage.js").Scene} Scene */
@@ -152,7 +152,7 @@ function fixed(/** @type {Scene} */ s) {
 }
 
 /** Where the words on the slope disturb no curve: a corner of the plot, the same one as long as it can be. */
-function freeCorner(/** @type {Scene} */ s, curves, wide, avoid) {
+function freeCorner(/** @type {Scene} */ s, curves, wide) {
   const { profile } = s.lay;
   const y = profileScale(s);
   const high = 22 * s.k;
@@ -166,9 +166,9 @@ function freeCorner(/** @type {Scene} */ s, curves, wide, avoid) {
     { side: "right", x: right, y: profile.y + high * 2.1 },
     { side: "left", x: left, y: profile.y + high * 2.1 },
   ];
-  const met = corners.map((c, number) => {
+  const met = corners.map((c) => {
     const x0 = c.side === "right" ? c.x - wide : c.x;
-    let hits = avoid.includes(number) ? 1e6 : 0;
+    let hits = 0;
     for (const logs of curves) {
       for (let i = 0; i < logs.length; i += 1) {
         const x = columnX(profile, s.layers, i);
@@ -178,34 +178,63 @@ function freeCorner(/** @type {Scene} */ s, curves, wide, avoid) {
     return hits;
   });
   const kept = s.memory.corner;
-  const best = !avoid.length && kept !== undefined && met[kept] === 0 ? kept : met.indexOf(Math.min(...met));
-  if (!avoid.length) s.memory.corner = best;
-  return { ...corners[best], number: best };
+  const best = kept !== undefined && met[kept] === 0 ? kept : met.indexOf(Math.min(...met));
+  s.memory.corner = best;
+  return corners[best];
+}
+
+/** Beside its own curve, where no other one passes. */
+function beside(/** @type {Scene} */ s, row, curves, wide, taken) {
+  const { profile } = s.lay;
+  const y = profileScale(s);
+  const n = row.now.length;
+  const tried = [0.62, 0.78, 0.45, 0.3, 0.88].flatMap((at) => [-16, 16, -32, 32].map((off) => {
+    const i = Math.round(at * (n - 1));
+    return { x: clamp(columnX(profile, s.layers, i), profile.x + wide / 2, profile.x + profile.w - wide / 2), y: y(row.now[i]) + off * s.k };
+  }));
+  const hits = tried.map((p) => {
+    let met = p.y < profile.y + 6 || p.y > profile.y + profile.h - 6 ? 500 : 0;
+    for (const t of taken) if (Math.abs(t.y - p.y) < 18 * s.k && Math.abs(t.x - p.x) < wide) met += 500;
+    for (const logs of curves) {
+      for (let i = 0; i < logs.length; i += 1) {
+        const x = columnX(profile, s.layers, i);
+        if (Math.abs(x - p.x) < wide / 2 + 6 && Math.abs(y(logs[i]) - p.y) < 11 * s.k) met += 1;
+      }
+    }
+    return met;
+  });
+  return tried[hits.indexOf(Math.min(...hits))];
 }
 
 /** Say the growth in words on the slope: one number, that of verdict and lesson. */
 function slope(/** @type {Scene} */ s, curves) {
   const { store, pal, labels } = s;
-  const taken = /** @type {number[]} */ ([]);
+  const lanes = store.lanes.length > 1;
+  const taken = /** @type {{x: number, y: number}[]} */ ([]);
   store.lanes.forEach((lane, number) => {
     let row = s.shown(number);
-    const words = [];
-    if (row && Number.isNaN(row.growth)) row = lane.finite(row.step);
+    const odd = row && Number.isNaN(row.growth);
+    if (row && odd) row = lane.finite(row.step);
     if (!row || Number.isNaN(row.growth)) return;
-    if (store.lanes.length > 1) words.push(`${lane.label}:`);
-    words.push(s.growthWords(row.growth, lane.names.length));
+    const when = odd ? `${s.say("stage.step", { step: row.step })}: ` : "";
+    const text = (lanes ? `${lane.label}  ` : "") + when + s.growthWords(row.growth, lane.names.length, lanes);
     const level = Math.abs(row.growth) * (lane.names.length - 2) < 1;
-    const colour = store.lanes.length > 1 ? (number ? pal.laneB : pal.laneA) : level ? pal.good : row.growth > 0 ? pal.alarm : pal.cold;
-    const text = words.join(" ");
-    const corner = freeCorner(s, curves, text.length * 7.6 * s.k, taken);
-    taken.push(corner.number);
-    labels.put(`slope${number}`, text, corner.x, corner.y, { side: /** @type {any} */ (corner.side), kind: "slope", colour });
+    const wide = text.length * 7.4 * s.k;
+    if (lanes) {
+      const place = beside(s, row, curves, wide, taken);
+      taken.push(place);
+      labels.put(`slope${number}`, text, place.x, place.y, { side: "center", kind: "slope", colour: number ? pal.laneB : pal.laneA });
+      return;
+    }
+    const colour = level ? pal.good : row.growth > 0 ? pal.alarm : pal.cold;
+    const corner = freeCorner(s, curves, wide);
+    labels.put("slope", text, corner.x, corner.y, { side: /** @type {any} */ (corner.side), kind: "slope", colour });
   });
 }
 
 /** @param {Scene} s */
 export function drawProfile(s) {
-  const { store, pal, lay, g } = s;
+  const { store, pal, g } = s;
   axes(s);
   fixed(s);
   const curves = ["theory.y", "ghost.y", "guess.y"].flatMap((key) => (store.fixed[key] ? [store.fixed[key]] : []));
@@ -219,6 +248,10 @@ export function drawProfile(s) {
       curves.push(first.now);
     }
     const finite = row.now.includes(Infinity) ? lane.finite(row.step) : undefined;
+    if (finite?.second && !lanes) {
+      curve(s, finite.second, pal.second, 1.3);
+      dots(s, finite.second, pal.second, "square", true);
+    }
     if (row.second && !lanes) {
       curve(s, row.second, pal.second, 1.3);
       dots(s, row.second, pal.second, "square", true);
@@ -238,10 +271,6 @@ export function drawProfile(s) {
     dots(s, row.now, colour, number || !lanes ? "dot" : "diamond");
     odd(s, row.now, lane.tiny, colour);
     curves.push(row.now);
-    if (finite && !lanes) {
-      const text = s.say("stage.last_finite", { step: finite.step, odd: row.step });
-      s.labels.put("odd", text, lay.profile.x + lay.profile.w - 4, lay.inf + 13 * s.k, { side: "right", kind: "alarm" });
-    }
   });
   if (store.said.hidden && store.main?.given !== null) given(s);
   slope(s, curves);

@@ -26,10 +26,10 @@ export function decadeTicks(low, high, most) {
   return ticks;
 }
 
-/** The end of the time axis: 50, 100, 200, 500 ..., so that it rarely moves. @param {number} last */
+/** The end of the time axis: 10, 20, 50, 100 ..., so that it rarely moves. @param {number} last */
 export function stepLimit(last) {
-  let limit = 50;
-  for (let turn = 0; limit < last; turn += 1) limit *= [2, 2, 2.5][turn % 3];
+  let limit = 10;
+  for (let turn = 0; limit < last; turn += 1) limit *= [2, 2.5, 2][turn % 3];
   return limit;
 }
 

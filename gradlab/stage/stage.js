@@ -19,13 +19,14 @@ import { Transport } from "./transport.js";
  * What the drawing functions get.
  * @typedef {{g: CanvasRenderingContext2D, pal: import("./palette.js").Palette, dark: boolean, theme: string,
  *   lay: import("./layout.js").Layout, labels: Labels, store: Store, words: Record<string, string>, k: number,
- *   limits: number[], limit: number, logTime: boolean, layers: number, title: string, roomy: boolean, units: boolean,
+ *   limits: number[], limit: number, logTime: boolean, layers: number, title: string, roomy: boolean,
  *   hover: Place | null, pulse: Pulse | null, memory: any, shown: (lane: number) => Row | undefined,
  *   before: (lane: number) => Row | undefined, say: (key: string, values: any) => string,
- *   growthWords: (growth: number, layers: number) => string}} Scene
+ *   growthWords: (growth: number, layers: number, short?: boolean) => string}} Scene
  */
 
 const WIDEN = 450; // milliseconds in which an axis widens
+const ANNOUNCED = 8000; // and for so long it is said
 const FORWARD = 0.38; // share of a pulse that runs forward
 const SLOWEST_PULSE = 700;
 const FASTEST_PULSED = 14; // steps a second up to which a pulse can be followed
@@ -71,7 +72,7 @@ export class Stage {
   setLook(look) {
     this.look = look;
     this.words = look.words;
-    this.secondTitle = this.words["measure.grad_norm"];
+    this.secondTitle = this.words["stage.second"];
     this.root.replaceChildren();
     this.root.classList.toggle("gl-lecture", Boolean(look.lecture));
     for (const part of ["top", "lesson", "seen", "marks", "time"]) this.root.classList.toggle(`gl-no-${part}`, Boolean(look.hide?.includes(part)));
@@ -81,6 +82,9 @@ export class Stage {
     this.labels = new Labels(this.parts.over);
     this.memory = { heat: [], tween: null };
     for (const lane of this.store.lanes) lane.painted = 0;
+    this.resized?.disconnect();
+    this.resized = new ResizeObserver(() => this.size());
+    this.resized.observe(this.parts.picture);
     this.listen();
     this.showSpeed();
     this.setTheme();
@@ -133,6 +137,8 @@ export class Stage {
     this.memory.tween = null;
     this.memory.corner = undefined;
     this.announced = "";
+    if (!this.logChosen) this.logTime = this.store.lanes.length > 1;
+    this.parts.time.scale.setAttribute("aria-pressed", String(this.logTime));
   }
 
   /** @param {string[]} axes @param {number[]} limits */
@@ -143,6 +149,11 @@ export class Stage {
     else if (axes.includes("loss")) said.push(this.say("stage.loss_axis_now", { low: `1e${this.store.limits[2]}`, high: `1e${this.store.limits[3]}` }));
     else if (axes.includes("span")) said.push(this.say("stage.colours_now", { span: `1e${span}` }));
     this.announced = said.join(" ");
+    clearTimeout(this.announcing);
+    this.announcing = setTimeout(() => {
+      this.announced = "";
+      this.tell();
+    }, ANNOUNCED);
     if (!this.still.matches) this.memory.tween = { from: limits, start: performance.now() };
   }
 
@@ -192,6 +203,7 @@ export class Stage {
   /** @param {boolean} on */
   setLog(on) {
     this.logTime = on;
+    this.logChosen = true;
     this.parts.time.scale.setAttribute("aria-pressed", String(on));
     this.tell();
   }
@@ -367,8 +379,6 @@ export class Stage {
 
   // ---------------------------------------------------------------- size, and who looks
   watch() {
-    const resized = new ResizeObserver(() => this.size());
-    resized.observe(this.root);
     const seen = new IntersectionObserver(([entry]) => {
       this.intersects = entry.isIntersecting;
     });
@@ -385,7 +395,7 @@ export class Stage {
     const paint = () => this.paint();
     this.closers.push(
       () => cancelAnimationFrame(frame),
-      () => resized.disconnect(),
+      () => this.resized?.disconnect(),
       () => seen.disconnect(),
       () => themes.disconnect(),
       () => scheme.removeEventListener("change", changed),
@@ -438,9 +448,9 @@ export class Stage {
       g, pal: this.pal, dark: this.theme === "dark", theme: this.theme, lay: this.lay, labels: this.labels, store, words: this.words, k: this.k,
       limits: this.limits, limit: stepLimit(store.last + 1), logTime: this.logTime, layers: this.layers,
       title: store.measure === "both" || store.measure === "delta_norm" ? this.words["stage.signal"] : store.titles[0],
-      roomy: this.w > 520 * this.k, units: true, hover: this.pinned ?? this.hover, pulse, memory: this.memory,
+      roomy: this.w > 520 * this.k, hover: this.pinned ?? this.hover, pulse, memory: this.memory,
       shown: (lane) => this.shown(lane), before: (lane) => this.pulse?.old[lane], say: (key, values) => this.say(key, values),
-      growthWords: (growth, layers) => this.growthWords(growth, layers),
+      growthWords: (growth, layers, short) => this.growthWords(growth, layers, short),
     });
     this.labels.begin();
     if (store.lanes.length) {
@@ -511,9 +521,9 @@ export class Stage {
   }
 
   /** @param {number} growth decades a layer @param {number} layers */
-  growthWords(growth, layers) {
-    if (Math.abs(growth) * (layers - 2) < 1) return this.words["growth.level"];
-    return this.say(growth > 0 ? "growth.larger" : "growth.smaller", { factor: formatNumber(10 ** Math.abs(growth)) });
+  growthWords(growth, layers, short = false) {
+    if (!short && Math.abs(growth) * (layers - 2) < 1) return this.words["growth.level"];
+    return this.say(`growth.${short ? "short_" : ""}${growth > 0 ? "larger" : "smaller"}`, { factor: formatNumber(10 ** Math.abs(growth)) });
   }
 
   /** The cross-hair in words: layer, value, ratio to the next layer, step. */

@@ -1,7 +1,7 @@
 // The network: one column a layer, coloured and sized by its value relative to the last layer's.
 
 import { columnX } from "./layout.js";
-import { clamp, css, rampColour, ratios } from "./scales.js";
+import { clamp, css, formatNumber, rampColour, ratios } from "./scales.js";
 
 /** @typedef {import("./stage.js").Scene} Scene */
 /** @typedef {import("./store.js").Row} Row */
@@ -93,7 +93,10 @@ function column(/** @type {Scene} */ s, rect, c, i, n, unable, lit) {
     g.restore();
     rounded(g, x, y, w, c.h, 3);
   }
-  if (c.odd) hatch(g, x, y, w, c.h, pal.inf === pal.alarm ? pal.bg : "#ffffff", 6);
+  if (c.odd) {
+    hatch(g, x, y, w, c.h, s.dark ? pal.bg : "#ffffff", 6);
+    rounded(g, x, y, w, c.h, 3);
+  }
   g.strokeStyle = lit ? pal.ink : s.dark ? "rgba(255,255,255,.16)" : "rgba(20,30,40,.22)";
   g.lineWidth = lit ? 2 : 1;
   g.stroke();
@@ -126,13 +129,15 @@ function bead(/** @type {Scene} */ s, rect, x, backward) {
 
 /** The arrows under the strip: data in at the left, loss at the right, and which way the gradient goes. */
 function ends(/** @type {Scene} */ s) {
-  const { g, pal, lay, labels, words } = s;
+  const { g, pal, lay, labels, words, store } = s;
   const last = lay.strips[lay.strips.length - 1];
   const y = lay.heads.profile;
   g.strokeStyle = pal.first;
   g.fillStyle = pal.first;
   g.lineWidth = 1.4;
-  const from = last.x + last.w - 40 * s.k;
+  const row = s.shown(store.lanes.length - 1);
+  const loss = `${words["axis.loss"]} ${row && store.lanes.length === 1 ? formatNumber(row.loss) : ""}`;
+  const from = last.x + last.w - (14 + loss.length * 6.6) * s.k;
   g.beginPath();
   g.moveTo(from, y);
   g.lineTo(last.x + 6, y);
@@ -143,7 +148,8 @@ function ends(/** @type {Scene} */ s) {
   g.lineTo(last.x + 8, y + 4);
   g.fill();
   labels.put("data", words["stage.data"], last.x - 8 * s.k, last.y + last.h / 2, { side: "right", kind: "dim" });
-  labels.put("loss", words["axis.loss"], last.x + last.w, y, { side: "right", kind: "dim" });
+  labels.put("loss", loss, last.x + last.w, y, { side: "right", kind: "strong" });
+  labels.put("back", words["stage.way_back"], last.x + last.w / 2, y, { side: "center", kind: "paper" });
 }
 
 /** @param {Scene} s */
@@ -158,7 +164,8 @@ export function drawStrips(s) {
     const row = s.shown(number);
     const n = lane.names.length;
     if (!row) return empty(s, rect, n, number);
-    const columns = columnsOf(row, row.now.includes(Infinity) ? lane.finite(row.step) : undefined, rect, s.limits[4]);
+    const finite = row.now.includes(Infinity) ? lane.finite(row.step) : undefined;
+    const columns = columnsOf(row, finite, rect, s.limits[4]);
     const old = s.pulse ? s.before(number) : undefined;
     if (old && s.pulse) {
       const then = columnsOf(old, undefined, rect, s.limits[4]);
@@ -169,7 +176,7 @@ export function drawStrips(s) {
     ribbon(s, rect, columns);
     columns.forEach((c, i) => {
       const lit = s.hover?.layer === i && (s.hover.lane === number || store.lanes.length === 1 || s.hover.lane === undefined);
-      column(s, rect, c, i, n, store.units || s.units ? row.unable[i] / 255 : 0, lit);
+      column(s, rect, c, i, n, (finite ?? row).unable[i] / 255, lit);
     });
     if (s.pulse) bead(s, rect, s.pulse.x(rect), s.pulse.backward);
   });
