@@ -31,6 +31,8 @@ EN = {
     "growth.smaller": "\N{MULTIPLICATION SIGN} {factor} smaller with every layer toward the input",
     "growth.short_larger": "\N{MULTIPLICATION SIGN} {factor} a layer",
     "growth.short_smaller": "/ {factor} a layer",
+    "growth.to_zero": "exactly 0 by the first layer",
+    "growth.to_inf": "not finite by the first layer",
     "growth.level": "about level from layer to layer",
 }
 
@@ -65,5 +67,7 @@ ZH = {
     "growth.smaller": "每向输入靠近一层，缩小到 1/{factor}",
     "growth.short_larger": "每层 × {factor}",
     "growth.short_smaller": "每层 / {factor}",
+    "growth.to_zero": "到第一层已恰好为 0",
+    "growth.to_inf": "到第一层已不是有限数",
     "growth.level": "各层之间大致持平",
 }

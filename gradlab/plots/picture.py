@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gradlab.growth import Growth, growth, times
 from gradlab.guess import line as guess_line
 from gradlab.guess import measured_decades
 from gradlab.history import Array, History
@@ -243,6 +244,15 @@ def stretch_of(steps: Array) -> Array:
     return np.floor(steps / width) * width
 
 
+def step_limit(last: float) -> float:
+    """Return the end of the time axis: the next of 10, 20, 50, 100 ... so that it rarely moves."""
+    limit, turn = 10.0, 0
+    while limit < last:
+        limit *= (2.0, 2.5, 2.0)[turn % 3]
+        turn += 1
+    return limit
+
+
 class Stretches(NamedTuple):
     """A run in stretches of steps.
 
@@ -257,6 +267,8 @@ class Stretches(NamedTuple):
     cells : array (stretches, layers)
         Decades relative to the last layer at the same step, the largest of the stretch; what is not finite
         outshines it, and 0 and no gradient show where all steps of the stretch have them.
+    end : float
+        The step after the last.
     """
 
     start: Array
@@ -266,6 +278,7 @@ class Stretches(NamedTuple):
     zero: np.ndarray
     nonfinite: np.ndarray
     cells: Array
+    end: float
 
 
 def stretches(history: History, measure: str, since: int = 0) -> Stretches:
@@ -275,7 +288,7 @@ def stretches(history: History, measure: str, since: int = 0) -> Stretches:
     first = np.flatnonzero(np.diff(starts, prepend=-1.0))
     if not len(first):
         none = np.zeros(0)
-        return Stretches(none, none, none, none, none > 0, none > 0, np.zeros((0, len(history.layer_names))))
+        return Stretches(none, none, none, none, none > 0, none > 0, np.zeros((0, len(history.layer_names))), 0.0)
     logs = _log(loss)
     plain = np.isfinite(logs)
     low = np.minimum.reduceat(np.where(plain, logs, np.inf), first)
@@ -286,7 +299,7 @@ def stretches(history: History, measure: str, since: int = 0) -> Stretches:
     cells = _cells(ratios(logs_of(history, measure, history.column(measure, since))), first)
     median = _medians(np.where(plain, logs, np.inf), plain, first)
     low, high = (np.where(some, values, np.nan) for values in (low, high))
-    return Stretches(starts[first], low, median, high, zero, nonfinite, cells)
+    return Stretches(starts[first], low, median, high, zero, nonfinite, cells, float(steps[-1]) + 1)
 
 
 def _medians(logs: Array, plain: np.ndarray, first: np.ndarray) -> Array:
@@ -401,30 +414,16 @@ def row_beside(history: History, at: int | None, other: History) -> int:
 
 
 # ------------------------------------------------------------------ the whole description
-class Growth(NamedTuple):
-    """How a measure changes from the last hidden layer to the first: decades in all and per layer."""
-
-    total: float
-    per_layer: float
-
-
-def growth_of(values: Array) -> Growth | None:
-    """Return the growth toward the input of one row, the output layer last; None if an end is no number."""
-    hidden = values[:-1]
-    if len(hidden) < 3 or not np.all(np.isfinite(hidden[[0, -1]])) or hidden[0] <= 0 or hidden[-1] <= 0:
-        return None
-    decades = float(np.log10(hidden[0]) - np.log10(hidden[-1]))
-    return Growth(decades, decades / (len(hidden) - 1))
-
-
-def growth_words(growth: Growth | None, text: Text) -> str:
+def growth_words(found: Growth | None, text: Text) -> str:
     """Say a growth in one short sentence, as it stands on the slope."""
-    if growth is None:
+    if found is None:
         return ""
-    size = 10 ** abs(growth.per_layer)
-    if abs(growth.total) < 1:
+    if found.way == "flat":
         return text("growth.level")
-    return text("growth.larger" if growth.per_layer > 0 else "growth.smaller", factor=f"{size:.3g}")
+    if not math.isfinite(found.decades):
+        return text("growth.to_zero" if found.decades < 0 else "growth.to_inf")
+    per_layer = found.decades / (found.layers - 1)
+    return text("growth.larger" if per_layer > 0 else "growth.smaller", factor=times(abs(per_layer)))
 
 
 @dataclass(frozen=True)
@@ -445,7 +444,7 @@ class Picture:
         Steps by kind: ``knob``, ``clipped``, ``skipped``, ``diverged``.
     dead, saturated : array (layers,)
         Shares of units in the row shown.
-    growth : str
+    slope : str
         Words on the slope: at the row shown, or at the last finite one.
     last_step : float
         Where the time axis ends.
@@ -459,7 +458,7 @@ class Picture:
     marks: dict[str, Array]
     dead: Array
     saturated: Array
-    growth: str
+    slope: str
     last_step: float
 
 
@@ -483,7 +482,7 @@ def describe(history: History, view: View) -> Picture:
         marks=marks(history),
         dead=shares[0],
         saturated=shares[1],
-        growth=_slope(history, view, names[0], row),
+        slope=_slope(history, view, names[0], row),
         last_step=max([float(h.row("step", -1)) for h in [history, *others] if len(h)], default=0.0),
     )
 
@@ -491,10 +490,10 @@ def describe(history: History, view: View) -> Picture:
 def _slope(history: History, view: View, measure: str, row: int | None) -> str:
     if row is None or view.hidden:
         return ""
-    growth = growth_of(history.row(measure, row))
-    if growth is None and (finite := last_finite(history, measure, row)) is not None:
-        growth = growth_of(history.row(measure, finite))
-    return growth_words(growth, view.text)
+    found = growth(history.row(measure, row))
+    if found is None and (finite := last_finite(history, measure, row)) is not None:
+        found = growth(history.row(measure, finite))
+    return growth_words(found, view.text)
 
 
 def marks(history: History, since: int = 0) -> dict[str, Array]:

@@ -88,6 +88,7 @@ export function drawLoss(s) {
   }
   store.lanes.forEach((lane, number) => {
     const colour = store.lanes.length > 1 ? (number ? pal.laneB : pal.laneA) : pal.accent;
+    if (!lane.start.length) return;
     marks(s, lane, x);
     band(s, lane, y, x, colour);
     g.strokeStyle = colour;

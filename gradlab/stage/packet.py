@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from gradlab.growth import growth
 from gradlab.history import History
 from gradlab.locale import Text
 from gradlab.plots.picture import (
@@ -17,7 +19,6 @@ from gradlab.plots.picture import (
     View,
     cell_codes,
     fixed_series,
-    growth_of,
     last_finite,
     marks,
     measures_of,
@@ -181,7 +182,7 @@ class PacketEncoder:
             sent.marks = newest
             said["marks"] = [[m.step, m.kind, view.text.say(m.text)] for m in history.marks]
         if lane.learned is not None:
-            said |= _add_learned(parts, number, lane.learned, sent)
+            said |= _add_learned(parts, number, lane.learned, sent, view.hidden)
         return said
 
     def _add_steps(
@@ -231,8 +232,9 @@ def _add_rows(parts: _Parts, lane: int, history: History, view: View, rows: list
     names = measures_of(view.measure)
     parts.add(lane, "step", [history.row("step", i) for i in rows])
     parts.add(lane, "loss", [history.row("loss", i) for i in rows])
-    growths = [growth_of(history.row(names[0], i)) for i in rows]
-    parts.add(lane, "growth", [np.nan if g is None else g.per_layer for g in growths])
+    found = [growth(history.row(names[0], i)) for i in rows]
+    parts.add(lane, "growth", [np.nan if g is None else g.decades for g in found])
+    parts.add(lane, "spans", [1 if g is None else g.layers - 1 for g in found])
     parts.add(lane, "now", np.stack([row_logs(history, names[0], i) for i in rows]))
     if len(names) > 1:
         parts.add(lane, "second", np.stack([row_logs(history, names[1], i) for i in rows]))
@@ -243,9 +245,11 @@ def _add_rows(parts: _Parts, lane: int, history: History, view: View, rows: list
     parts.add(lane, "unable", np.nan_to_num(shares * 255).round(), "u1")
 
 
-def _add_learned(parts: _Parts, number: int, learned: Learned, sent: _Sent) -> dict[str, Any]:
+def _add_learned(parts: _Parts, number: int, learned: Learned, sent: _Sent, hidden: bool) -> dict[str, Any]:
     """Add what a network has learned, as far as it changed."""
     old, said = sent.learned, {}
+    if hidden:  # the data may be seen, what the network makes of them may not
+        learned = replace(learned, grid=None, rows=(), samples=())
     if learned.grid is not None and old.get("grid") != learned.grid:
         parts.add(number, "grid", np.frombuffer(learned.grid, np.uint8), "u1")
     if old.get("points") is not learned.points:

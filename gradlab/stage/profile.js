@@ -180,7 +180,7 @@ function freeCorner(/** @type {Scene} */ s, curves, wide) {
   const kept = s.memory.corner;
   const best = kept !== undefined && met[kept] === 0 ? kept : met.indexOf(Math.min(...met));
   s.memory.corner = best;
-  return corners[best];
+  return { ...corners[best], free: met[best] === 0 };
 }
 
 /** Beside its own curve, where no other one passes. */
@@ -217,9 +217,9 @@ function slope(/** @type {Scene} */ s, curves) {
     if (row && odd) row = lane.finite(row.step);
     if (!row || Number.isNaN(row.growth)) return;
     const when = odd ? `${s.say("stage.step", { step: row.step })}: ` : "";
-    const text = (lanes ? `${lane.label}  ` : "") + when + s.growthWords(row.growth, lane.names.length, lanes);
-    const level = Math.abs(row.growth) * (lane.names.length - 2) < 1;
-    const wide = text.length * 7.4 * s.k;
+    const text = (lanes ? `${lane.label}  ` : "") + when + s.growthWords(row, lanes);
+    const level = Math.abs(row.growth) < 1;
+    const wide = text.length * 8.2 * s.k;
     if (lanes) {
       const place = beside(s, row, curves, wide, taken);
       taken.push(place);
@@ -227,8 +227,13 @@ function slope(/** @type {Scene} */ s, curves) {
       return;
     }
     const colour = level ? pal.good : row.growth > 0 ? pal.alarm : pal.cold;
-    const corner = freeCorner(s, curves, wide);
-    labels.put("slope", text, corner.x, corner.y, { side: /** @type {any} */ (corner.side), kind: "slope", colour });
+    let said = text;
+    let corner = freeCorner(s, curves, wide);
+    if (!corner.free && !level) {
+      said = when + s.growthWords(row, true);
+      corner = freeCorner(s, curves, said.length * 8.2 * s.k);
+    }
+    labels.put("slope", said, corner.x, corner.y, { side: /** @type {any} */ (corner.side), kind: "slope", colour });
   });
 }
 

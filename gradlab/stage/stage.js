@@ -22,7 +22,7 @@ import { Transport } from "./transport.js";
  *   limits: number[], limit: number, logTime: boolean, layers: number, title: string, roomy: boolean,
  *   hover: Place | null, pulse: Pulse | null, memory: any, shown: (lane: number) => Row | undefined,
  *   before: (lane: number) => Row | undefined, say: (key: string, values: any) => string,
- *   growthWords: (growth: number, layers: number, short?: boolean) => string}} Scene
+ *   growthWords: (row: Row, short?: boolean) => string}} Scene
  */
 
 const WIDEN = 450; // milliseconds in which an axis widens
@@ -255,9 +255,10 @@ export class Stage {
     }
   }
 
-  /** An error of the kernel: a sentence, and the run stops. @param {string} sentence @param {number} id */
-  error(sentence, id) {
+  /** An error of the kernel: a sentence, and the run stops. @param {string} sentence @param {number} id @param {string} [trace] */
+  error(sentence, id, trace = "") {
     this.store.said.alert = sentence;
+    this.parts.alert.title = trace;
     if (this.transport.playing) this.toggle();
     this.transport.answered(id);
     this.tell();
@@ -450,7 +451,7 @@ export class Stage {
       title: store.measure === "both" || store.measure === "delta_norm" ? this.words["stage.signal"] : store.titles[0],
       roomy: this.w > 520 * this.k, hover: this.pinned ?? this.hover, pulse, memory: this.memory,
       shown: (lane) => this.shown(lane), before: (lane) => this.pulse?.old[lane], say: (key, values) => this.say(key, values),
-      growthWords: (growth, layers, short) => this.growthWords(growth, layers, short),
+      growthWords: (row, short) => this.growthWords(row, short),
     });
     this.labels.begin();
     if (store.lanes.length) {
@@ -520,10 +521,12 @@ export class Stage {
     return (this.words[key] ?? key).replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ""));
   }
 
-  /** @param {number} growth decades a layer @param {number} layers */
-  growthWords(growth, layers, short = false) {
-    if (!short && Math.abs(growth) * (layers - 2) < 1) return this.words["growth.level"];
-    return this.say(`growth.${short ? "short_" : ""}${growth > 0 ? "larger" : "smaller"}`, { factor: formatNumber(10 ** Math.abs(growth)) });
+  /** @param {Row} row @param {boolean} [short] */
+  growthWords({ growth, spans }, short = false) {
+    if (Number.isNaN(growth)) return "";
+    if (!short && Math.abs(growth) < 1) return this.words["growth.level"];
+    if (!Number.isFinite(growth)) return this.words[growth < 0 ? "growth.to_zero" : "growth.to_inf"];
+    return this.say(`growth.${short ? "short_" : ""}${growth > 0 ? "larger" : "smaller"}`, { factor: formatNumber(10 ** Math.abs(growth / spans)) });
   }
 
   /** The cross-hair in words: layer, value, ratio to the next layer, step. */
@@ -702,7 +705,7 @@ export class Stage {
       if (!row || (this.transport.playing && this.transport.rate > 2) || this.hover) return;
       const { store } = this;
       const verdicts = store.lanes.map((lane) => lane.verdict.slice(1).join(", ")).filter(Boolean);
-      this.hear([this.say("stage.step", { step: row.step }), `${this.words["axis.loss"]} ${formatNumber(row.loss)}`, this.growthWords(row.growth || 0, store.main.names.length), ...verdicts].join(". "));
+      this.hear([this.say("stage.step", { step: row.step }), `${this.words["axis.loss"]} ${formatNumber(row.loss)}`, this.growthWords(row), ...verdicts].join(". "));
     }, 1000);
   }
 }

@@ -2,7 +2,7 @@
 
 import { unpack } from "./packet.js";
 
-/** @typedef {{step: number, loss: number, growth: number, now: Float32Array, second?: Float32Array, after?: Float32Array, unable: Uint8Array}} Row */
+/** @typedef {{step: number, loss: number, growth: number, spans: number, now: Float32Array, second?: Float32Array, after?: Float32Array, unable: Uint8Array}} Row */
 
 const HELD = 6000; // rows kept for the time slider; others are asked for again
 
@@ -98,11 +98,12 @@ export class Lane {
   takeRows(data, layers) {
     for (let i = 0; i < data.step.length; i += 1) {
       const part = (/** @type {any} */ values) => values?.slice(i * layers, (i + 1) * layers);
-      const { step, loss, growth, now, second, after, unable } = data;
+      const { step, loss, growth, spans, now, second, after, unable } = data;
       this.rows.set(step[i], {
         step: step[i],
         loss: loss[i],
-        growth: growth[i],
+        growth: growth[i], // decades from the last hidden layer to the first
+        spans: spans[i], // layers that they spread over
         now: part(now),
         second: part(second),
         after: part(after),

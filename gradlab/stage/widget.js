@@ -39,6 +39,39 @@ async function serve(model, message, buffers) {
   if (message.kind === "download") download(message.name, message.type, buffers[0]);
 }
 
+/** Ask for a piece of work at a time, the next when the last was done, while the kernel says that there is some. */
+class Work {
+  /** @param {{send: (message: any) => void, id: () => number, seen: () => boolean, there: () => boolean}} ways */
+  constructor(ways) {
+    this.ways = ways;
+    this.id = 0;
+    /** @type {any} */
+    this.timer = null;
+  }
+
+  ask() {
+    if (!this.ways.there() || this.id || this.timer) return;
+    const send = () => {
+      this.timer = null;
+      this.id = this.ways.id();
+      this.ways.send({ kind: "work", id: this.id });
+    };
+    if (this.ways.seen()) send();
+    else this.timer = setTimeout(send, 1000);
+  }
+
+  /** @param {number} id */
+  done(id) {
+    if (id !== this.id) return;
+    this.id = 0;
+    this.ask();
+  }
+
+  close() {
+    clearTimeout(this.timer);
+  }
+}
+
 /** @param {{model: any, el: HTMLElement}} view */
 function render({ model, el }) {
   addStyle(document.body.contains(el) ? el : document.body);
@@ -50,10 +83,12 @@ function render({ model, el }) {
   const mine = String(Math.random()).slice(2); // two views of one panel count their questions apart
   const send = stage.transport.send;
   stage.transport.send = stage.send = (message) => send({ ...message, view: mine });
+  const work = new Work({ send: (message) => stage.send(message), id: () => stage.transport.id(), seen: () => stage.seen, there: () => model.get("working") });
   const heard = (/** @type {any} */ message, /** @type {any[]} */ buffers) => {
     const id = message.view === undefined || message.view === mine ? message.id : undefined;
+    if (id !== undefined) work.done(id);
     if (message.kind === "packet") stage.packet({ ...message, id }, buffers[0]);
-    else if (message.kind === "error" && id !== undefined) stage.error(message.sentence, id);
+    else if (message.kind === "error" && id !== undefined) stage.error(message.sentence, id, message.trace);
     else if (message.kind === "copy" || message.kind === "download") serve(model, message, buffers);
   };
   /** @type {Record<string, () => void>} */
@@ -61,6 +96,7 @@ function render({ model, el }) {
     playing: () => model.get("playing") !== stage.transport.playing && stage.setPlaying(model.get("playing")),
     speed: () => model.get("speed") !== stage.transport.speed && stage.setSpeed(model.get("speed")),
     look: () => stage.setLook(model.get("look")),
+    working: () => work.ask(),
     controls_width: () => stage.setControls(model.get("controls_width")),
   };
   model.on("msg:custom", heard);
@@ -72,6 +108,7 @@ function render({ model, el }) {
   stage.send({ kind: "all", id: stage.transport.id(), run: -1 });
   return () => {
     free();
+    work.close();
     model.off("msg:custom", heard);
     for (const [name, act] of Object.entries(traits)) model.off(`change:${name}`, act);
     stage.close();

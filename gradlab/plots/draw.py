@@ -1,0 +1,400 @@
+"""`draw`: the picture of a history by matplotlib, for papers, notebooks and saved panels."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.colors import LinearSegmentedColormap, to_rgba
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from gradlab.history import Array, History
+from gradlab.locale import Text
+from gradlab.measures import MEASURES
+from gradlab.plots.fonts import drawable, set_font
+from gradlab.plots.picture import BOTH, Picture, Series, Stretches, Theme, View, describe, measures_of, step_limit
+from gradlab.registry import Registry
+from gradlab.theory import Band, Prediction
+
+PLOTS = Registry("plot")
+"""Each entry is ``(ax, history) -> update``: ``update(history, view)`` then draws on the axis. An entry that
+returns None has drawn already."""
+
+Update = Callable[[History, View], None]
+
+DEFAULT = ("loss", "heatmap", "profile")
+SIZE = (1000, 430)  # logical pixels
+_DPI = 200
+RAMP = LinearSegmentedColormap.from_list(
+    "gradlab",
+    ["#17549e", "#3882be", "#82bbda", "#cce2ee", "#f0f0ee", "#fcd8c4", "#f19c7a", "#d15444", "#aa1026"],
+)
+"""Blue where the signal is smaller than at the last layer, red where it is larger: the stage's colours."""
+
+KIND_COLOURS = {"nonfinite": "#7f0a1e", "zero": "#ffffff", "missing": "#cfd6dd"}
+MARKERS = {"underflow": "v", "zero": "o", "nonfinite": "*", "missing": "_"}
+_ROWS = {"nonfinite": 0.06, "zero": -0.07, "missing": -0.13}  # of the axis, beyond its ends
+_LOOKS: dict[str, dict[str, Any]] = {
+    "first": {"lw": 1.6},
+    "last": {"lw": 1.8, "marker": "o", "ms": 3.5},
+    "ghost": {"lw": 1.4, "ls": "-."},
+    "rival": {"lw": 1.8, "ls": (0, (4, 1.2)), "marker": "D", "ms": 4.5, "mfc": "none"},
+    "theory": {"lw": 2.0, "ls": "--"},
+    "guess": {"lw": 2.6, "ls": (0, (5, 2))},
+    "second": {"lw": 1.2, "marker": "s", "ms": 3.5, "mfc": "none"},
+    "after": {"lw": 1.4, "ls": ":", "marker": "s", "ms": 4.5, "mfc": "none"},
+    "now": {"lw": 1.8, "marker": "o", "ms": 5},
+}
+
+
+def _colour(role: str, theme: Theme) -> str:
+    special = {"ghost": theme.first, "rival": theme.ink, "last": theme.alarm, "second": "#8250a4"}
+    return special.get(role) or getattr(theme, role)
+
+
+# ------------------------------------------------------------------ the plots
+@PLOTS.register("profile", "Layers now")
+def profile(ax: Axes, history: History) -> Update:
+    """Every layer's value now, its value at step 0 as a ghost, before and after clipping.
+
+    Zero, underflow, non-finite and no gradient have marks of their own.
+    """
+    return lambda history, view: _draw_profile(ax, describe(history, view), history, view)
+
+
+@PLOTS.register("loss", "Loss")
+def loss(ax: Axes, history: History) -> Update:
+    """Median and range of the loss; marks where a knob moved, a step was clipped or failed."""
+    return lambda history, view: _draw_loss(ax, describe(history, view), history, view)
+
+
+@PLOTS.register("heatmap", "Layers x steps")
+def heatmap(ax: Axes, history: History) -> Update:
+    """The measure of every layer at every step relative to the last layer, with a bar that reads the colours."""
+    return lambda history, view: _draw_heatmap(ax, describe(history, view), history, view)
+
+
+def _draw_profile(ax: Axes, picture: Picture, history: History, view: View) -> None:
+    low, high = picture.limits.profile
+    span = high - low
+    rows = {kind: (high if share > 0 else low) + share * span for kind, share in _ROWS.items()}
+    band = {s.role: s for s in picture.series if s.role in ("low", "high")}
+    if band:
+        ax.fill_between(band["low"].layers, band["low"].logs, band["high"].logs, color=view.theme.theory, alpha=0.2, lw=0)
+    for series in picture.series:
+        if series.role in band:
+            continue
+        style = {**_LOOKS[series.role], "color": _colour(series.role, view.theme), "clip_on": series.role == "theory"}
+        ax.plot(series.layers, np.where(np.isfinite(series.logs), series.logs, np.nan), label=series.role, **style)
+        if series.role in ("now", "rival"):
+            _mark_odd(ax, series, rows, np.log10(history.tiny), view.theme)
+    _stand_units(ax, picture, view, low, span)
+    layers = max((int(s.layers[-1]) for s in picture.series), default=len(history.layer_names))
+    ax.set_xlim(0.3, layers + 0.7)
+    ax.set_ylim(rows["missing"] - 0.03 * span, rows["nonfinite"] + 0.05 * span)
+    every = max(1, -(-span // 8))
+    decades = list(range(low, high + 1, every))
+    names = [view.text(f"row.{kind}") for kind in rows]
+    ax.set_yticks([*decades, *rows.values()], [*(f"1e{d}" for d in decades), *names])
+    numbers = layer_ticks(layers)
+    ax.set_xticks(numbers, [str(n) for n in numbers])
+    ax.set_xlabel(view.text("axis.layer"))
+    ax.set_title(view.text(f"measure.{BOTH}" if view.measure == BOTH else MEASURES[picture.measure].key))
+    if picture.slope:
+        x, y, across, up = _free_corner(picture)
+        ax.text(
+            x, y, picture.slope, transform=ax.transAxes, ha=across, va=up, fontsize=9, weight="bold",
+            color=view.theme.ink,
+        )  # fmt: skip
+
+
+def _mark_odd(ax: Axes, series: Series, rows: dict[str, float], tiny: float, theme: Theme) -> None:
+    """Give every layer without a plain number its mark, in a place of its own."""
+    logs = series.logs
+    kinds = {
+        "underflow": np.isfinite(logs) & (logs < tiny),
+        "zero": np.isneginf(logs),
+        "nonfinite": np.isposinf(logs),
+        "missing": np.isnan(logs),
+    }
+    for kind, where in kinds.items():
+        heights = logs[where] if kind == "underflow" else np.full(where.sum(), rows[kind])
+        style: dict[str, Any] = {"marker": MARKERS[kind], "color": theme.alarm, "mfc": "none" if kind == "zero" else None}
+        ax.plot(series.layers[where], heights, ls="none", ms=8, mew=2, clip_on=False, label=f"{series.role} {kind}", **style)
+
+
+def _stand_units(ax: Axes, picture: Picture, view: View, low: int, span: int) -> None:
+    """Stand bars under the dots, dead units left and saturated ones right; a full one is a tenth of the axis."""
+    if not view.units:
+        return
+    for side, shares, colour in ((-0.15, picture.dead, view.theme.ink), (0.15, picture.saturated, view.theme.after)):
+        segments = [
+            [(n + side, low), (n + side, low + 0.1 * span * share)] for n, share in enumerate(shares, 1) if share > 0
+        ]
+        ax.add_collection(LineCollection(segments, linewidths=3, colors=colour), autolim=False)
+
+
+def _free_corner(picture: Picture) -> tuple[float, float, str, str]:
+    """Return the corner of the profile in which the fewest points lie."""
+    low, high = picture.limits.profile
+    corners = {(x, y): 0 for y in (0.93, 0.12) for x in (0.98, 0.02)}
+    for series in picture.series:
+        right = series.layers > series.layers.max() / 3
+        heights = (series.logs - low) / (high - low)
+        for x, y in corners:
+            beside = right if x > 0.5 else ~right | (series.layers < series.layers.max() * 2 / 3)
+            corners[x, y] += int((beside & (np.abs(heights - y) < 0.1)).sum())
+    x, y = min(corners, key=lambda corner: corners[corner])
+    return x, y, "right" if x > 0.5 else "left", "center"
+
+
+def _draw_loss(ax: Axes, picture: Picture, history: History, view: View) -> None:
+    low, high = picture.limits.loss
+    lanes = [(picture.stretches, view.theme.now, "-")]
+    if picture.rival_stretches is not None:
+        lanes.insert(0, (picture.rival_stretches, view.theme.ink, (0, (4, 1.2))))
+    for found, colour, dashes in lanes:
+        at = _middles(found)
+        ax.fill_between(at, found.low, found.high, color=colour, alpha=0.2, lw=0)
+        ax.plot(at, found.median, color=colour, lw=1.6, ls=dashes, label="median")
+        ax.plot(at[found.zero], np.full(found.zero.sum(), low), ls="none", marker="o", mfc="none", color=view.theme.ink, clip_on=False, label="zero")
+        ax.plot(at[found.nonfinite], np.full(found.nonfinite.sum(), high), ls="none", marker="*", ms=9, color=view.theme.alarm, clip_on=False, label="nonfinite")
+    _draw_marks(ax, picture, view, low, high)
+    _cursor(ax, history, view, (low, high))
+    ax.set_xlim(0, step_limit(picture.last_step + 1))
+    ax.set_ylim(low, high)
+    ticks = list(range(low, high + 1, max(1, (high - low) // 5)))
+    ax.set_yticks(ticks, [f"1e{t}" for t in ticks])
+    ax.set_xticks([])
+    ax.set_ylabel(view.text("axis.loss"))
+
+
+def _middles(found: Stretches) -> Array:
+    ends = np.append(found.start[1:], found.end) if len(found.start) else found.start
+    return (found.start + ends - 1) / 2
+
+
+_SPANS = {"knob": (0, 1), "clipped": (0, 0.07), "skipped": (0, 0.4), "diverged": (0, 1)}  # shares of the height
+
+
+def _draw_marks(ax: Axes, picture: Picture, view: View, low: int, high: int) -> None:
+    """Draw upright lines where something happened, and name those that there are above the axis."""
+    theme, handles = view.theme, []
+    for kind, (bottom, top) in _SPANS.items():
+        steps = picture.marks[kind]
+        colour = {"knob": theme.first, "clipped": theme.after}.get(kind, theme.alarm)
+        width, dashes = (2.6 if kind == "diverged" else 1.2), ("dotted" if kind == "knob" else "solid")
+        span = [low + share * (high - low) for share in (bottom, top)]
+        lines = LineCollection([[(s, span[0]), (s, span[1])] for s in steps], linewidths=width, linestyles=dashes, colors=colour, label=kind)
+        ax.add_collection(lines, autolim=False)
+        if len(steps):
+            handles.append(Line2D([], [], label=view.text(f"mark.{kind}"), color=colour, ls="none", marker="|", ms=9, mew=width))
+    if handles:
+        ax.legend(
+            handles=handles, loc="lower left", bbox_to_anchor=(-0.1, 1.0), ncols=len(handles), fontsize=9, frameon=False,
+            labelcolor=theme.ink, handletextpad=0.1, columnspacing=0.4, borderaxespad=0.1, handlelength=0.5,
+        )  # fmt: skip
+
+
+def _cursor(ax: Axes, history: History, view: View, span: tuple[float, float]) -> None:
+    if view.at is not None and len(history):
+        ax.plot([history.row("step", view.at)] * 2, span, color=view.theme.ink, lw=1.4)
+
+
+def _draw_heatmap(ax: Axes, picture: Picture, history: History, view: View) -> None:
+    found, layers = picture.stretches, len(history.layer_names)
+    limit = step_limit(picture.last_step + 1)
+    if len(found.start) and not view.hidden:
+        edges = np.append(found.start, found.end)
+        ax.pcolormesh(edges, np.arange(layers + 1) + 0.5, cell_colours(found.cells, picture.limits.span).swapaxes(0, 1))
+    _cursor(ax, history, view, (0.5, layers + 0.5))
+    ax.set_xlim(0, limit)
+    ax.set_ylim(0.5, layers + 0.5)
+    ticks = np.linspace(0, limit, 6)
+    ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
+    shown = sorted({1, (layers + 1) // 2, layers})
+    ax.set_yticks(shown, [str(n) for n in shown])
+    ax.set_xlabel(view.text("axis.step"))
+    ax.set_ylabel(view.text("axis.layer_short"))
+    ax.grid(False)
+    _colour_bar(ax, picture.limits.span, view)
+
+
+def cell_colours(cells: Array, span: float) -> Array:
+    """Return RGBA of cells: red above the last layer's value, blue below, and what is no number."""
+    with np.errstate(invalid="ignore"):
+        colours = RAMP((np.nan_to_num(cells, posinf=0.0, neginf=0.0) / span + 1) / 2)
+    for kind, where in (("nonfinite", np.isposinf(cells)), ("zero", np.isneginf(cells)), ("missing", np.isnan(cells))):
+        colours[where] = to_rgba(KIND_COLOURS[kind])
+    return colours
+
+
+def _colour_bar(ax: Axes, span: int, view: View) -> None:
+    bar = ax.inset_axes((1.012, 0.0, 0.014, 1.0))
+    bar.imshow(RAMP(np.linspace(0, 1, 64))[:, None], origin="lower", aspect="auto", extent=(0, 1, -span, span))
+    bar.set_xticks([])
+    bar.yaxis.tick_right()
+    bar.set_yticks([-span, 0, span], [f"1e-{span}", "x1", f"1e{span}"])
+    bar.tick_params(colors=view.theme.ink, labelsize=7, length=0, pad=1)
+
+
+def layer_ticks(layers: int) -> list[int]:
+    """Return the numbers of the layers named on an axis: the first, and about eight at regular distances."""
+    every = max(1, -(-layers // 8))
+    return sorted({1, *range(every, layers + 1, every)})
+
+
+def colour_axes(ax: Axes, theme: Theme) -> None:
+    """Give an axis the colours and sizes of a theme."""
+    ax.set_facecolor(theme.back)
+    ax.tick_params(colors=theme.ink, labelsize=9, length=2, pad=2)
+    for spine in ax.spines.values():
+        spine.set_color(theme.faint)
+    ax.grid(True, color=theme.faint, lw=0.6)
+    ax.set_axisbelow(True)
+    for label in (ax.xaxis.label, ax.yaxis.label, ax.title):
+        label.set_color(theme.ink)
+        label.set_fontsize(10)
+    ax.title.set_fontsize(11)
+
+
+# ------------------------------------------------------------------ the figure
+class NotebookFigure(Figure):
+    """A Figure that a notebook shows as a picture, whether or not pyplot's inline backend was switched on."""
+
+    def _repr_png_(self) -> bytes:
+        return figure_png(self)
+
+    def __repr__(self) -> str:
+        return super().__repr__().replace(type(self).__name__, "Figure")
+
+
+def figure_png(figure: Figure) -> bytes:
+    """Return a figure as PNG bytes."""
+    out = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(out)
+    return out.getvalue()
+
+
+def anchored(prediction: Prediction | None, history: History) -> Band | None:
+    """Return the predicted profile in measured units: through the last hidden layer's value at step 0."""
+    found = prediction.delta_profile() if prediction is not None else None
+    if found is None or not len(history) or found.anchor < 1:
+        return None
+    value = float(history.row("delta_norm", 0)[found.anchor - 1])
+    return found.anchored(value) if np.isfinite(value) and value > 0 else None
+
+
+def draw(
+    history: History,
+    plots: Sequence[str] | None = None,
+    ghost: History | None = None,
+    theory: Prediction | None = None,
+    *,
+    measure: str = BOTH,
+    clip: bool | None = None,
+    lang: str = "en",
+) -> Figure:
+    """Draw a history once and return the matplotlib Figure.
+
+    Parameters
+    ----------
+    history : History
+        What to draw.
+    plots : sequence of str, optional
+        Names from `PLOTS`. Default: loss, heat map and profile.
+    ghost : History, optional
+        Another run, drawn faintly behind.
+    theory : Prediction, optional
+        From `theory.predict`: its profile is drawn over the backward signal, anchored at step 0.
+    measure : str
+        A key of `MEASURES`, or ``"both"`` for backward signal and gradient norm on one axis.
+    clip : bool, optional
+        Whether to show gradients after clipping too. Default: if anything was clipped.
+    lang : str, default "en"
+        Language of the words; English where no installed font has its glyphs.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Not known to pyplot; a notebook shows it, ``savefig`` writes it.
+    """
+    if clip is None:
+        clip = len(history) > 0 and bool(np.any(history.column("clip_coef") < 1))
+    view = View(measure=measure, clip=clip, ghost=ghost, theory=anchored(theory, history), text=Text(lang))
+    return draw_view(history, view, tuple(plots) if plots is not None else DEFAULT)
+
+
+def draw_view(history: History, view: View, plots: Sequence[str] = DEFAULT) -> Figure:
+    """Draw a history once, as a panel with this view shows it. No pyplot and no mathtext: both share state."""
+    for name in plots:
+        PLOTS[name]
+    measures_of(view.measure)
+    view = dataclasses.replace(view, text=drawable(view.text))
+    figure = NotebookFigure(figsize=(SIZE[0] / 100, SIZE[1] / 100), dpi=_DPI, facecolor=view.theme.back)
+    for name, box in _layout(plots):
+        ax = figure.add_axes(box)
+        colour_axes(ax, view.theme)
+        update = PLOTS[name](ax, history)
+        if update is not None:
+            update(history, view)
+        colour_axes(ax, view.theme)
+    _add_legend(figure, view, "profile" in plots)
+    set_font(figure, view.text)
+    return figure
+
+
+def _layout(plots: Sequence[str]) -> list[tuple[str, tuple[float, float, float, float]]]:
+    """Stack the plots over time at the left, set the profile at the right; margins in logical pixels hold type."""
+    wide, high = SIZE
+    left = [name for name in plots if name != "profile"]
+    split = 0.54 * wide if left and "profile" in plots else (wide - 15 if left else 0.0)
+    top, bottom, gap = high - 46, 58, 21
+    height = (top - bottom - gap * (len(left) - 1)) / max(1, len(left))
+    boxes = [
+        (name, (62 / wide, (top - (i + 1) * height - i * gap) / high, (split - 112) / wide, height / high))
+        for i, name in enumerate(left)
+    ]
+    if "profile" in plots:
+        boxes.append(("profile", ((split + 58) / wide, 92 / high, (wide - split - 76) / wide, (high - 126) / high)))
+    return boxes
+
+
+def _add_legend(figure: Figure, view: View, marks: bool) -> None:
+    """Explain the lines and marks of the profile at the bottom, and name lanes and ghost at the top."""
+    theme = view.theme
+    style: dict[str, Any] = {"labelcolor": theme.ink, "fontsize": 9, "frameon": False, "handletextpad": 0.3, "columnspacing": 1.0, "borderaxespad": 0.2}
+    if marks:
+        roles = ["now", "first"]
+        roles += ["second"] if view.measure == BOTH else []
+        roles += [role for role, there in (("guess", view.guess), ("theory", view.theory)) if there is not None]
+        roles += ["after"] if view.clip else []
+        words = {"now": "kind.plain", "second": "stage.second"}
+        handles = [_handle(role, view.text(words.get(role, f"kind.{role}")), theme) for role in roles]
+        if view.units:
+            bars = (("dead", theme.ink), ("saturated", theme.after))
+            handles += [Line2D([], [], color=colour, lw=3, label=view.text(f"kind.{kind}")) for kind, colour in bars]
+        handles += [
+            Line2D([], [], color=theme.alarm, ls="none", marker=m, ms=7, label=view.text(f"kind.{kind}"))
+            for kind, m in MARKERS.items()
+        ]
+        figure.legend(handles=handles, loc="lower right", ncols=-(-len(handles) // 2), handlelength=1.6, **style)
+    lanes = []
+    if view.rival is not None:
+        lanes = [_handle("rival", view.text("lanes.a"), theme), _handle("now", view.text("lanes.b"), theme)]
+    if view.ghost is not None:
+        name = view.text("kind.ghost_of", knobs=view.ghost_name) if view.ghost_name else view.text("kind.ghost")
+        lanes.append(_handle("ghost", name, theme))
+    if lanes:
+        figure.legend(handles=lanes, loc="upper left", bbox_to_anchor=(0.05, 1.0), ncols=len(lanes), handlelength=2.6, **style)
+
+
+def _handle(role: str, label: str, theme: Theme) -> Line2D:
+    return Line2D([], [], label=label, **{**_LOOKS[role], "color": _colour(role, theme)})
