@@ -7,7 +7,7 @@ from gradlab.data import DATASETS
 from gradlab.diagnosis import Diagnosis, diagnose
 from gradlab.engine import Stage, Trainer
 from gradlab.exercise import EXERCISES, exercise
-from gradlab.export import config_to_code, history_to_csv, replay_html, to_call
+from gradlab.export import config_to_code, history_to_csv, to_call
 from gradlab.history import Divergence, History, Mark, StepRecord
 from gradlab.inspect import (
     ClipCurve,
@@ -33,6 +33,7 @@ from gradlab.rules.accumulation import ACCUMULATIONS
 from gradlab.rules.carry_over import CARRY_OVERS, CumulativeGradient
 from gradlab.rules.clipping import CLIPS
 from gradlab.rules.optimizers import OPTIMIZERS
+from gradlab.stage import replay_html
 from gradlab.sweep import Sweep, phase_diagram, sweep
 from gradlab.theory import Prediction
 from gradlab.watch import watch

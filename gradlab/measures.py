@@ -1,4 +1,4 @@
-"""`MEASURES`: what can be shown of every layer, each with its axis of fixed decades."""
+"""`MEASURES`: what can be shown of every layer, and the kinds of values there are."""
 
 from __future__ import annotations
 
@@ -7,10 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from gradlab.history import Array, History
-
-LOWEST, HIGHEST = -46.0, 40.0  # decades on every axis: float32 ends near 1e-45 and 1e38
-SQUEEZED = 0.1  # share of the axis given to the decades below, and again above, the middle
-
 
 @dataclass(frozen=True)
 class Measure:
@@ -22,49 +18,22 @@ class Measure:
         Column of the history.
     key : str
         Key of its label in the table of strings.
-    low, high : float
-        The decades of the middle of the axis, log10; those outside are squeezed, never cut off.
     after : str or None
         Column of the same measure after clipping.
     """
 
     name: str
     key: str
-    low: float
-    high: float
     after: str | None = None
-
-    def position(self, values: Array) -> Array:
-        """Map positive values to axis units: 0 at 1e-46, 1 at 1e40, three straight pieces in log10 between.
-
-        The map is fixed, so that no picture ever rescales an explosion away.
-        """
-        with np.errstate(divide="ignore", invalid="ignore"):
-            logs = np.log10(values)
-        return np.interp(logs, *self._knots)
-
-    def value(self, position: float) -> float:
-        """Return the value at a place on the axis: the inverse of `position`."""
-        decades, places = self._knots
-        return float(10.0 ** np.interp(position, places, decades))
-
-    @property
-    def _knots(self) -> tuple[list[float], list[float]]:
-        return [LOWEST, self.low, self.high, HIGHEST], [0.0, SQUEEZED, 1.0 - SQUEEZED, 1.0]
-
-    def ticks(self) -> tuple[list[float], list[str]]:
-        """Return positions and plain-text labels of the ticks."""
-        decades = [-40, *range(int(self.low), int(self.high) + 1, 2), 38]
-        return list(self.position(10.0 ** np.array(decades, dtype=float))), [f"1e{d}" for d in decades]
 
 
 MEASURES: dict[str, Measure] = {
     m.name: m
     for m in (
-        Measure("delta_norm", "measure.delta_norm", -9, 3),
-        Measure("grad_norm", "measure.grad_norm", -9, 3, after="clipped_norm"),
-        Measure("update_ratio", "measure.update_ratio", -9, 1),
-        Measure("activation_std", "measure.activation_std", -7, 3),
+        Measure("delta_norm", "measure.delta_norm"),
+        Measure("grad_norm", "measure.grad_norm", after="clipped_norm"),
+        Measure("update_ratio", "measure.update_ratio"),
+        Measure("activation_std", "measure.activation_std"),
     )
 }
 

@@ -1,6 +1,7 @@
 """What stands on the stage."""
 
 EN = {
+    "replay.title": "A run of gradlab",
     "stage.lessons": "Lessons",
     "stage.speed": "Speed in steps a second",
     "stage.speed_paced": "auto",
@@ -47,6 +48,7 @@ EN = {
 }
 
 ZH = {
+    "replay.title": "gradlab 的一次训练",
     "stage.lessons": "课程",
     "stage.speed": "速度（每秒步数）",
     "stage.speed_paced": "自动",

@@ -1,22 +1,23 @@
-"""Pictures of a history: `PLOTS`, `draw`, and the `LiveFigure` a panel shows."""
+"""Pictures of a history: `PLOTS`, `draw`, and the description that the browser's stage draws from as well."""
 
-from gradlab.plots import heatmap, loss, profile
 from gradlab.plots.closeup import draw_closeups
-from gradlab.plots.figure import LiveFigure, anchored, draw, draw_view, lecture_figure
-from gradlab.plots.png import figure_png
-from gradlab.plots.view import PLOTS, View
+from gradlab.plots.draw import PLOTS, anchored, draw, draw_view, figure_png
+from gradlab.plots.picture import BOTH, CONTRAST, DARK, LIGHT, Theme, View, describe, measures_of, row_beside
 
 __all__ = [
+    "BOTH",
+    "CONTRAST",
+    "DARK",
+    "LIGHT",
     "PLOTS",
-    "LiveFigure",
+    "Theme",
     "View",
     "anchored",
+    "describe",
     "draw",
     "draw_closeups",
     "draw_view",
     "figure_png",
-    "heatmap",
-    "lecture_figure",
-    "loss",
-    "profile",
+    "measures_of",
+    "row_beside",
 ]

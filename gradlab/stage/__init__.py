@@ -1,7 +1,8 @@
 """The stage: what a person sees. Plain ES modules draw it in the browser from packets that are encoded here."""
 
 from gradlab.stage.packet import PacketEncoder
+from gradlab.stage.replay import replay_html
 from gradlab.stage.shown import GRID, Lane, Learned, Shown, SlowStage
 from gradlab.stage.source import stage_source, stage_words
 
-__all__ = ["GRID", "Lane", "Learned", "PacketEncoder", "Shown", "SlowStage", "stage_source", "stage_words"]
+__all__ = ["GRID", "Lane", "Learned", "PacketEncoder", "Shown", "SlowStage", "replay_html", "stage_source", "stage_words"]

@@ -32,9 +32,24 @@ class Record {
       this.next = 0;
       this.runs += 1;
       this.give(1, message.id);
+    } else if (message.kind === "tick" && this.next >= this.packets.length) {
+      this.next = 0; // played to the end: once more
+      this.runs += 1;
+      this.give(1, message.id);
     } else if (message.kind === "tick") this.give(message.steps ?? 2, message.id);
     else if (message.kind === "command" && message.name === "step") this.give(1, message.id);
     else stage.transport.answered(message.id);
+  }
+
+  /** Show another record of the same run, as far as this one was shown. @param {[any, string][]} packets */
+  change(packets) {
+    const at = /** @type {Stage} */ (this.stage).at;
+    const shown = this.next;
+    this.packets = packets;
+    this.next = 0;
+    this.runs += 1;
+    this.give(shown, 0);
+    if (at !== null) /** @type {Stage} */ (this.stage).lookAt(at);
   }
 
   /** Give the next packets; at the end of the record the run pauses. @param {number} count @param {number} id */

@@ -130,7 +130,7 @@ function timeBar(stage) {
   const step = make("span", { class: "gl-step" });
   const scale = make("button", { class: "gl-small", type: "button", "aria-pressed": "false", title: w["stage.tip_log"], text: w["stage.log"], onclick: () => stage.setLog(!stage.logTime) });
   const live = make("button", { class: "gl-small", type: "button", title: w["stage.tip_live"], text: w["stage.live"], onclick: () => stage.lookAt(null) });
-  const rewind = make("button", { class: "gl-small", type: "button", title: w["stage.tip_rewind"], text: w["stage.rewind"], onclick: () => stage.rewind() });
+  const rewind = make("button", { class: "gl-small gl-rewind", type: "button", title: w["stage.tip_rewind"], text: w["stage.rewind"], onclick: () => stage.rewind() });
   return { node: make("div", { class: "gl-time" }, [track, step, scale, live, rewind]), track, thumb, fill, step, scale, live, rewind };
 }
 
@@ -157,7 +157,7 @@ function side(stage) {
   const marks = legend(stage);
   const cursor = make("div", { class: "gl-cursor", "aria-hidden": "true" });
   const seen = make("section", { class: "gl-seen", "aria-label": w["stage.learned"] }, [
-    make("h3", { text: w["stage.learned"] }), boards, samples, numbers, make("h3", { class: "gl-marks-head", text: w["stage.marks"] }), marks, make("h3", { text: w["stage.cursor"] }), cursor,
+    make("h3", { class: "gl-learned", text: w["stage.learned"] }), boards, samples, numbers, make("h3", { class: "gl-marks-head", text: w["stage.marks"] }), marks, make("h3", { text: w["stage.cursor"] }), cursor,
   ]);
   return { node: seen, boards, numbers, samples, marks, cursor };
 }

@@ -75,7 +75,7 @@ export class Stage {
     this.secondTitle = this.words["stage.second"];
     this.root.replaceChildren();
     this.root.classList.toggle("gl-lecture", Boolean(look.lecture));
-    for (const part of ["top", "lesson", "seen", "marks", "time"]) this.root.classList.toggle(`gl-no-${part}`, Boolean(look.hide?.includes(part)));
+    for (const part of ["top", "top-left", "lesson", "seen", "marks", "learned", "time", "rewind"]) this.root.classList.toggle(`gl-no-${part}`, Boolean(look.hide?.includes(part)));
     this.root.lang = look.lang ?? "en";
     this.parts = build(/** @type {any} */ (this));
     this.g = /** @type {CanvasRenderingContext2D} */ (this.parts.canvas.getContext("2d"));
@@ -410,6 +410,8 @@ export class Stage {
     this.dpr = Math.min(3, window.devicePixelRatio || 1);
     this.k = this.look.lecture ? clamp(w / 520, 1.15, 1.5) : clamp(w / 640, 0.92, 1.2);
     this.root.style.setProperty("--gl-k", String(this.k));
+    const panel = /** @type {HTMLElement | null} */ (this.root.closest(".gradlab")); // the kernel's controls hang below the lesson
+    panel?.style.setProperty("--gl-top", `${this.parts.main.offsetTop}px`);
     const [cw, ch] = [Math.round(w * this.dpr), Math.round(h * this.dpr)];
     if (canvas.width !== cw || canvas.height !== ch) Object.assign(canvas, { width: cw, height: ch });
     this.w = w;

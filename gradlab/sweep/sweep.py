@@ -406,8 +406,8 @@ class Sweep:
 
     # ------------------------------------------------------------------ showing
     def plot(self, measure: str | None = None, **options: Any) -> Figure:
-        """Return a matplotlib figure: a heat map over two knobs, lines over one (see `gradlab.plots.phase`)."""
-        from gradlab.plots.phase import draw_sweep
+        """Return a matplotlib figure: a heat map over two knobs, lines over one (see `gradlab.plots.sweep`)."""
+        from gradlab.plots.sweep import draw_sweep
 
         return draw_sweep(self, measure, **options)
 

@@ -1,0 +1,251 @@
+"""Pictures of a closer look: entries of the gradient, its noise, the sharpness against the edge of stability."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+
+from gradlab.history import Array
+from gradlab.inspect import Histogram, Noise, Sharpness
+from gradlab.measures import sort_kinds
+from gradlab.plots.draw import KIND_COLOURS, MARKERS, colour_axes, layer_ticks
+from gradlab.plots.fonts import drawable, set_font
+from gradlab.plots.picture import Decades, View, extent, step_limit
+
+COLOURS = colormaps["viridis"](np.linspace(0, 1, 256))
+_BELOW = -0.2  # of the axis: where the words under it stand
+_FAINTEST = -4.0  # log10 of the share that has the first colour
+_HALF = 0.025  # half the height of the rows of zeros and of entries that are not finite, as a share of the axis
+_ROWS = {"nonfinite": 0.07, "zero": -0.07, "missing": -0.14}  # of the axis, beyond its ends
+_SMALLEST = float(np.nextafter(0.0, 1.0))  # underflow has no mark of its own here: these are float64 norms
+
+
+def draw_closeups(
+    histogram: Histogram | None = None,
+    noise: Noise | None = None,
+    sharpness_points: Sequence[Sharpness] | None = None,
+    view: View | None = None,
+    size: tuple[float, float] = (1000, 300),
+    scale: float = 2.0,
+) -> Figure:
+    """Draw whichever looks are given, side by side.
+
+    Parameters
+    ----------
+    histogram : Histogram, optional
+        Of `gradient_histogram`.
+    noise : Noise, optional
+        Of `gradient_noise`.
+    sharpness_points : sequence of Sharpness, optional
+        Of `sharpness`, one for each step at which it was measured, oldest first.
+    view : View, optional
+        Its theme and language.
+    size : (float, float)
+        Width and height in logical pixels.
+    scale : float, default 2
+        Pixels per logical pixel: 2 makes 200 dots per inch.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Not known to pyplot.
+    """
+    view = View() if view is None else dataclasses.replace(view, text=drawable(view.text))
+    figure = Figure(figsize=(size[0] / 100, size[1] / 100), dpi=100 * scale, facecolor=view.theme.back)
+    given: list[tuple[Any, Any]] = [
+        (draw, look)
+        for draw, look in ((draw_histogram, histogram), (draw_noise, noise), (draw_sharpness, sharpness_points))
+        if look is not None
+    ]
+    width, margin, gap = 1.0 / max(1, len(given)), 52 / size[0], 22 / size[0]
+    for i, (draw, look) in enumerate(given):
+        ax = figure.add_axes((i * width + margin, 0.23, width - margin - gap, 0.615))
+        draw(ax, look, view)
+    set_font(figure, view.text)
+    return figure
+
+
+# ------------------------------------------------------------------ the entries of every layer
+def draw_histogram(ax: Axes, histogram: Histogram, view: View) -> None:
+    """Draw layers x decades: colour is the share of the layer's entries, from 0.01 % to all, on a log scale.
+
+    Exact zeros and entries that are not finite have rows of their own, below and above; a layer without a
+    gradient is grey.
+    """
+    shares, layers = histogram.shares(), len(histogram.layer_names)
+    columns = np.arange(layers + 1) + 0.5
+    filled = np.flatnonzero(histogram.counts.any(0))
+    edges = histogram.edges[[filled[0], filled[-1] + 1]] if len(filled) else np.zeros(0)
+    decades = Decades.first(*extent([edges]))
+    heights = _layer_axis(ax, layers, decades, view, ("zero", "nonfinite"))
+    half = _HALF * (decades.high - decades.low)
+    for rows, borders in (
+        (shares.T, histogram.edges),
+        (_of(histogram.zeros, histogram)[None], heights["zero"] + half * np.array([-1, 1])),
+        (_of(histogram.nonfinite, histogram)[None], heights["nonfinite"] + half * np.array([-1, 1])),
+    ):
+        ax.pcolormesh(columns, borders, _colours(rows), zorder=1)
+    _finish(ax, view.text("closeup.histogram"), "", view)
+    ax.grid(False)
+    _colour_key(ax, view)
+
+
+def _of(counts: np.ndarray, histogram: Histogram) -> Array:
+    return counts / np.where(histogram.entries, histogram.entries, np.nan)
+
+
+def _colours(shares: Array) -> Array:
+    """Return RGBA of shares: transparent at 0, grey where there is no gradient."""
+    with np.errstate(divide="ignore"):
+        depth = np.clip(1 - np.log10(shares) / _FAINTEST, 0, 1)
+    picture = COLOURS[(np.nan_to_num(depth) * 255).astype(int)]
+    picture[shares == 0] = 0.0
+    picture[np.isnan(shares)] = to_rgba(KIND_COLOURS["missing"])
+    return picture
+
+
+def _colour_key(ax: Axes, view: View) -> None:
+    """Put a small scale of the colours under the axis, with its ends in words."""
+    middle = _BELOW - 0.05
+    key = ax.inset_axes((0.3, middle - 0.02, 0.3, 0.04))
+    key.imshow(COLOURS[None], aspect="auto", extent=(0, 1, 0, 1))
+    key.set_axis_off()
+    style: dict[str, Any] = {"transform": ax.transAxes, "va": "center", "fontsize": 8, "color": view.theme.ink}
+    ax.text(0.28, middle, "0.01 %", ha="right", **style)
+    ax.text(0.62, middle, f"100 % {view.text('closeup.share')}", ha="left", **style)
+
+
+# ------------------------------------------------------------------ signal and noise
+def draw_noise(ax: Axes, noise: Noise, view: View) -> None:
+    """Draw the norm of each layer's mean gradient beside the spread of a micro-batch and what is left of it.
+
+    Zero, non-finite and no gradient have the marks of the profile.
+    """
+    theme, k = view.theme, noise.micro_batches
+    curves = {
+        view.text("closeup.mean", k=k): (noise.mean_norm, theme.now, "o"),
+        view.text("closeup.spread", size=noise.batch_size): (noise.spread, theme.after, "s"),
+        view.text("closeup.left", k=k): (noise.accumulated(k), theme.theory, "_"),
+    }
+    kinds = [sort_kinds(values, _SMALLEST, noise.has_gradient) for values in (noise.mean_norm, noise.spread)]
+    rows = ("zero", "nonfinite", "missing") if kinds[0].missing.any() else ("zero", "nonfinite")
+    logs = {label: _logs(values) for label, (values, _, _) in curves.items()}
+    heights = _layer_axis(ax, len(noise.layer_names), Decades.first(*extent(logs.values())), view, rows)
+    numbers = np.arange(1, len(noise.layer_names) + 1)
+    mean, spread = list(logs.values())[:2]
+    both = np.isfinite(mean) & np.isfinite(spread)
+    ax.vlines(numbers[both], mean[both], spread[both], color=theme.first, lw=1.2, zorder=2)
+    for label, (_, colour, marker) in curves.items():
+        style: dict[str, Any] = {"color": colour, "marker": marker, "label": label, "mfc": "none"}
+        ax.plot(numbers, logs[label], ls="none", ms=4.5, clip_on=False, zorder=3, **style)
+    for kind in rows:
+        where = numbers[getattr(kinds[0], kind) | getattr(kinds[1], kind)]
+        _mark(ax, kind, where, heights[kind], view)
+    _finish(ax, view.text("closeup.noise"), _note(noise, view), view)
+    _legend(ax, view)
+
+
+def _note(noise: Noise, view: View) -> str:
+    """Say how signal and noise compare over all parameters; nothing where they are not finite."""
+    ratio, scale = noise.total_signal_to_noise, noise.noise_scale
+    if noise.total_spread == 0:
+        return view.text("closeup.note.none")
+    if math.isnan(ratio):
+        return ""
+    shown = f"{ratio:.2g}"
+    if not math.isfinite(scale):
+        return view.text("closeup.note.drowned", ratio=shown)
+    return view.text("closeup.note.scale", ratio=shown, scale=f"{scale:.0f}" if 9.5 < scale < 1e6 else f"{scale:.2g}")
+
+
+# ------------------------------------------------------------------ sharpness
+def draw_sharpness(ax: Axes, points: Sequence[Sharpness], view: View) -> None:
+    """Draw the eigenvalue that counts at each step it was measured, against the edge of stability.
+
+    The axis is logarithmic, in whole decades around the points and the edge; an eigenvalue of 0 or below lies on a
+    row at the bottom, one that is not finite on a row at the top. The words say why there is no edge. Points with
+    and without a preconditioner have no common edge: those of the last one's kind are drawn.
+    """
+    theme, key = view.theme, "closeup.value"
+    if points and points[-1].preconditioned is not None:
+        key = "closeup.preconditioned"
+    points = [p for p in points if (p.preconditioned is None) == (points[-1].preconditioned is None)]
+    steps = np.array([p.step for p in points], dtype=float)
+    values = np.array([p.compared for p in points], dtype=float)
+    limits = _logs(np.array([math.nan if p.limit is None else p.limit for p in points], dtype=float))
+    logs = _logs(values)
+    decades = Decades.first(*extent([logs, limits]))
+    end = step_limit(steps[-1] if len(steps) else 0)
+    ax.plot(steps, logs, color=theme.now, lw=1.4, marker="o", ms=3.5, label=view.text(key), clip_on=False, zorder=3)
+    if np.isfinite(limits).any():  # the last limit holds until a knob moves
+        dashed: dict[str, Any] = {"color": theme.alarm, "lw": 1.6, "ls": "--", "label": view.text("closeup.edge")}
+        ax.step([*steps, end], [*limits, limits[-1]], where="post", **dashed)
+    heights = _decades_axis(ax, decades, [("zero", "closeup.row.negative"), ("nonfinite", "row.nonfinite")], view)
+    for kind, where in (("zero", values <= 0), ("nonfinite", ~np.isfinite(values))):
+        _mark(ax, kind, steps[where], heights[kind], view)
+    ax.set_xlim(0, end)
+    ticks = np.linspace(0, end, 6)
+    ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
+    ax.set_xlabel(view.text("axis.step"))
+    _finish(ax, view.text("closeup.sharpness"), view.text.say(points[-1].reason) if points else "", view)
+    _legend(ax, view)
+
+
+# ------------------------------------------------------------------ what they share
+def _logs(values: Array) -> Array:
+    return np.log10(np.where(np.isfinite(values) & (values > 0), values, np.nan))
+
+
+def _mark(ax: Axes, kind: str, places: Array, height: float, view: View) -> None:
+    style: dict[str, Any] = {"marker": MARKERS[kind], "color": view.theme.alarm, "mfc": "none"}
+    ax.plot(places, np.full(len(places), height), ls="none", ms=7, mew=2, clip_on=False, **style)
+
+
+def _decades_axis(ax: Axes, decades: Decades, rows: Sequence[tuple[str, str]], view: View) -> dict[str, float]:
+    """Name the decades and the rows beyond them; return where each row lies."""
+    low, high = decades
+    span = high - low
+    heights = {kind: (high if _ROWS[kind] > 0 else low) + _ROWS[kind] * span for kind, _ in rows}
+    ticks = list(range(low, high + 1, max(1, -(-span // 6))))
+    words = [view.text(key) for _, key in rows]
+    ax.set_yticks([*ticks, *heights.values()], [*(f"1e{d}" for d in ticks), *words])
+    ax.set_ylim(min(heights.values()) - 0.06 * span, max(heights.values()) + 0.06 * span)
+    return heights
+
+
+def _layer_axis(
+    ax: Axes, layers: int, decades: Decades, view: View, rows: Sequence[str]
+) -> dict[str, float]:
+    """Number the layers, name the decades and the rows beyond them; return where each row lies."""
+    ax.set_xlim(0.3, layers + 0.7)
+    numbers = layer_ticks(layers)
+    ax.set_xticks(numbers, [str(n) for n in numbers])
+    ax.set_xlabel(view.text("axis.layer"))
+    return _decades_axis(ax, decades, [(row, f"row.{row}") for row in rows], view)
+
+
+def _finish(ax: Axes, title: str, note: str, view: View) -> None:
+    """Dress an axis: colours, its title, and a note in small letters under the title."""
+    ax.set_title(title, pad=18)
+    colour_axes(ax, view.theme)
+    ax.tick_params(labelsize=8)
+    ax.text(
+        0.5, 1.015, note, transform=ax.transAxes, ha="center", va="bottom",
+        fontsize=8, color=view.theme.ink,
+    )  # fmt: skip
+
+
+def _legend(ax: Axes, view: View) -> None:
+    """Name what is drawn, below the axis where it hides nothing."""
+    ax.legend(
+        loc="upper center", bbox_to_anchor=(0.5, _BELOW), ncols=3, fontsize=8, frameon=False, handlelength=1.2,
+        labelcolor=view.theme.ink, columnspacing=1.0, handletextpad=0.4, borderaxespad=0.0,
+    )  # fmt: skip

@@ -1,0 +1,413 @@
+"""Pictures of a sweep: a heat map over two knobs with theory's critical line, lines over one knob."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import Colormap, ListedColormap, LogNorm, Normalize, to_hex
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from numpy.typing import NDArray
+
+from gradlab.config import Config
+from gradlab.history import Array
+from gradlab.locale import Text
+from gradlab.plots.critical import critical_lines
+from gradlab.plots.fonts import drawable, set_font
+from gradlab.plots.picture import LIGHT, Theme
+from gradlab.sweep import MEASURES, Sweep
+
+# ------------------------------------------------------------------ a swept knob as an axis
+_FEW_DECADES = 10.0  # a positive axis that spans more than this factor is logarithmic
+_MOST_DECADES = 100.0  # past it matplotlib's own margins overflow: the values stand side by side, as words do
+
+
+@dataclass(frozen=True)
+class KnobAxis:
+    """A swept knob as an axis.
+
+    Attributes
+    ----------
+    name : str
+        The knob.
+    at : ndarray
+        Where each value stands: the value itself, or its number if it is shown as a word.
+    labels : list of str or None
+        Names of the places where the values are shown as words.
+    log : bool
+        Whether the axis is logarithmic.
+    ranked : bool
+        Whether numbers are shown as words, in their order: theory's line has no place among them.
+    """
+
+    name: str
+    at: Array
+    labels: list[str] | None
+    log: bool
+    ranked: bool = False
+
+    def edges(self) -> Array:
+        """Return the borders between cells in ascending order, half-way between neighbours on the axis."""
+        at = np.sort(np.log(self.at) if self.log else self.at)
+        if len(at) == 1:
+            borders = np.array([at[0] - 0.5, at[0] + 0.5])
+        else:
+            middle = (at[1:] + at[:-1]) / 2
+            borders = np.concatenate([[2 * at[0] - middle[0]], middle, [2 * at[-1] - middle[-1]]])
+        return np.exp(borders) if self.log else borders
+
+    def place_of(self, value: Any) -> float:
+        """Return where a value of the knob stands; a word that is not swept stands beside the last."""
+        if self.labels is None:
+            return float(value)
+        return float(self.at[self.labels.index(_text(value))] if _text(value) in self.labels else len(self.at))
+
+    def nearest(self, position: float) -> int:
+        """Return the number of the value whose cell holds a position on the axis."""
+        place = int(np.searchsorted(self.edges()[1:-1], position))
+        return int(np.argsort(self.at)[place])
+
+
+def _text(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def knob_axis(sweep: Sweep, name: str) -> KnobAxis:
+    """Return a swept knob as an axis.
+
+    Raises
+    ------
+    ValueError
+        If the knob is not swept.
+    """
+    if name not in sweep.grid.over:
+        raise ValueError(f"axis {name!r}; expected one of the swept knobs {', '.join(sweep.grid.over)}")
+    values = sweep.grid.over[name]
+    if isinstance(values[0], str | bool):
+        return KnobAxis(name, np.arange(len(values), dtype=float), [_text(v) for v in values], False)
+    at = np.array(values, dtype=float)
+    size = np.abs(at[at != 0])
+    if len(size) and np.ptp(np.log10(size)) > _MOST_DECADES:
+        return KnobAxis(name, np.argsort(np.argsort(at)).astype(float), [_text(v) for v in values], False, True)
+    log = bool(at.min() > 0 and (name == "gain" or at.max() / at.min() >= _FEW_DECADES))
+    return KnobAxis(name, at, None, log)
+
+
+def choose_axes(sweep: Sweep, x: str | None, y: str | None) -> list[str]:
+    """Return the knobs to draw over: those asked for, else the first two that are swept."""
+    chosen = [name for name in (x, y) if name is not None]
+    free = [name for name in sweep.grid.over if name not in chosen]
+    chosen = [x if x is not None else free.pop(0)] if x is not None or free else chosen
+    if y is not None or free:
+        chosen.append(y if y is not None else free.pop(0))
+    for name in chosen:
+        knob_axis(sweep, name)
+    return chosen
+
+
+def plane(
+    sweep: Sweep, values: NDArray[Any], axes: Sequence[str], at: Mapping[str, int] | None = None
+) -> NDArray[Any]:
+    """Return the part of ``(*values per knob,)`` that lies over `axes`, the last of them first.
+
+    Parameters
+    ----------
+    values : ndarray
+        One number per cell.
+    axes : sequence of str
+        One or two swept knobs.
+    at : mapping of str to int, optional
+        Number of the value at which each other knob is held; default its first.
+    """
+    names = list(sweep.grid.over)
+    held = tuple(slice(None) if name in axes else (at or {}).get(name, 0) for name in names)
+    part = values[held]
+    order = [name for name in names if name in axes]
+    return np.moveaxis(part, [order.index(name) for name in reversed(axes)], range(len(axes)))
+
+
+# ------------------------------------------------------------------ colours and kinds
+GROWTH_TICKS = [0.25, 0.5, 0.71, 1.0, 1.41, 2.0, 4.0]
+KINDS = {"not finite": "#d55e00", "exactly 0": "#000000", "failed": "#9e9e9e", "not yet run": "#ececec"}
+_SHARES = ("survived", "learned", "accuracy", "clipped")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How a measure is coloured: fixed for growth and shares, so that pictures can be compared."""
+
+    colours: Colormap
+    norm: Normalize
+    extend: str
+
+
+def scale_of(measure: str, values: Array) -> Scale:
+    """Return the colours of a measure; growth is centred on 1, shares run from 0 to 1, the others are logarithmic."""
+    if measure == "growth":
+        return Scale(colormaps["RdBu_r"], LogNorm(GROWTH_TICKS[0], GROWTH_TICKS[-1]), "both")
+    if measure in _SHARES:
+        return Scale(colormaps["viridis"], Normalize(0.0, 1.0), "neither")
+    plain = values[np.isfinite(values) & (values > 0)]
+    low, high = (plain.min(), plain.max()) if len(plain) else (0.1, 1.0)
+    if measure in ("steps", "diverged_at"):
+        return Scale(colormaps["viridis"], Normalize(0.0, max(high, 1.0)), "neither")
+    return Scale(colormaps["viridis"], LogNorm(low, max(high, low * 1.001)), "neither")
+
+
+def growth_colours(growth: Array) -> list[str]:
+    """Return the heat map's colours of positive growths per layer, each as ``"#rrggbb"``."""
+    scale = scale_of("growth", growth)
+    return [to_hex(colour) for colour in scale.colours(scale.norm(growth))]
+
+
+def kinds(sweep: Sweep, measure: str, axes: Sequence[str], at: Mapping[str, int] | None = None) -> NDArray[np.intp]:
+    """Return what each cell without a drawable number is: an index into the legend's kinds, -1 where it has one."""
+    values = plane(sweep, sweep.over_seeds(measure), axes, at)
+    failed = np.zeros(sweep.grid.size, dtype=bool)
+    failed[list(sweep.errors)] = True
+    all_failed = plane(sweep, np.all(failed.reshape(sweep.grid.shape), axis=-1), axes, at)
+    some_done = plane(sweep, np.any(sweep.done, axis=-1), axes, at)
+    found = np.full(values.shape, -1)
+    found[~np.isfinite(values)] = 0
+    if measure == "growth":  # 0 / 0 where no signal comes back at all
+        found[np.isnan(values) & (plane(sweep, sweep.over_seeds("first_delta"), axes, at) == 0)] = 1
+    found[(values == 0) & (measure not in (*_SHARES, "steps", "diverged_at"))] = 1
+    found[all_failed] = 2
+    found[~some_done] = 3
+    return found
+
+
+# ------------------------------------------------------------------ what an axis says
+_MOST_TICKS = 9
+
+
+def draw_theory(ax: Axes, lines: Sequence[Array], theme: Theme, text: Text) -> list[Any]:
+    """Draw the critical lines; one that stands straight goes from edge to edge."""
+    style: dict[str, Any] = {"color": theme.ink, "lw": 2, "ls": "--", "label": text("sweep.theory")}
+    drawn = []
+    for line in lines:
+        if len(set(line[:, 0])) == 1:
+            drawn.append(ax.axvline(line[0, 0], **style))
+        elif len(set(line[:, 1])) == 1:
+            drawn.append(ax.axhline(line[0, 1], **style))
+        else:
+            drawn += ax.plot(*line.T, scalex=False, scaley=False, **style)
+    return drawn[:1]
+
+
+def label_bar(bar: Any, measure: str, theme: Theme, text: Text) -> None:
+    """Name what the colours mean, in plain numbers."""
+    if isinstance(bar.norm, LogNorm):  # plain numbers: mathtext shares state with whatever else is being drawn
+        ticks = GROWTH_TICKS if measure == "growth" else np.geomspace(bar.vmin, bar.vmax, 5).tolist()
+        bar.set_ticks(ticks, labels=[f"{t:.3g}" for t in ticks])
+        bar.ax.yaxis.set_minor_locator(NullLocator())
+    bar.set_label(text(f"sweep.{measure}"), color=theme.ink)
+
+
+def set_axes(ax: Axes, across: KnobAxis, up: KnobAxis | None, text: Text) -> None:
+    """Name the knobs and their values on the axes."""
+    for axis, knob in ((ax.xaxis, across), (ax.yaxis, up)):
+        if knob is None:
+            continue
+        axis.set_label_text(text.name(f"knob.{knob.name}.label", knob.name))
+        if knob.log:
+            (ax.set_xscale if axis is ax.xaxis else ax.set_yscale)("log")
+        every = -(-len(knob.at) // _MOST_TICKS)
+        labels = knob.labels or [f"{v:.3g}" for v in knob.at]
+        axis.set_ticks(knob.at[::every], labels=labels[::every])
+        axis.set_minor_locator(NullLocator())
+
+
+def note_not_finite(ax: Axes, places: Array, values: Array, text: Text) -> None:
+    """Mark at the upper edge where the measure is infinite: a line cannot show it."""
+    infinite = places[np.isinf(values)]
+    if len(infinite):
+        top = ax.get_xaxis_transform()
+        said = text("sweep.kind.not finite")
+        ax.plot(infinite, np.ones(len(infinite)), "^", color=KINDS["not finite"], transform=top, label=said)
+
+
+# ------------------------------------------------------------------ the pictures
+def draw_sweep(
+    sweep: Sweep,
+    measure: str | None = None,
+    *,
+    x: str | None = None,
+    y: str | None = None,
+    at: Mapping[str, int] | None = None,
+    theory: bool = True,
+    mark: Config | None = None,
+    size: tuple[float, float] = (620, 430),
+    theme: Theme = LIGHT,
+    lang: str = "en",
+) -> Figure:
+    """Draw a sweep once: a heat map over two knobs, lines with the seeds' spread over one.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        Finished or not.
+    measure : str, optional
+        One of `MEASURES`. Default: growth per layer at init.
+    x, y : str, optional
+        The knobs of the axes. Default: the first two that are swept.
+    at : mapping of str to int, optional
+        Number of the value at which each other knob is held; default its first.
+    theory : bool, default True
+        Whether to draw theory's critical line, where chi = 1.
+    mark : Config, optional
+        Where to put a mark, e.g. the network at hand.
+    size : (float, float)
+        Width and height in logical pixels.
+    lang : str, default "en"
+        Language of the words; English where no installed font has its glyphs.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Not known to pyplot.
+
+    Raises
+    ------
+    ValueError
+        If the measure or an axis is not known, or nothing is swept.
+    """
+    measure, text = measure or "growth", drawable(Text(lang))
+    if measure not in MEASURES:
+        raise ValueError(f"measure {measure!r}; expected one of {', '.join(MEASURES)}")
+    if not sweep.grid.over:
+        raise ValueError("over={}: nothing is swept; expected at least one knob to draw over")
+    figure = Figure(figsize=(size[0] / 100, size[1] / 100), dpi=200, layout="constrained", facecolor=theme.back)
+    FigureCanvasAgg(figure)
+    ax = figure.add_subplot()
+    axes = choose_axes(sweep, x, y)
+    if len(axes) == 1:
+        draw_lines(ax, sweep, measure, axes[0], at, theory, theme, text)
+    else:
+        draw_heatmap(ax, sweep, measure, (axes[0], axes[1]), at, theory, mark, theme, text)
+    set_font(figure, text)
+    return figure
+
+
+def draw_heatmap(
+    ax: Axes,
+    sweep: Sweep,
+    measure: str,
+    axes: tuple[str, str],
+    at: Mapping[str, int] | None = None,
+    theory: bool | Sequence[Array] = True,
+    mark: Config | None = None,
+    theme: Theme = LIGHT,
+    text: Text | None = None,
+) -> None:
+    """Draw one measure over two knobs; cells without a number say why by their colour.
+
+    Parameters
+    ----------
+    theory : bool or list of ndarray, default True
+        Whether to draw theory's critical line, or the lines that `critical_lines` returned: a panel that draws
+        them again need not ask theory again.
+    """
+    text = Text() if text is None else text
+    across, up = (knob_axis(sweep, name) for name in axes)
+    values = plane(sweep, sweep.over_seeds(measure), axes, at)
+    x, y = np.argsort(across.at), np.argsort(up.at)
+    edges = across.edges(), up.edges()
+    shown = np.ma.masked_where(~(np.isfinite(values) & ((values > 0) | (measure != "growth"))), values)[y][:, x]
+    scale = scale_of(measure, values)
+    picture = ax.pcolormesh(*edges, shown, cmap=scale.colours, norm=scale.norm)
+    bar = ax.figure.colorbar(picture, ax=ax, extend=scale.extend)
+    label_bar(bar, measure, theme, text)
+    handles = _draw_kinds(ax, edges, kinds(sweep, measure, axes, at)[y][:, x], text)
+    set_axes(ax, across, up, text)
+    if theory is not False and not (across.ranked or up.ranked):
+        handles += draw_theory(ax, critical_lines(sweep, *axes, at) if theory is True else theory, theme, text)
+    if mark is not None:
+        handles += _draw_mark(ax, (across, up), mark, theme, text)
+    if handles:
+        ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=4, fontsize=8, frameon=False)
+
+
+def _draw_kinds(ax: Axes, edges: tuple[Array, Array], found: NDArray[np.intp], text: Text) -> list[Any]:
+    """Colour the cells without a number by what they are; return handles for a legend."""
+    shown = np.ma.masked_where(found < 0, found)
+    colours = ListedColormap(list(KINDS.values()))
+    ax.pcolormesh(*edges, shown, cmap=colours, norm=Normalize(-0.5, len(KINDS) - 0.5))
+    present = [list(KINDS)[i] for i in sorted(set(found[found >= 0].tolist()))]
+    return [Patch(facecolor=KINDS[name], label=text(f"sweep.kind.{name}")) for name in present]
+
+
+def _draw_mark(ax: Axes, axes: tuple[KnobAxis, KnobAxis], mark: Config, theme: Theme, text: Text) -> list[Any]:
+    at = [axis.place_of(getattr(mark, axis.name)) for axis in axes]
+    style: dict[str, Any] = {
+        "marker": "*",
+        "ms": 14,
+        "mfc": theme.after,
+        "mec": theme.ink,
+        "ls": "none",
+        "clip_on": False,
+    }
+    return ax.plot([at[0]], [at[1]], **style, label=text("sweep.this"), scalex=False, scaley=False, zorder=5)
+
+
+def draw_lines(
+    ax: Axes,
+    sweep: Sweep,
+    measure: str,
+    knob: str,
+    at: Mapping[str, int] | None = None,
+    theory: bool = True,
+    theme: Theme = LIGHT,
+    text: Text | None = None,
+) -> None:
+    """Draw one measure over one knob: a line over the seeds' mean or median, a band from the least to the most."""
+    text = Text() if text is None else text
+    across = knob_axis(sweep, knob)
+    order = np.argsort(across.at)
+    low, high = (plane(sweep, bound, [knob], at)[order] for bound in sweep.spread(measure))
+    middle = plane(sweep, sweep.over_seeds(measure), [knob], at)[order]
+    middle, low, high = (np.where(np.isfinite(v), v, np.nan) for v in (middle, low, high))
+    ax.fill_between(across.at[order], low, high, color=theme.now, alpha=0.25, lw=0, label=text("sweep.seeds"))
+    ax.plot(across.at[order], middle, color=theme.now, marker="o", ms=4, label=text(f"sweep.{measure}"))
+    set_axes(ax, across, None, text)
+    if measure == "growth" or isinstance(scale_of(measure, middle).norm, LogNorm):
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.yaxis.set_minor_locator(NullLocator())
+    if measure == "growth":
+        ax.axhline(1.0, color=theme.faint, lw=1)
+    if theory and not across.ranked:
+        draw_theory(ax, critical_lines(sweep, knob, None, at), theme, text)
+    note_not_finite(ax, across.at[order], plane(sweep, sweep.over_seeds(measure), [knob], at)[order], text)
+    ax.set_ylabel(text(f"sweep.{measure}"), color=theme.ink)
+    ax.legend(fontsize=8, frameon=False)
+
+
+def cell_at(ax: Axes, sweep: Sweep, pixel: tuple[float, float], axes: tuple[str, str]) -> dict[str, Any] | None:
+    """Return the swept knobs' values of the cell under a point of the picture, None outside the axes.
+
+    Parameters
+    ----------
+    ax : Axes
+        The axes of a heat map that has been drawn.
+    pixel : (float, float)
+        Columns from the left and rows from the top of the picture.
+    axes : (str, str)
+        The knobs of the heat map.
+    """
+    x, y = pixel[0], ax.figure.bbox.height - pixel[1]
+    if not ax.bbox.contains(x, y):
+        return None
+    place = ax.transData.inverted().transform((x, y))
+    found = {}
+    for name, position in zip(axes, place, strict=True):
+        found[name] = sweep.grid.over[name][knob_axis(sweep, name).nearest(float(position))]
+    return found
