@@ -1,222 +1,291 @@
-"""The controls of the panel: one widget per knob of `Config`, built from the knob itself."""
+"""The column of knobs: one widget per knob of `Config`, built from the knob itself."""
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import ipywidgets as widgets
 
 from gradlab.config import Config, Knob
+from gradlab.locale import Text
 from gradlab.measures import MEASURES
-from gradlab.panel.kit import Kit
-from gradlab.panel.names import choice_labels, in_language, preset_labels
-from gradlab.plots.view import BOTH
+from gradlab.panel.layout import WidgetSet
+from gradlab.panel.start import WITHIN
+from gradlab.plots import BOTH
+from gradlab.registry import Registry
 
-_STYLE = {"description_width": "92px"}
-_WIDE, _NARROW = "234px", "216px"
-OWN = ""  # the preset dropdown's value for settings that are no preset
-
-
-def _tip(help_text: str, widget: Any) -> Any:
-    widget.tooltip = help_text
-    return widget
+LESSON = ("depth", "gain", "lr", "init", "activation")
+RULES = {"accumulation": ("mean", "accumulation_steps"), "clip": ("global_norm", "clip_threshold")}
+"""Knobs with a switch: the rule that it turns on at first, and the number that goes with it."""
 
 
-def _number(kit: Kit, knob: Knob, default: Any) -> Any:
+class Number:
+    """A slider with a true number field: what is typed is taken on Enter, or refused in words and left standing."""
+
+    def __init__(self, make: WidgetSet, knob: Knob, default: Any, moved: Callable[[Any], None]) -> None:
+        self._kind, self._moved = type(default), moved
+        self._slider = _slider(make, knob, default)
+        self._field = make(widgets.Text, f"{default:g}", continuous_update=False, tooltip=knob.label)
+        self._field.add_class("gradlab-number")
+        self.box = make.box("knob", self._slider, self._field)
+        self._slider.observe(lambda change: moved(self._kind(change["new"])), "value")
+        self._field.observe(lambda change: moved(self._typed(change["new"])), "value")
+
+    def _typed(self, words: str) -> Any:
+        """Return what was typed as a number, else as it is: `Config` says what it expected."""
+        try:
+            value = float(words)
+        except ValueError:
+            return words
+        whole = self._kind is int and math.isfinite(value) and value == int(value)
+        return int(value) if whole else value
+
+    def show(self, value: Any) -> None:
+        """Show a value: the number itself, and on the slider its nearest place."""
+        self.refuse(False)
+        words = f"{value:.6g}" if isinstance(value, float) else str(value)
+        if self._typed(self._field.value) != value:
+            self._field.value = words
+        if isinstance(self._slider, widgets.SelectionSlider):
+            options = [number for _, number in self._slider.options]
+            place: Any = min(options, key=lambda number: abs(math.log(number / value)) if value > 0 else number)
+        else:
+            place = min(max(value, self._slider.min), self._slider.max)
+        if self._slider.value != place:
+            self._slider.value = place
+
+    def refuse(self, refused: bool) -> None:
+        """Mark what stands in the field as not accepted."""
+        (self._field.add_class if refused else self._field.remove_class)("gradlab-refused")
+
+    def disable(self, off: bool) -> None:
+        """Grey the knob out."""
+        self._slider.disabled = self._field.disabled = off
+
+
+class Choice:
+    """A dropdown."""
+
+    def __init__(
+        self,
+        make: WidgetSet,
+        label: str,
+        tip: str,
+        options: list[tuple[str, str]],
+        value: str,
+        moved: Callable[[str], None],
+    ) -> None:
+        self._menu = make(widgets.Dropdown, options=options, value=value, description=label, tooltip=tip)
+        self._menu.add_class("gradlab-choice")
+        self._menu.observe(lambda change: moved(change["new"]), "value")
+        self.box = self._menu
+
+    def show(self, value: Any) -> None:
+        """Show a value."""
+        if self._menu.value != value:
+            self._menu.value = value
+
+    @property
+    def value(self) -> str:
+        """What is chosen."""
+        return self._menu.value
+
+    def refuse(self, refused: bool) -> None:
+        """A menu holds nothing that can be refused."""
+
+    def disable(self, off: bool) -> None:
+        """Grey the menu out."""
+        self._menu.disabled = off
+
+
+class Switch:
+    """A switch of a knob that is true or false."""
+
+    def __init__(self, make: WidgetSet, label: str, tip: str, value: bool, moved: Callable[[bool], None]) -> None:
+        self.box = make.switch(value, label, tip)
+        self.box.observe(lambda change: moved(change["new"]), "value")
+
+    def show(self, value: Any) -> None:
+        """Show a value."""
+        if self.box.value != value:
+            self.box.value = value
+
+    def refuse(self, refused: bool) -> None:
+        """A switch holds nothing that can be refused."""
+
+    def disable(self, off: bool) -> None:
+        """Grey the switch out."""
+        self.box.disabled = off
+
+
+class Rule:
+    """A switch, the rule that it turns on and the rule's number; all but the switch dimmed while it is off."""
+
+    def __init__(
+        self, make: WidgetSet, name: str, knob: Knob, number: Number, moved: Callable[[str], None]
+    ) -> None:
+        text, self._moved = make.text, moved
+        key = {"clip": "clipping"}.get(name, name)
+        options = [option for option in choice_labels(name, knob, text) if option[1] != "none"]
+        self._switch = Switch(make, knob.label, text(f"tip.{key}"), False, lambda _: self._tell())
+        tip = text(f"tip.{key}_rule")
+        self._rule = Choice(make, text("control.rule"), tip, options, RULES[name][0], lambda _: self._chose())
+        self.number = number
+        self.box = make.box("card", self._switch.box, self._rule.box, number.box)
+        self._dim(True)
+
+    def _chose(self) -> None:
+        if self._switch.box.value:  # moving the menu of a switch that is off changes nothing
+            self._tell()
+
+    def _tell(self) -> None:
+        self._dim(not self._switch.box.value)
+        self._moved(self._rule.value if self._switch.box.value else "none")
+
+    def _dim(self, off: bool) -> None:
+        (self.box.add_class if off else self.box.remove_class)("gradlab-off")
+
+    def show(self, value: Any) -> None:
+        """Show a rule, ``"none"`` for off."""
+        self._switch.show(value != "none")
+        if value != "none":
+            self._rule.show(value)
+        self._dim(value == "none")
+
+    def refuse(self, refused: bool) -> None:
+        """A rule holds nothing that can be refused."""
+
+    def disable(self, off: bool) -> None:
+        """Grey the rule out."""
+        self._switch.disable(off)
+        self._rule.disable(off)
+
+
+class Controls:
+    """All controls; told of a change they call `moved` with knobs as `Config` wants them.
+
+    Parameters
+    ----------
+    make : WidgetSet
+        Makes the widgets.
+    moved : callable
+        ``moved(knobs)``, called in whatever thread the front end's message arrives.
+    names : collection of str or None
+        The knobs wanted, in this order; None for all.
+
+    Attributes
+    ----------
+    by_name : dict of str to Number, Choice, Switch or Rule
+        One for each knob that has a control.
+    """
+
+    def __init__(
+        self, make: WidgetSet, moved: Callable[[Mapping[str, Any]], None], names: Collection[str] | None = None
+    ) -> None:
+        self._make, self._moved = make, moved
+        self._shower: int | None = None
+        self.by_name: dict[str, Any] = {}
+        default = Config()
+        within = {number: rule for rule, (_, number) in RULES.items()}
+        for name, knob in Config.knobs().items():
+            wanted = names is None or name in names or within.get(name) in names
+            if wanted and not name.endswith("_seed") and name not in RULES:
+                self.by_name[name] = self._control(name, in_language(name, knob, make.text), getattr(default, name))
+        for name, (_, number) in RULES.items():
+            if number in self.by_name:
+                knob = in_language(name, Config.knobs()[name], make.text)
+                self.by_name[name] = Rule(make, name, knob, self.by_name[number], self._teller(name))
+
+    def _control(self, name: str, knob: Knob, value: Any) -> Any:
+        told = self._teller(name)
+        if isinstance(value, bool):
+            return Switch(self._make, knob.label, knob.help, value, told)
+        if knob.choices is not None:
+            options = choice_labels(name, knob, self._make.text)
+            return Choice(self._make, knob.label, knob.help, options, value, told)
+        return Number(self._make, knob, value, told)
+
+    def _teller(self, name: str) -> Callable[[Any], None]:
+        def tell(value: Any) -> None:
+            if self._shower != threading.get_ident():  # what a hand moves meanwhile comes in another thread
+                self._moved({name: value})
+
+        return tell
+
+    def show(self, config: Config) -> None:
+        """Set every control to a config; the only guard against echoes stands here."""
+        self._shower = threading.get_ident()
+        try:
+            for name, control in self.by_name.items():
+                control.show(getattr(config, name))
+        finally:
+            self._shower = None
+
+    def refuse(self, names: Collection[str]) -> None:
+        """Mark knobs whose typed value was not accepted; it stays where it stands."""
+        for name in names:
+            if name in self.by_name:
+                self.by_name[name].refuse(True)
+
+    def disable(self, names: Collection[str]) -> None:
+        """Grey out the controls of knobs that change nothing here."""
+        for name, control in self.by_name.items():
+            control.disable(name in names)
+
+    def lesson(self, names: Collection[str] | None) -> list[widgets.Widget]:
+        """Return the controls that stand in the column at first: a lesson's, or those asked for in their order."""
+        order = (*LESSON, *RULES) if names is None else [n for n in names if n not in WITHIN]
+        return [self.by_name[name].box for name in order if name in self.by_name]
+
+    def rest(self, live: bool) -> list[widgets.Widget]:
+        """Return the others: of the training, which take effect at once, or of network and data."""
+        placed = {*LESSON, *RULES, *WITHIN}
+        knobs = Config.knobs()
+        return [c.box for name, c in self.by_name.items() if name not in placed and knobs[name].live == live]
+
+
+def _slider(make: WidgetSet, knob: Knob, default: Any) -> Any:
     """Return a slider over the knob's range, logarithmic where the knob says so."""
     if knob.slider is None:
         raise ValueError(f"{knob.label}: no slider range")
     low, high, scale = knob.slider
-    whole = isinstance(default, int)
-    common: dict[str, Any] = {
-        "description": knob.label,
-        "style": _STYLE,
-        "layout": {"width": _WIDE},
-        "continuous_update": True,
-    }
+    common: dict[str, Any] = {"description": knob.label, "tooltip": knob.help, "readout": False}
     if scale == "log":
-        slider = kit(widgets.SelectionSlider, options=_notches(low, high, whole), value=default, **common)
-    elif whole:
-        slider = kit(widgets.IntSlider, default, min=int(low), max=int(high), **common)
-    else:
-        step = (high - low) / 100
-        slider = kit(widgets.FloatSlider, default, min=low, max=high, step=step, readout_format=".3g", **common)
-    return _tip(knob.help, slider)
+        return make(widgets.SelectionSlider, options=_notches(low, high, default), value=default, **common)
+    if isinstance(default, int):
+        return make(widgets.IntSlider, default, min=int(low), max=int(high), **common)
+    return make(widgets.FloatSlider, default, min=low, max=high, step=(high - low) / 100, **common)
 
 
-def _notches(low: float, high: float, whole: bool) -> list[tuple[str, float]]:
+def _notches(low: float, high: float, default: float) -> list[tuple[str, float]]:
     """Return round numbers, evenly spread on a logarithmic scale: a slider that stops at 0.05, not at 0.0501."""
-    if whole:
+    if isinstance(default, int):
         powers = [2**k for k in range(24)]
-        numbers: list[float] = sorted({*powers, *(3 * p // 2 for p in powers[1:])})
+        numbers: set[float] = {*powers, *(3 * p // 2 for p in powers[1:])}
     else:
         factors = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
-        numbers = [float(f"{f}e{k}") for k in range(-9, 6) for f in factors]
-    return [(_name(n), n) for n in numbers if low <= n <= high]
+        numbers = {float(f"{f}e{k}") for k in range(-9, 7) for f in factors}
+    return [(f"{n:g}", n) for n in sorted(numbers | {default}) if low <= n <= high]
 
 
-def _name(number: float) -> str:
-    return f"{number:g}"
+def measures(text: Text) -> list[tuple[str, str]]:
+    """Return (words, name) of what the stage can show of every layer."""
+    return [(text("measure.both"), BOTH), *((text(m.key), name) for name, m in MEASURES.items())]
 
 
-def _choice(kit: Kit, knob: Knob, options: list[tuple[str, str]], default: str) -> widgets.Dropdown:
-    look = {"style": _STYLE, "layout": {"width": _WIDE}}
-    dropdown = kit(widgets.Dropdown, options=options, value=default, description=knob.label, **look)
-    return _tip(knob.help, dropdown)
+def in_language(name: str, knob: Knob, text: Text) -> Knob:
+    """Return a knob with its label and help in a language."""
+    label, tip = (text.name(f"knob.{name}.{what}", own) for what, own in (("label", knob.label), ("help", knob.help)))
+    return dataclasses.replace(knob, label=label, help=tip)
 
 
-class Controls:
-    """All controls; told of a change they call `changed` with knobs as `Config` wants them.
-
-    Parameters
-    ----------
-    kit : Kit
-        Makes the widgets.
-    changed : callable
-        ``changed(knobs)``, called in whatever thread the front end's message arrives.
-    """
-
-    def __init__(self, kit: Kit, changed: Callable[[Mapping[str, Any]], None]) -> None:
-        self._kit, self._changed, text = kit, changed, kit.text
-        self._shower: int | None = None
-        knobs = {name: in_language(name, knob, text) for name, knob in Config.knobs().items()}
-        default = Config()
-        self.by_name: dict[str, Any] = {}
-        for name, knob in knobs.items():
-            value = getattr(default, name)
-            if name.endswith("_seed") or name in ("accumulation", "clip"):
-                continue
-            if isinstance(value, bool):
-                box = kit(widgets.Checkbox, value, description=knob.label, style=_STYLE, layout={"width": _WIDE})
-                self.by_name[name] = _tip(knob.help, box)
-            elif knob.choices is not None:
-                self.by_name[name] = _choice(kit, knob, choice_labels(name, knob, text), value)
-            else:
-                self.by_name[name] = _number(kit, knob, value)
-        self.toggles = {
-            "accumulation": self._switch("accumulation", knobs["accumulation"]),
-            "clip": self._switch("clipping", knobs["clip"]),
-        }
-        self.rules = {
-            "accumulation": self._rule("accumulation", "mean", text("tip.accumulation_rule")),
-            "clip": self._rule("clip", "global_norm", text("tip.clipping_rule")),
-        }
-        self.beside_accumulation = kit(widgets.VBox, layout={"flex": "1 1 320px"})
-        look = {"style": _STYLE, "layout": {"width": _WIDE}}
-        seed = kit(widgets.BoundedIntText, 0, min=0, max=2**31 - 1, description=text("control.seed"), **look)
-        self.seed = _tip(text("tip.seed"), seed)
-        presets = [(text("preset.own"), OWN), *preset_labels(text)]
-        self.preset = self._menu(presets, OWN, text("control.preset"), text("tip.preset"))
-        measures = [(text("measure.both"), BOTH), *((text(m.key), name) for name, m in MEASURES.items())]
-        self.measure = self._menu(measures, BOTH, text("control.measure"), text("tip.measure"))
-        self.measure.add_class("gradlab-measure")
-        narrow = {"width": "90px"}
-        theory = kit(widgets.Checkbox, False, description=text("control.theory"), indent=False, layout=narrow)
-        self.theory = _tip(text("tip.theory"), theory)
-        self._listen()
-
-    def _switch(self, key: str, knob: Knob) -> widgets.ToggleButton:
-        button = self._kit(widgets.ToggleButton, False, description=knob.label, layout={"width": "116px"})
-        return _tip(self._kit.text(f"tip.{key}"), button)
-
-    def _rule(self, name: str, default: str, tip: str) -> widgets.Dropdown:
-        text = self._kit.text
-        options = [
-            (words, value) for words, value in choice_labels(name, Config.knobs()[name], text) if value != "none"
-        ]
-        look = {"style": {"description_width": "40px"}, "layout": {"width": _NARROW}}
-        rule = self._kit(widgets.Dropdown, options=options, value=default, description=text("control.rule"), **look)
-        return _tip(tip, rule)
-
-    def _menu(self, options: list[tuple[str, str]], value: str, label: str, tip: str) -> widgets.Dropdown:
-        look = {"style": {"description_width": "60px"}, "layout": {"width": "330px"}}
-        menu = self._kit(widgets.Dropdown, options=options, value=value, description=label, **look)
-        return _tip(tip, menu)
-
-    def _listen(self) -> None:
-        for name, widget in self.by_name.items():
-            whole = isinstance(getattr(Config(), name), int) and not isinstance(getattr(Config(), name), bool)
-            convert = int if whole else (lambda v: v)
-            widget.observe(lambda change, n=name, c=convert: self._tell({n: c(change["new"])}), "value")
-        for name in ("accumulation", "clip"):
-            for widget in (self.toggles[name], self.rules[name]):
-                widget.observe(lambda change, n=name: self._tell_rule(n, change), "value")
-        self.seed.observe(lambda change: self._tell(seeds(change["new"])), "value")
-
-    def _tell_rule(self, name: str, change: Any) -> None:
-        """Apply the rule chosen if the switch is on; moving the menu of a switch that is off changes nothing."""
-        on = self.toggles[name].value
-        if change["owner"] is self.toggles[name] or on:
-            self._tell({name: self.rules[name].value if on else "none"})
-
-    def _tell(self, knobs: Mapping[str, Any]) -> None:
-        if not self.silent:
-            self._changed(knobs)
-
-    def show(self, config: Config, preset: str | None = None) -> None:
-        """Set every control to a config; a value beyond a slider's range shows as its nearest end."""
-        self._shower = threading.get_ident()
-        try:
-            for name, widget in self.by_name.items():
-                _assign(widget, getattr(config, name))
-            for name in ("accumulation", "clip"):
-                rule = getattr(config, name)
-                _assign(self.toggles[name], rule != "none")
-                if rule != "none":
-                    _assign(self.rules[name], rule)
-            _assign(self.seed, min(config.weight_seed, 2**31 - 1))
-            if preset is not None:
-                _assign(self.preset, preset)
-        finally:
-            self._shower = None
-
-    @property
-    def silent(self) -> bool:
-        """Whether a change comes from `show`; what a hand moves meanwhile comes in another thread, and counts."""
-        return self._shower == threading.get_ident()
-
-    def of(self, name: str) -> tuple[widgets.DOMWidget, ...]:
-        """Return the controls of a knob: of a rule its switch, its menu and the number that goes with it."""
-        if name in self.toggles:
-            number = {"accumulation": "accumulation_steps", "clip": "clip_threshold"}[name]
-            beside = (self.beside_accumulation,) if name == "accumulation" else ()
-            return self.toggles[name], self.rules[name], self.by_name[number], *beside
-        return (self.seed,) if name == "seed" else (self.by_name[name],)
-
-    def disable(self, names: set[str]) -> None:
-        """Grey out the controls of knobs that an own network or own data leave without effect."""
-        for name, widget in self.by_name.items():
-            widget.disabled = name in names
-        self.preset.disabled = bool(names)
-
-    @property
-    def shown_measure(self) -> str:
-        """The measure chosen."""
-        return str(self.measure.value)
-
-
-def seeds(seed: int) -> dict[str, int]:
-    """Return the three seeds of a config set to one number."""
-    return {"weight_seed": seed, "data_seed": seed, "batch_seed": seed}
-
-
-def _assign(widget: Any, value: Any) -> None:
-    if isinstance(widget, widgets.SelectionSlider):
-        _assign_notch(widget, value)
-        return
-    if isinstance(widget, widgets.IntSlider | widgets.FloatSlider):
-        value = min(max(value, widget.min), widget.max)
-    if widget.value != value:
-        widget.value = value
-
-
-def _assign_notch(slider: widgets.SelectionSlider, value: float) -> None:
-    """Show a value on a slider of notches: one within its range gets a notch of its own, else the nearest end."""
-    options = [number for _, number in slider.options]
-    value = min(max(value, options[0]), options[-1])
-    if value not in options:
-        slider.options = [(_name(n), n) for n in sorted([*options, value])]
-    if slider.value != value:
-        slider.value = value
+def choice_labels(name: str, knob: Knob, text: Text) -> list[tuple[str, str]]:
+    """Return (words, value) of the knob's choices, as they are registered now."""
+    table = knob.choices
+    if isinstance(table, Registry):
+        return [(text.name(f"label.{table.kind}.{value}", entry.label), value) for value, entry in table.items()]
+    return [(text.name(f"choice.{name}.{value}", value.replace("_", " ")), value) for value in table or ()]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import ipywidgets as widgets
@@ -12,32 +13,24 @@ from torch import nn
 
 from gradlab.config import Config
 from gradlab.data import Loss
+from gradlab.engine import Trainer
+from gradlab.engine.check import check_count
+from gradlab.history import History
 from gradlab.locale import Text
-from gradlab.panel.badge import Badge
-from gradlab.panel.bridge import Bridge, key
-from gradlab.panel.cells import OpenPanels
-from gradlab.panel.choose import check_flag, chosen
-from gradlab.panel.controls import OWN, Controls, seeds
-from gradlab.panel.home import TakeHome
-from gradlab.panel.kit import Kit, close_all
-from gradlab.panel.lanes import Comparing, Lanes
-from gradlab.panel.phase import PhaseView
-from gradlab.panel.picture import Picture
-from gradlab.panel.predictor import Predictor
-from gradlab.panel.remote import Remote
-from gradlab.panel.run import Run
-from gradlab.panel.slow import SlowMotion
-from gradlab.panel.start import first_trainer, refuse_own, starting_config, without_effect
-from gradlab.panel.task import Tasks
-from gradlab.panel.timeline import Timeline
-from gradlab.panel.view import Face
-from gradlab.plots import LiveFigure, lecture_figure
-from gradlab.plots.view import CONTRAST
-from gradlab.presets import PRESETS
+from gradlab.panel.column import Column
+from gradlab.panel.controller import SEEDS, Controller
+from gradlab.panel.description import Description
+from gradlab.panel.layout import CSS, WidgetSet, close_all
+from gradlab.panel.stage_widget import StageWidget
+from gradlab.panel.start import check_flag, chosen, first_trainer, groups, refuse_own, starting_config
+from gradlab.plots import CONTRAST, draw_view, figure_png
+from gradlab.stage import Shown, stage_words
+
+_EVERY = 0.1  # seconds between two pictures while a cell trains
 
 
-class GradLab(Comparing, Remote, widgets.VBox):
-    """A laboratory for gradients: controls, pictures and a network that trains.
+class GradLab(widgets.VBox):
+    """A laboratory for gradients: controls, a stage and a network that trains.
 
     Parameters
     ----------
@@ -46,7 +39,7 @@ class GradLab(Comparing, Remote, widgets.VBox):
     network, data, loss
         Your own, as for `Trainer`.
     preset : str, optional
-        A name from `PRESETS`, instead of `config`.
+        A name from `PRESETS`, instead of `config`. A cure opens beside the failure that it is about.
     exercise : str, optional
         A name from `EXERCISES`: starts at its broken network, with the task unfolded.
     predict : bool, default False
@@ -74,7 +67,7 @@ class GradLab(Comparing, Remote, widgets.VBox):
     >>> lab.set(lr=0.01)  # the same as moving the slider
     """
 
-    _panels: ClassVar[OpenPanels] = OpenPanels()
+    _by_cell: ClassVar[dict[str, tuple[str, list[weakref.ref[GradLab]]]]] = {}
 
     def __init__(
         self,
@@ -96,97 +89,419 @@ class GradLab(Comparing, Remote, widgets.VBox):
         names = chosen(show, lecture)
         start = starting_config(config, preset, exercise, knobs)
         text = Text(lang)
-        self._kit = kit = Kit(text)
         own = {"network": network, "data": data, "loss": loss}
         refuse_own(exercise, own, text)
         trainer, problem = first_trainer(start, own, preset)
-        self._controls = Controls(kit, self._moved)
-        self._controls.show(trainer.config, preset if problem is None and not knobs else OWN)
-        self._controls.disable(without_effect(network, data))
-        self._picture = Picture(kit, lecture_figure() if lecture else LiveFigure())
-        self.bridge = kit(Bridge)
-        self._face = Face(kit, self._controls, self._picture, names, beside=lecture)
-        self._run = Run(trainer, own, text, self._face, self._picture, self._controls)
-        self.lanes = Lanes(self._run, self._face, own, text)
-        self.home = TakeHome(self._run, self.bridge, own, lambda: self.lanes.rival is not None, kit)
-        self.phase = PhaseView(self._run, own, kit)
-        self.time = Timeline(self._run, self._picture, self.bridge, kit)
-        if names is None or "time" in names:
-            self._face.below_picture.children = [self.time.box]
-        self.badge, self.slow = Badge(self._run, kit), SlowMotion(self._run, kit)
-        self._controls.beside_accumulation.children = [self.badge.box]
-        self.tasks = Tasks(self._run, own, kit)
-        sections = {"exercise": self.tasks.box, "slow": self.slow.box, "home": self.home.box, "phase": self.phase.box}
-        shown = [box for name, box in sections.items() if names is None or name in names]
-        super().__init__([*self._face.children, *shown, self.bridge])
+        self._controller = controller = Controller(trainer, own, text, predict)
+        self._description = Description(controller)
+        if lecture:
+            controller.measure, self._description.theme = "delta_norm", CONTRAST
+        if preset is not None and problem is None and not knobs:
+            controller.choose(preset)
+        elif problem is not None:
+            controller.reject(problem)
+        self._make = make = WidgetSet(text)
+        look = _look(text, names, lecture, predict)
+        self._stage = make(
+            StageWidget, self._asked, self._failed, controller.lock, look=look, speed="paced", layout=widgets.Layout()
+        )
+        self._column = Column(
+            controller, self._description, self._stage, make, self._act, self._moved, names, lecture
+        )
+        self._plain = _PlainPicture(make, self._act, controller)
+        super().__init__([make.html(CSS), self._stage, self._column.box, self._plain.box])
         self.add_class("gradlab")
         if lecture:
             self.add_class("gradlab-lecture")
-            self._controls.measure.value = "delta_norm"  # one large profile rather than two small ones
-            self._run.display.lenses.append(lambda view, _: replace(view, theme=CONTRAST))
         self._view_count = 0  # from now on the front end counts the views
         self.observe(self._views_changed, "_view_count")
-        self.predictor = Predictor(self._run, self._picture, self.bridge, kit) if predict else None
-        if self.predictor is not None:
-            self._face.above_picture.children = [self.predictor.box]
-        self._wire()
+        self._stage.observe(self._played, "playing")
         if exercise is not None:
-            self.tasks.open(exercise)
-        self._panels.enter(self, GradLab.close)
-        self._run.refresh("" if problem is None else str(text.say(problem)))
+            self._column.section("exercise").start(exercise)
+            self._column.open("exercise")
+        self._enter_cell()
+        self._column.show()
 
-    def _wire(self) -> None:
-        face, run = self._face, self._run
-        for button, letter in ((face.play, "p"), (face.step, "s"), (face.reset, "r"), (face.back, "b")):
-            key(button, letter)
-        face.play.on_click(lambda _: run.toggle())
-        face.step.on_click(lambda _: run.post(lambda: run.take(1)))
-        face.reset.on_click(lambda _: run.post(run.restart))
-        face.new_seed.on_click(lambda _: run.post_knobs(seeds(run.trainer.config.weight_seed + 1)))
-        face.back.on_click(lambda _: run.post(run.back))
-        face.check.on_click(lambda _: run.post(run.check_gradients))
-        face.try_it.on_click(lambda _: run.post(run.try_suggestion))
-        for shown in (self._controls.theory, self._controls.measure, *face.closer.boxes.values()):
-            shown.observe(lambda _: run.post(run.refresh), "value")
-        self.bridge.on_width.append(lambda width: run.post(lambda: run.fit(width)))
-        self._controls.preset.observe(lambda change: self._choose(change["new"]), "value")
-
+    # ------------------------------------------------------------------ what the front end does
     def _moved(self, knobs: Mapping[str, Any]) -> None:
-        self._run.post_knobs(knobs)
+        """Move knobs by hand: what piles up while the run is busy becomes one change."""
+        controller = self._controller
+        controller.wait(knobs)
+        with controller.lock:
+            if controller.apply_waiting():
+                self._show(refused=[name for name in knobs if controller.alert])
 
-    def _choose(self, preset: str) -> None:
-        if preset != OWN and not self._controls.silent:
-            self._run.post_knobs(PRESETS[preset].to_dict(), preset)
+    def _act(self, work: Callable[[], None]) -> None:
+        """Do what a button or a menu asks for, under the lock, and show what came of it."""
+        with self._controller.lock:
+            if self._controller.closed:
+                return
+            try:
+                self._controller.attempt(work)
+            except Exception as error:
+                self._controller.fail(error)
+            self._show()
+
+    def _asked(self, kind: str, message: dict[str, Any]) -> Shown | None:
+        """Do what the stage asks for, and return what it is to show."""
+        controller = self._controller
+        if kind == "work":
+            self._column.section("phase").work()
+            self._column.show()
+            return None
+        if kind == "tick":
+            playing = controller.playing
+            if message.get("run") == controller.run:
+                controller.tick(message.get("steps"), message.get("ms"))
+            if playing and not controller.playing:
+                self._settle()
+        elif kind == "command":
+            self._commanded(str(message.get("name")), message.get("value"))
+        return self._shown()
+
+    def _commanded(self, name: str, value: Any) -> None:
+        controller = self._controller
+        commands: dict[str, Callable[[], object]] = {
+            "step": lambda: controller.take(int(value or 1)),
+            "reset": controller.restart,
+            "seed": lambda: controller.set(dict.fromkeys(SEEDS, value)),
+            "preset": lambda: controller.choose(str(value)),
+            "guess": lambda: controller.guess(value),
+            "reveal": controller.reveal,
+            "rewind": lambda: controller.rewind(value),
+            "pin": controller.pin,
+            "measure": lambda: setattr(controller, "measure", str(value)),
+            "live": lambda: controller.look_at(None),
+            "look_at": lambda: controller.look_at(value),
+        }
+        controller.attempt(commands[name])
+        self._settle()
+
+    def _failed(self, error: BaseException) -> tuple[str, str]:
+        """Take an exception of an answer: the run pauses, and the panel says why."""
+        self._controller.fail(error)
+        self._stage.playing = False
+        return self._controller.alert, self._controller.trace
+
+    def _played(self, change: Any) -> None:
+        """Hear Play or Pause; Pause does not wait for the tick under way, which then ends early."""
+        self._controller.playing = bool(change["new"])
+        if not change["new"]:
+            with self._controller.lock:
+                self._column.show()
 
     def _views_changed(self, change: Any) -> None:
         if change["old"] and not change["new"]:
-            self._run.no_view()
-        elif change["new"] and not self._run.trainer.prepared:  # now that the panel is seen there is time for it
-            self._run.post(lambda: self._run.trainer.prepare())
+            self._stage.playing = False
+        elif change["new"] and not self.trainer.prepared:  # now that the panel is seen there is time for it
+            with self._controller.lock:
+                self.trainer.prepare()
 
-    def close(self) -> None:
-        """Stop training, end the thread and close every widget; the panel stays closed."""
-        run = getattr(self, "_run", None)
-        if run is None or run.closed:
+    # ------------------------------------------------------------------ showing
+    def _shown(self) -> Shown:
+        slow = self._column.sections.get("slow")
+        return self._description.shown(None if slow is None else slow.slow_stage)
+
+    def _settle(self) -> None:
+        """Bring buttons, knobs and sections to where the run stands."""
+        if self._stage.playing != self._controller.playing:
+            self._stage.playing = self._controller.playing
+        self._column.show()
+        self._plain.show(self)
+
+    def _show(self, refused: Sequence[str] = ()) -> None:
+        """Show everything as it is now; what was typed and not accepted stays where it stands."""
+        if self._controller.closed:
             return
-        run.close()
-        for part in (self.tasks, self.phase, self.home, self.lanes, self._picture):
-            part.close()
-        super().close()
-        close_all([self])
-        self._kit.close()
+        if refused:
+            self._column.refuse(list(refused))
+        else:
+            self._settle()
+        self._stage.publish(self._shown())
+
+    # ------------------------------------------------------------------ from code
+    @property
+    def config(self) -> Config:
+        """The config in force."""
+        return self._controller.trainer.config
+
+    @property
+    def trainer(self) -> Trainer:
+        """The trainer; a restart knob replaces it."""
+        return self._controller.trainer
+
+    @property
+    def history(self) -> History:
+        """What was measured since the last start."""
+        return self._controller.trainer.history
+
+    @property
+    def rival(self) -> Trainer | None:
+        """Lane A, while two lanes are compared."""
+        return self._controller.rival
+
+    @property
+    def playing(self) -> bool:
+        """Whether the panel trains while somebody looks at it."""
+        return self._stage.playing
+
+    @property
+    def closed(self) -> bool:
+        """Whether the panel was closed."""
+        return self._controller.closed
+
+    @property
+    def frames(self) -> tuple[int, int]:
+        """Packets sent to the browser so far, and how many of them answered a question of it."""
+        return self._stage.sent, self._stage.answered
+
+    @property
+    def alert(self) -> str:
+        """What the panel says went wrong; empty if nothing did."""
+        return self._controller.alert
+
+    @property
+    def status(self) -> str:
+        """What the status line says."""
+        rate = self._controller.rate
+        speed = "" if rate is None else f" | {self._make.text('status.speed', speed=f'{rate:.0f}')}"
+        return (self._controller.note or self._description.counts()) + speed
+
+    @property
+    def words(self) -> str:
+        """The picture in words and numbers, as a screen reader tells it."""
+        return self._description.words
+
+    @property
+    def said(self) -> dict[str, str]:
+        """Sentences about the run, by heading."""
+        return self._description.said
+
+    @property
+    def insight(self) -> dict[str, str]:
+        """What theory, diagnosis and the gradient check say of the run, by heading; empty where silent."""
+        return self._description.insight()
+
+    def set(self, **knobs: Any) -> None:
+        """Change knobs: live ones at the next step, others by a new start from the same seeds.
+
+        Raises
+        ------
+        ValueError
+            If a value is not accepted; nothing is changed then.
+        """
+        self._do(lambda: self._controller.set(knobs))
+
+    def _do(self, work: Callable[[], object]) -> None:
+        """Do what code asks for; the panel says what was not accepted, and the caller hears it too."""
+        with self._controller.lock:
+            self._check_open()
+            try:
+                work()
+            except ValueError as error:
+                self._controller.reject(error)
+                raise
+            finally:
+                self._show()
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise RuntimeError(self._make.text("status.closed"))
+
+    def step(self, n: int = 1) -> None:
+        """Take `n` steps now, in the thread that calls, and show the last."""
+        check_count("n", n)
+        with self._controller.lock:
+            self._check_open()
+            self._controller.playing = False
+            shown = time.monotonic()
+
+            def show() -> None:
+                nonlocal shown
+                if time.monotonic() - shown > _EVERY:
+                    self._stage.publish(self._shown())
+                    shown = time.monotonic()
+
+            try:
+                self._controller.take(n, show)
+            finally:  # an interrupted cell leaves a picture of the last whole step
+                self._show()
+
+    def run(self, n: int) -> History:
+        """Take `n` steps now, in the thread that calls, fewer if the run diverges; return the history.
+
+        Playing is paused first.
+        """
+        self.step(n)
+        return self.history
+
+    def play(self) -> None:
+        """Train as long as a browser shows the panel, until `pause`; a second call changes nothing."""
+        with self._controller.lock:
+            self._check_open()
+            if not self.trainer.stopped and not self._controller.locked:
+                self._stage.playing = True
+
+    def pause(self) -> None:
+        """Stop training after the step that is running, and wait for it."""
+        self._controller.playing = False
+        with self._controller.lock:
+            self._stage.playing = False
+
+    def reset(self) -> None:
+        """Start again from the same seeds."""
+        self._do(self._controller.restart)
+
+    def rewind(self, step: int) -> None:
+        """Go back to the state after `step` steps, bit for bit."""
+        self._do(lambda: self._controller.rewind(step))
+
+    def show_step(self, step: int | None) -> None:
+        """Show a recorded step in every picture, training paused; None shows the latest again.
+
+        The network stays at the latest step; `rewind` makes an earlier one live. Raises ValueError if no such
+        step was taken.
+        """
+        self.pause()
+        self._do(lambda: self._controller.look_at(step))
+
+    def pin(self) -> None:
+        """Keep the current run as a ghost behind the coming ones; with no step taken, take the ghost away."""
+        self._do(self._controller.pin)
+
+    def compare(self, **knobs: Any) -> None:
+        """Keep the settings in force as lane A, move `knobs` of lane B, and train both in lockstep from step 0.
+
+        From then on `set` and the controls move lane B; lane A is the trainer ``rival``. Called again, it
+        keeps the settings of lane B as the new lane A; `uncompare` ends it.
+
+        Raises
+        ------
+        ValueError
+            If a value is not accepted; nothing is changed then.
+        """
+        self._do(lambda: self._controller.compare(knobs))
+
+    def uncompare(self) -> None:
+        """Drop lane A; the run of lane B goes on."""
+        self._do(self._controller.uncompare)
+
+    def guess(self, growth: float) -> None:
+        """Predict a growth of the backward signal per layer toward the input; below 1 it shrinks."""
+        self._do(lambda: self._controller.guess(growth))
+
+    def reveal(self) -> None:
+        """Show what was measured beside the prediction, and score it."""
+        self._do(self._controller.reveal)
+
+    # ------------------------------------------------------------------ the end
+    def close(self) -> None:
+        """Stop training and close every widget; the panel stays closed."""
+        controller = getattr(self, "_controller", None)
+        if controller is None or controller.closed:
+            return
+        with controller.lock:
+            self._stage.playing = False
+            controller.close()
+            self._column.close()
+            self._description.close()
+            super().close()
+            close_all([self])
+            self._make.close()
+
+    def __del__(self) -> None:
+        """A script that ends with an open panel says nothing: there is no front end left to tell."""
+
+    def _enter_cell(self) -> None:
+        """Note the panel, and close those that an earlier run of the same notebook cell made."""
+        where = _current_cell()
+        if where is None:
+            return
+        cell, run = where
+        old_run, panels = self._by_cell.get(cell, ("", []))
+        if old_run != run:
+            for reference in panels:
+                if (old := reference()) is not None:
+                    old.close()
+            panels = []
+        panels.append(weakref.ref(self))
+        self._by_cell[cell] = (run, panels)
 
     # ------------------------------------------------------------------ shown without a kernel
-    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+    def png(self) -> bytes:
+        """Return the picture as matplotlib draws it, as a PNG."""
+        history, view = self._description.picture()
+        return figure_png(draw_view(history, view))
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """Return the widget with its picture, which stands in the notebook when there is no kernel."""
         bundle = super()._repr_mimebundle_(**kwargs)
-        if bundle is None or not self._picture.image.value:
+        if self.closed or bundle is None:
             return bundle or {"text/plain": repr(self)}
-        return bundle | {"image/png": base64.b64encode(self._picture.image.value).decode()}
+        data, *metadata = bundle if isinstance(bundle, tuple) else (bundle,)
+        data = data | {"image/png": base64.b64encode(self.png()).decode()}
+        return (data, *metadata) if metadata else data
 
     def __repr__(self) -> str:
-        run = getattr(self, "_run", None)
-        if run is None:
+        controller = getattr(self, "_controller", None)
+        if controller is None:
             return "GradLab()"
-        knobs = repr(run.trainer.config).removeprefix("Config(").removesuffix(")")
-        steps = run.trainer.step_count
+        knobs = repr(controller.trainer.config).removeprefix("Config(").removesuffix(")")
+        steps = controller.trainer.step_count
         return f"<GradLab({knobs}), {steps} step{'' if steps == 1 else 's'}>"
+
+
+class _PlainPicture:
+    """Words, three buttons and matplotlib's picture, where a front end does not load the stage's module."""
+
+    def __init__(
+        self, make: WidgetSet, act: Callable[[Callable[[], None]], None], controller: Controller
+    ) -> None:
+        notice = make.html(f'<div class="gradlab-words">{make.text("plain.notice")}</div>')
+        works = {"step": lambda: controller.take(1), "many": lambda: controller.take(100), "reset": controller.restart}
+        buttons = {name: make.button(f"plain.{name}", f"plain.tip_{name}") for name in works}
+        for name, work in works.items():
+            buttons[name].on_click(lambda _, work=work: self._use(act, work))
+        self._image = make(widgets.Image, format="png", layout=widgets.Layout(display="none"))
+        self._used = False
+        self.box = make.box("plain", notice, make.row(*buttons.values()), self._image)
+
+    def _use(self, act: Callable[[Callable[[], None]], None], work: Callable[[], None]) -> None:
+        self._used = True
+        act(work)
+
+    def show(self, lab: GradLab) -> None:
+        """Draw, once somebody has used the buttons."""
+        if self._used:
+            self._image.value = lab.png()
+            self._image.layout.display = ""
+
+
+def _look(text: Text, names: tuple[str, ...] | None, lecture: bool, predict: bool) -> dict[str, Any]:
+    """Return what the browser needs to know once."""
+
+    def wanted(name: str) -> bool:
+        return names is None or name in names
+
+    return {
+        "theme": "contrast" if lecture else "auto",
+        "lecture": lecture,
+        "lang": text.lang,
+        "words": stage_words(text),
+        "groups": groups(text, nameless=predict) if wanted("preset") else [],
+        "hide": [part for part in ("time",) if not wanted(part)],
+    }
+
+
+def _current_cell() -> tuple[str, str] | None:
+    """Return (cell id, id of this execution) of the running cell; None outside a front end that tells."""
+    try:
+        from IPython.core.getipython import get_ipython
+    except ImportError:
+        return None
+    kernel = getattr(get_ipython(), "kernel", None)
+    if kernel is None:
+        return None
+    parent: dict[str, Any] = kernel.get_parent() or {}
+    cell = parent.get("metadata", {}).get("cellId")
+    return (cell, parent.get("header", {}).get("msg_id", "")) if cell else None

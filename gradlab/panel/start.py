@@ -1,15 +1,55 @@
-"""How a panel starts: the config that its arguments ask for, and the first trainer."""
+"""How a panel starts: the config and the first trainer that its arguments ask for, and what it shows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gradlab.config import Config
 from gradlab.engine import Trainer
 from gradlab.exercise import exercise as open_exercise
 from gradlab.locale import Text
+from gradlab.network import KNOBS, uses
 from gradlab.presets import PRESETS
+
+EXTRAS = ("preset", "new_seed", "seed", "measure", "theory", "check")
+SECTIONS = ("time", "compare", "exercise", "slow", "home", "closeup", "phase")
+LECTURE = (
+    *("preset", "depth", "gain", "lr", "init", "activation", "accumulation", "clip"),
+    *("measure", "theory", "time", "compare", "seed", "slow"),
+)
+WITHIN = {"accumulation_steps": "accumulation", "clip_threshold": "clip"}  # stand beside their switch
+
+
+def choices() -> tuple[str, ...]:
+    """Return what ``show`` may name: knobs of `Config` and parts of the panel."""
+    knobs = (name for name in Config.knobs() if not name.endswith("_seed") and name not in WITHIN)
+    return (*EXTRAS, *knobs, *SECTIONS)
+
+
+def chosen(show: Any, lecture: bool) -> tuple[str, ...] | None:
+    """Return what is to be shown, in the order asked for; None for everything.
+
+    Raises
+    ------
+    ValueError
+        If `show` is no list of names, or names something that there is not; the message lists what there is.
+    """
+    if show is None:
+        return LECTURE if lecture else None
+    if isinstance(show, str) or not isinstance(show, Iterable):
+        raise ValueError(f"show={show!r:.60}; expected a list of names such as {list(LECTURE[:4])}")
+    names = list(show)
+    for name in names:
+        if name not in choices():
+            raise ValueError(f"show: {name!r}; expected names of {', '.join(choices())}")
+    return tuple(dict.fromkeys(names))
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise ValueError unless `value` is True or False."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name}={value!r:.60}; expected True or False")
 
 
 def starting_config(
@@ -27,7 +67,7 @@ def starting_config(
     return start.replace(**knobs)
 
 
-def first_trainer(config: Config, own: Mapping[str, Any], preset: str | None) -> tuple[Trainer, Exception | None]:
+def first_trainer(config: Config, own: Mapping[str, Any], preset: str | None) -> tuple[Trainer, ValueError | None]:
     """Return the first trainer; a preset that cannot be trained says why over the default network."""
     try:
         return Trainer(config, **own), None
@@ -44,8 +84,40 @@ def refuse_own(exercise: str | None, own: Mapping[str, Any], text: Text) -> None
         raise ValueError(f"exercise={exercise!r} together with {', '.join(given)}; {text('task.own')}")
 
 
-def without_effect(network: Any, data: Any) -> set[str]:
+def without_effect(own: Mapping[str, Any]) -> set[str]:
     """Return the knobs that an own network or own data leave without effect."""
-    of_data = {"dataset", "n_samples", "noise"}
-    of_network = {"depth", "width", "activation", "norm", "residual", "init", "gain", "bias_std"}
-    return (of_network if network is not None else set()) | (of_data if data is not None else set())
+    of_data = {"dataset", "n_samples", "noise", "sequence_length"} if own["data"] is not None else set()
+    of_network = {*KNOBS, "architecture", "truncate"} if own["network"] is not None else set()
+    return of_data | of_network
+
+
+def unused(config: Config) -> set[str]:
+    """Return the knobs that the network of a config does not read."""
+    return set(KNOBS) - set(uses(config.architecture))
+
+
+def failure_of(preset: str) -> Config | None:
+    """Return the failure that a preset cures, or does not cure; None for one that is about itself alone."""
+    name = PRESETS.entry(preset).options.get("failure")
+    return None if name is None else PRESETS[name]
+
+
+def groups(text: Text, nameless: bool) -> list[dict[str, Any]]:
+    """Return the presets in the groups of the stage's bar.
+
+    Parameters
+    ----------
+    text : Text
+        Language.
+    nameless : bool
+        Whether names that give an answer away are numbers instead, as before a prediction.
+    """
+    found: dict[str, list[dict[str, str]]] = {}
+    for number, name in enumerate(PRESETS, 1):
+        entry = PRESETS.entry(name)
+        label = text("preset.case", number=number) if nameless else text.name(f"label.preset.{name}", entry.label)
+        group = "" if nameless else str(entry.options.get("group", "more"))
+        found.setdefault(group, []).append({"name": name, "label": label})
+    if nameless:
+        return [{"label": text("group.cases"), "presets": found[""]}]
+    return [{"label": text(f"preset.group.{group}"), "presets": presets} for group, presets in found.items()]

@@ -1,7 +1,8 @@
-"""What is taken home of a run: each parcel is what to copy or to save, with the words that go with it."""
+"""`TakeHome`: what is taken home of a run: code, settings, numbers, pictures."""
 
 from __future__ import annotations
 
+import html
 import io
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -9,10 +10,15 @@ from typing import Any, NamedTuple
 import torch
 
 from gradlab.engine import Trainer
-from gradlab.export import config_to_code, history_to_csv, replay_html, to_call
+from gradlab.export import config_to_code, history_to_csv, to_call
 from gradlab.history import History
 from gradlab.locale import Text
+from gradlab.panel.controller import Controller
+from gradlab.panel.description import Description
+from gradlab.panel.layout import WidgetSet
+from gradlab.panel.stage_widget import StageWidget
 from gradlab.plots import View, draw_view
+from gradlab.stage import replay_html
 
 _MOVES = 3  # named at most
 
@@ -139,3 +145,102 @@ FILES: dict[str, tuple[str, str, Callable[[Packer, str], Parcel]]] = {
 
 def _kilo(content: bytes) -> str:
     return f"{len(content) / 1000:.3g}" if len(content) < 1e6 else f"{len(content) / 1000:.0f}"
+
+
+class TakeHome:
+    """Buttons that copy and save the run.
+
+    Parameters
+    ----------
+    controller : Controller
+        The panel's run.
+    description : Description
+        Says what the picture shows.
+    stage : StageWidget
+        Clipboard and downloads.
+    make : WidgetSet
+        Makes the widgets.
+    act : callable
+        ``act(work)`` does something to the run, under its lock, and shows what came of it.
+
+    Attributes
+    ----------
+    page : ipywidgets.Box
+        What is displayed.
+    buttons : dict of str to Button
+        One for each of `COPIES` and `FILES`.
+    words : str
+        What the section says was done.
+    """
+
+    width = 300
+
+    def __init__(
+        self,
+        controller: Controller,
+        description: Description,
+        stage: StageWidget,
+        make: WidgetSet,
+        act: Callable[[Callable[[], None]], None],
+    ) -> None:
+        self._of, self._description, self._stage, self._text = controller, description, stage, make.text
+        self._waiting: Parcel | None = None
+        self.buttons = {name: make.button(f"home.{name}", f"home.tip_{name}") for name in (*COPIES, *FILES)}
+        for name, button in self.buttons.items():
+            work = self._copy if name in COPIES else self._save
+            button.on_click(lambda _, name=name, work=work: act(lambda: self._try(work, name)))
+        self._said = make.html()
+        copies, files = (make.row(*(self.buttons[name] for name in names)) for names in (COPIES, FILES))
+        self.page = make.box("page", copies, files, self._said)
+        stage.on_copied = self._copied
+        self.words = ""
+        self._say(self._text("home.about"))
+
+    def _try(self, work: Callable[[str], None], name: str) -> None:
+        """Do it, or say why it cannot be done."""
+        self._waiting = None
+        try:
+            work(name)
+        except ValueError as error:
+            self._say(self._text("home.failed", error=self._text.say(error)))
+
+    def _packer(self) -> Packer:
+        return Packer(self._of.trainer, self._description.picture(), self._of.own, self._text)
+
+    def _copy(self, name: str) -> None:
+        self._waiting = COPIES[name](self._packer())
+        self._stage.copy(self._waiting.content.decode())
+
+    def _copied(self, error: str) -> None:
+        """Hear whether the browser has copied."""
+        parcel, self._waiting = self._waiting, None
+        if parcel is None:
+            return
+        if error:
+            self._say(self._text("home.refused", error=error), content=parcel.content.decode())
+        else:
+            self._tell("home.copied", parcel)
+
+    def _save(self, name: str) -> None:
+        file, media_type, pack = FILES[name]
+        parcel = pack(self._packer(), file)
+        self._stage.download(file, parcel.content, media_type)
+        self._tell("home.saved", parcel)
+
+    def _tell(self, key: str, parcel: Parcel) -> None:
+        lane = self._text("home.lane") if self._of.rival is not None else ""
+        said = filter(None, (self._text(key, what=parcel.what), *parcel.notes, lane))
+        self._say(self._text("alt.between").join(said))
+
+    def _say(self, words: str, content: str = "") -> None:
+        self.words = words
+        shown = f'<textarea readonly aria-label="{html.escape(words)}">{html.escape(content)}</textarea>'
+        box = shown if content else ""
+        self._said.value = f'<div class="gradlab-words" aria-live="polite">{html.escape(words)}{box}</div>'
+
+    def show(self) -> None:
+        """Nothing of the section follows the run."""
+
+    def close(self) -> None:
+        """Let what waits to be copied go."""
+        self._waiting = None

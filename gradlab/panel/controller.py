@@ -1,0 +1,325 @@
+"""`Controller`: the only way in which a panel's run changes; front end, code and notebook meet here."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gradlab.config import Config
+from gradlab.engine import Trainer
+from gradlab.history import History
+from gradlab.locale import Text
+from gradlab.panel.prediction import Prediction
+from gradlab.panel.start import failure_of
+from gradlab.plots import BOTH
+from gradlab.presets import PRESETS
+
+LONGEST = 0.06  # seconds that one tick trains at most: so long a knob or Pause waits for it
+_RATE_OVER = 0.5  # seconds over which the pace is measured
+SEEDS = ("weight_seed", "data_seed", "batch_seed")
+
+
+class Controller:
+    """Owns the trainer of a panel, and lane A beside it while two lanes are compared.
+
+    Every method that changes something is called under `lock`, in whatever thread the message of the front end or
+    the notebook's cell runs; gradlab has no thread of its own. Knobs that pile up while a tick runs wait in `wait`
+    and become one change, in which the last of each counts.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        The first run.
+    own : mapping
+        The panel's own network, data and loss, None where it has none.
+    text : Text
+        Language.
+    predict : bool
+        Whether a new network's profile is hidden until it was predicted.
+    clock : callable
+        Seconds, for the length of a tick and the pace.
+
+    Attributes
+    ----------
+    trainer : Trainer
+        The run; lane B while two lanes are compared.
+    rival : Trainer or None
+        Lane A: as many steps as B, fewer if it diverged.
+    run : int
+        Another number with each new start.
+    playing : bool
+        Whether ticks train.
+    alert, note, trace : str
+        What went wrong, in words; what was just done; the traceback of an error.
+    preset : str
+        Name of the preset in force, empty if none is.
+    measure : str
+        What the stage shows of every layer: a key of `MEASURES`, or ``"both"``.
+    theory, units : bool
+        Whether theory's profile and the shares of dead and saturated units are shown.
+    at : int or None
+        The recorded step that is looked at; None for the latest.
+    ghost : (History, Config) or None
+        A pinned run.
+    prediction : Prediction or None
+        With `predict`.
+    rate, computing : float or None
+        Steps a second while ticks train, and the share of that time in which their thread computed.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        own: Mapping[str, Any],
+        text: Text,
+        predict: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.trainer, self.own, self.text, self._clock = trainer, own, text, clock
+        self.lock = threading.RLock()
+        self.rival: Trainer | None = None
+        self.run, self.playing, self.closed = 0, False, False
+        self.alert = self.note = self.trace = self.preset = ""
+        self.measure, self.theory, self.units = BOTH, False, False
+        self.at: int | None = None
+        self.ghost: tuple[History, Config] | None = None
+        self.rate: float | None = None
+        self.computing: float | None = None
+        self._since: tuple[float, int] | None = None
+        self._waiting: dict[str, Any] = {}
+        self._waits = threading.Lock()  # held for a line only: who moves a knob need not wait for a tick
+        self.prediction = Prediction(text) if predict else None
+        if self.prediction is not None:
+            self.prediction.begin(trainer)
+
+    # ------------------------------------------------------------------ knobs
+    def wait(self, knobs: Mapping[str, Any]) -> None:
+        """Note knobs that the front end moved, to be applied by who next holds the lock."""
+        with self._waits:
+            self._waiting |= knobs
+
+    def apply_waiting(self) -> bool:
+        """Apply all knobs that wait as one change, or say why not; return whether there were any."""
+        with self._waits:
+            knobs, self._waiting = self._waiting, {}
+        if knobs:
+            self.attempt(lambda: self.set(knobs))
+        return bool(knobs)
+
+    def attempt(self, work: Callable[[], object]) -> None:
+        """Do what a front end asked for; what is not accepted is said, and nothing is changed."""
+        try:
+            work()
+        except ValueError as error:
+            self.reject(error)
+
+    def reject(self, error: Exception) -> None:
+        """Say that something was not accepted."""
+        self.alert, self.trace = self.text("status.rejected", error=self.text.say(error)), ""
+
+    def set(self, knobs: Mapping[str, Any]) -> None:
+        """Move knobs: live ones at the next step, others by a new start from the same seeds.
+
+        Raises
+        ------
+        ValueError
+            If a value is not accepted; nothing is changed then.
+        """
+        old = self.trainer.config
+        new = old.replace(**knobs)
+        moved = old.differences(new)
+        if any(not Config.knobs()[name].live for name in moved):
+            self._start(new, self._rival_beside(old, new))
+        elif moved or self.trainer.stopped:
+            self.trainer.reconfigure(**{name: there for name, (_, there) in moved.items()})
+            self._said()
+        self.preset = self.preset if not moved else ""
+
+    def _rival_beside(self, old: Config, new: Config) -> Config | None:
+        """Return the settings of lane A when B starts with others: a seed that both share moves in both."""
+        if self.rival is None:
+            return None
+        kept = self.rival.config
+        shared = [name for name in SEEDS if getattr(kept, name) == getattr(old, name)]
+        return kept.replace(**{name: getattr(new, name) for name in shared})
+
+    def choose(self, name: str) -> None:
+        """Start a preset anew, whatever differs; a cure or what is none opens beside the failure it is about."""
+        config, failure = PRESETS[name], failure_of(name)
+        self._start(config, failure)
+        self.preset = name
+
+    def try_suggestion(self, suggestion: Mapping[str, Any]) -> None:
+        """Apply the next experiment that the diagnosis suggests."""
+        if suggestion:
+            self.set(suggestion)
+
+    # ------------------------------------------------------------------ starts
+    def restart(self) -> None:
+        """Start again from the seeds."""
+        self._start(self.trainer.config, self.rival.config if self.rival is not None else None)
+
+    def _start(self, config: Config, rival: Config | None) -> None:
+        """Begin a new run, of two lanes if there is a rival; nothing is changed if one of them cannot be built."""
+        trainer = Trainer(config, **self.own)
+        beside = None if rival is None else Trainer(rival, **self.own)
+        self.trainer, self.rival = trainer, beside
+        self.run += 1
+        self.at = self.rate = self._since = None
+        self._said()
+        if self.prediction is not None:
+            self.prediction.begin(trainer)
+        if self.locked:
+            self.playing = False
+
+    def _said(self) -> None:
+        """Forget what was said of the state before."""
+        self.alert = self.note = self.trace = ""
+
+    def compare(self, knobs: Mapping[str, Any]) -> None:
+        """Keep the settings in force as lane A, move knobs of lane B, and start both again."""
+        kept = self.trainer.config
+        self._start(kept.replace(**knobs), kept)
+        self.preset = ""
+
+    def uncompare(self) -> None:
+        """Drop lane A; lane B goes on."""
+        self.rival = None
+
+    def swap(self) -> None:
+        """Exchange the settings of the lanes and start both again."""
+        if self.rival is not None:
+            self._start(self.rival.config, self.trainer.config)
+            self.preset = ""
+
+    def pin(self) -> None:
+        """Keep the current run as a ghost, or drop the ghost if no step was taken."""
+        trainer = self.trainer
+        self.ghost = (copy.deepcopy(trainer.history), trainer.config) if len(trainer.history) else None
+
+    # ------------------------------------------------------------------ training
+    @property
+    def locked(self) -> bool:
+        """Whether training waits for a prediction."""
+        return self.prediction is not None and self.prediction.hidden
+
+    def tick(self, steps: int | None, milliseconds: float | None) -> None:
+        """Train as the front end asks: so many steps or so long, one step at least; less if something else waits."""
+        self.apply_waiting()
+        start, computed = self._clock(), time.thread_time()
+        longest = LONGEST if milliseconds is None else min(milliseconds / 1000, LONGEST)
+        taken = 0
+        while self._goes_on() and (steps is None or taken < steps):
+            self._step()
+            taken += 1
+            if self._waiting or self._clock() - start >= longest:
+                break
+        self._measure_pace(start)
+        if (took := self._clock() - start) > 0 and taken:
+            self.computing = (time.thread_time() - computed) / took
+
+    def _goes_on(self) -> bool:
+        if self.playing and (self.trainer.stopped or self.locked):
+            self.playing = False
+        return self.playing
+
+    def take(self, n: int, shown: Callable[[], None] = lambda: None) -> None:
+        """Take `n` steps, fewer if the run diverges; `shown` is called after each."""
+        self.playing = False
+        self.rate = self._since = self.at = None
+        for _ in range(n):
+            if self.trainer.stopped or self.locked:
+                break
+            self._step()
+            shown()
+
+    def _step(self) -> None:
+        self._said()
+        self.took(self.trainer.step().step)
+
+    def took(self, step: int) -> None:
+        """Let lane A follow a step that the run has taken, and say what went wrong in it."""
+        rival, history = self.rival, self.trainer.history
+        self.at = None
+        while rival is not None and not rival.stopped and rival.step_count < self.trainer.step_count:
+            rival.step()
+        diverged, last = history.diverged, history.marks[-1:]
+        if diverged is not None and diverged.step == step:
+            key = "status.diverged" if self.trainer.stopped else "status.continued"
+            self.alert = self.text(key, sentence=self.text.say(diverged.sentence))
+            self.playing = self.playing and not self.trainer.stopped
+        elif last and (last[0].kind, last[0].step) == ("skipped", step):
+            self.alert = self.text.say(last[0].text)
+
+    def _measure_pace(self, start: float) -> None:
+        """Note where the run stands at the end of a tick, and how fast it came there."""
+        now, count = self._clock(), self.trainer.step_count
+        if not self.playing:
+            self.rate = self._since = None
+        elif self._since is None or count < self._since[1]:
+            self._since = (start, count)
+        elif (took := now - self._since[0]) > _RATE_OVER:
+            self.rate = (count - self._since[1]) / took
+            self._since = (now, count)
+
+    def fail(self, error: BaseException) -> None:
+        """Say that an exception stopped the run."""
+        self.playing = False
+        self.alert = self.text("status.failed", error=f"{type(error).__name__}: {self.text.say(error)}")
+        self.trace = "".join(traceback.format_exception(error))
+
+    # ------------------------------------------------------------------ back
+    def rewind(self, step: int) -> None:
+        """Go back to the state after `step` steps, bit for bit."""
+        self.playing = False
+        self.trainer.rewind(step)
+        if self.rival is not None and step <= self.rival.step_count:
+            self.rival.rewind(step)
+        self._said()
+        self.at = None
+        self.note = self.text("status.rewound", step=step)
+
+    @property
+    def last_finite_step(self) -> int | None:
+        """The step before the divergence that stopped the run: its own update is what ruined the weights."""
+        diverged = self.trainer.history.diverged
+        return max(0, diverged.step - 1) if self.trainer.stopped and diverged is not None else None
+
+    def back(self) -> None:
+        """Go back to the last finite step, so that it can be taken again with other knobs."""
+        if (step := self.last_finite_step) is not None:
+            self.rewind(step)
+
+    def look_at(self, step: int | None) -> None:
+        """Show a recorded step; the network stays where it is. None, or the newest step, follows the run again.
+
+        Raises
+        ------
+        ValueError
+            If no such step was taken.
+        """
+        taken = self.trainer.step_count
+        if step is not None and (isinstance(step, bool) or not isinstance(step, int) or not 0 <= step <= taken):
+            raise ValueError(f"step={step!r}; expected None or a whole number from 0 to {taken}, the steps taken")
+        newest = int(self.trainer.history.row("step", -1)) if len(self.trainer.history) else 0
+        self.at = step if step is not None and step < newest else None
+
+    # ------------------------------------------------------------------ predictions
+    def guess(self, growth: float) -> None:
+        """Predict a growth of the backward signal per layer toward the input; below 1 it shrinks."""
+        if self.prediction is not None:
+            self.prediction.guess(growth)
+
+    def reveal(self) -> None:
+        """Show what was measured beside the prediction, and score it."""
+        if self.prediction is not None:
+            self.prediction.reveal(self.trainer.config)
+
+    def close(self) -> None:
+        """Stop, and let everything but the run itself go."""
+        self.playing, self.closed = False, True
+        self.rival = self.ghost = None

@@ -1,0 +1,404 @@
+"""`Description`: what a panel shows of its run, for the stage, for a screen reader and for code."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from gradlab.compare import differences, who_is_ahead
+from gradlab.config import Config
+from gradlab.diagnosis import diagnose, verdict
+from gradlab.engine import Trainer
+from gradlab.history import History
+from gradlab.locale import Text
+from gradlab.measures import MEASURES, kinds_of
+from gradlab.panel.controller import Controller
+from gradlab.panel.learned import LearnedLooks
+from gradlab.panel.start import unused, without_effect
+from gradlab.plots import LIGHT, Theme, View, anchored, measures_of, row_beside
+from gradlab.presets import PRESETS
+from gradlab.stage import Lane, Shown, SlowStage
+from gradlab.theory import Band, Prediction, predict
+
+_AGREE = 1e-4  # finite differences in float64 of a right backward pass err by less
+_WORDS_EVERY = 0.25  # seconds between two verdicts while the run plays
+_HELD_UP = 0.75  # share of the time below which the thread that trains waits for others
+_MOST = 16  # characters of a ghost's settings that the legend has room for
+
+
+class Description:
+    """Describes what a controller holds; keeps what is costly as long as it is true.
+
+    Parameters
+    ----------
+    controller : Controller
+        The panel's run.
+    clock : callable
+        Seconds.
+
+    Attributes
+    ----------
+    suggestion : Mapping
+        The knobs of the next experiment that the last diagnosis suggests.
+    theme : Theme
+        Colours of pictures by matplotlib.
+    """
+
+    def __init__(self, controller: Controller, clock: Callable[[], float] = time.monotonic) -> None:
+        self._of, self._text, self._clock = controller, controller.text, clock
+        self._idle = without_effect(controller.own)
+        self.suggestion: Mapping[str, Any] = {}
+        self.theme: Theme = LIGHT
+        self._looks = (LearnedLooks(self._text), LearnedLooks(self._text))
+        self._previews: dict[int, tuple[Trainer, Config, History]] = {}
+        self._predicted: tuple[Trainer, Prediction] | None = None
+        self._band: tuple[object, Band | None] = (None, None)
+        self._checked: Trainer | None = None
+        self._check = ""
+        self._told = -math.inf
+        self._verdicts: dict[int, tuple[object, tuple[str, str, str]]] = {}
+        self._lesson: tuple[object, str] = (None, "")
+
+    # ------------------------------------------------------------------ histories
+    def history(self, trainer: Trainer) -> History:
+        """Return a run's history; before the first step, what that step would show."""
+        if len(trainer.history):
+            return trainer.history
+        lane = int(trainer is self._of.rival)
+        kept = self._previews.get(lane)
+        if kept is None or kept[0] is not trainer or kept[1] != trainer.config:
+            history = History(trainer.layer_names, trainer.history.tiny)
+            history.append(trainer.preview())
+            kept = self._previews[lane] = (trainer, trainer.config, history)
+        return kept[2]
+
+    @property
+    def view(self) -> View:
+        """How the run is shown."""
+        c = self._of
+        history = self.history(c.trainer)
+        hidden, guess = c.locked, c.prediction.growth if c.prediction is not None else None
+        at = int(np.searchsorted(history.column("step"), c.at, "right")) - 1 if c.at is not None else None
+        view = View(
+            measure=c.measure,
+            at=at,
+            clip=c.trainer.config.clip != "none",
+            units=c.units,
+            guess=guess,
+            hidden=hidden,
+            theme=self.theme,
+            text=self._text,
+        )
+        if hidden:  # neither theory nor an earlier run may tell
+            return replace(view, measure="delta_norm")
+        ghost = c.ghost[0] if c.ghost is not None else None
+        theory = self._theory_band(history) if c.theory else None
+        return replace(view, ghost=ghost, ghost_name=self._ghost_name(), theory=theory)
+
+    def picture(self) -> tuple[History, View]:
+        """Return what a picture by matplotlib shows."""
+        rival, view = self._of.rival, self.view
+        if rival is not None and not view.hidden:
+            view = replace(view, rival=self.history(rival))
+        return self.history(self._of.trainer), view
+
+    # ------------------------------------------------------------------ the stage
+    def shown(self, slow: SlowStage | None = None) -> Shown:
+        """Return everything that the stage shows now."""
+        c, view, playing = self._of, self.view, self._of.playing
+        due = not playing or self._clock() - self._told > _WORDS_EVERY
+        self._told = self._clock() if due else self._told
+        trainers = [t for t in (c.rival, c.trainer) if t is not None]
+        two = len(trainers) > 1 and not view.hidden
+        trainers = trainers if two else trainers[-1:]
+        lanes = tuple(
+            Lane(
+                self.history(trainer),
+                label=("A", "B")[n] if two else "",
+                knobs=self._lane_knobs(n) if two else "",
+                verdict=self._verdict(n, trainer, due),
+                learned=None if view.hidden else self._looks[n].look(trainer, not playing),
+            )
+            for n, trainer in enumerate(trainers)
+        )
+        return Shown(
+            run=c.run,
+            lanes=lanes,
+            view=view,
+            lesson=self.lesson(due),
+            alert=c.alert,
+            status=c.note or self.counts(),
+            rate=c.rate,
+            slow=slow,
+            at=c.at,
+            knobs={"seed": c.trainer.config.weight_seed},
+            preset=c.preset,
+            predict=self._prediction(),
+        )
+
+    def _prediction(self) -> dict[str, str] | None:
+        asked = self._of.prediction
+        if asked is None:
+            return None
+        said, score = (asked.sentence, "") if asked.hidden else ("", asked.sentence)
+        return {"question": asked.question, "said": said, "score": score}
+
+    def _verdict(self, lane: int, trainer: Trainer, due: bool) -> tuple[str, str, str]:
+        """Return kind, headline and small print of a lane's verdict."""
+        of = (trainer, trainer.config)
+        known = self._verdicts.get(lane)
+        if known is None or known[0] != of or due:
+            found = verdict(trainer.history, trainer.config, lang=self._text.lang)
+            headline = found.headline or self._text("verdict.waiting")
+            known = self._verdicts[lane] = (of, (_tone(trainer, found), headline, found.line))
+        return known[1]
+
+    def lesson(self, due: bool = True) -> str:
+        """Return the lesson of the preset in force; without one how lanes differ, or what the diagnosis says."""
+        c = self._of
+        if c.locked:
+            return ""
+        if c.preset in PRESETS:
+            return self._text.name(f"summary.preset.{c.preset}", PRESETS.entry(c.preset).summary)
+        of = (c.trainer, c.rival, c.trainer.config)
+        if due or self._lesson[0] != of:
+            said = self._differences() if c.rival is not None else self.diagnosis()
+            self._lesson = (of, said)
+        return self._lesson[1]
+
+    def diagnosis(self) -> str:
+        """Return what the diagnosis says, and note what it suggests."""
+        trainer = self._of.trainer
+        if not len(trainer.history):
+            self.suggestion = {}
+            return ""
+        found = diagnose(trainer.history, trainer.config, lang=self._text.lang)
+        self.suggestion = found.suggestion
+        return found.sentence
+
+    # ------------------------------------------------------------------ sentences
+    @property
+    def said(self) -> dict[str, str]:
+        """The sentences about the run, by heading."""
+        c, text = self._of, self._text
+        said: dict[str, str] = {}
+        if not c.locked:
+            lesson = self.lesson() if c.preset in PRESETS else ""
+            said = {text("info.lesson"): lesson} | self.insight(c.theory)
+            said |= {text("info.ghost"): self.ghost_words(), text("info.lanes"): self._lanes_words()}
+        if c.prediction is not None and not c.locked:
+            said[text("predict.head")] = c.prediction.sentence
+        said[text("info.threads")] = self._threads()
+        return {head: sentence for head, sentence in said.items() if sentence}
+
+    def _threads(self) -> str:
+        """Say what to do about threads that wait for one another, as they do beside a busy browser; or nothing."""
+        threads, share = torch.get_num_threads(), self._of.computing
+        if threads == 1 or share is None or share > _HELD_UP:
+            return ""
+        return self._text("threads.wait", share=f"{1 - share:.0%}", threads=threads)
+
+    def insight(self, theory: bool = True) -> dict[str, str]:
+        """Return what theory, diagnosis and the gradient check say, by heading."""
+        trainer, text = self._of.trainer, self._text
+        return {
+            text("info.theory"): text.say(self._theory(trainer).sentence) if theory else "",
+            text("info.diagnosis"): self.diagnosis(),
+            text("info.check"): self._check if self._checked is trainer else "",
+        }
+
+    def counts(self) -> str:
+        """Return step, updates, micro-batches, epoch, samples, loss and speed in one line."""
+        history, text = self._of.trainer.history, self._text
+        if self._of.locked:
+            return text("tip.predict_first")
+        if not len(history):
+            return text("status.ready")
+        last = history[-1]
+        names = ("updates", "micro_batches", "epoch", "samples")
+        step = last.step + (0 if history.diverged and history.diverged.step == last.step else 1)
+        line = text("status.counts", step=step, **{name: getattr(last, name) for name in names})
+        return f"{line} | {text('status.loss', loss=f'{last.loss:.4g}')}"
+
+    @property
+    def words(self) -> str:
+        """The picture in words, for those who do not see it."""
+        c, text = self._of, self._text
+        if c.locked:
+            return text("alt.hidden")
+        view, history = self.view, self.history(c.trainer)
+        row = -1 if view.at is None else view.at
+        said = [describe(history, view.measure, text, row)]
+        if ghost := self.ghost_words():
+            said.append(text("alt.ghost", ghost=ghost))
+        if c.rival is not None:
+            other = self.history(c.rival)
+            at = row_beside(c.trainer.history, view.at, other)
+            said.append(text("alt.lanes", words=describe(other, view.measure, text, at)))
+        return text("alt.between").join(said)
+
+    # ------------------------------------------------------------------ theory and gradient check
+    def _theory(self, trainer: Trainer) -> Prediction:
+        """Predict once for each trainer: the knobs that theory reads need a new one."""
+        if self._predicted is None or self._predicted[0] is not trainer:
+            own, data = self._of.own, {}
+            if own["data"] is not None and own["network"] is None:
+                x = trainer.data.x.flatten(1)
+                norm = torch.linalg.vector_norm(x, 2, 1, dtype=torch.float64).numpy()
+                data = {"inputs": x.shape[1], "outputs": trainer.data.outputs, "input_norm": norm}
+            self._predicted = (trainer, predict(trainer.config, network=own["network"], **data))
+        return self._predicted[1]
+
+    def _theory_band(self, history: History) -> Band | None:
+        """Return the predicted profile in measured units, None where theory is silent."""
+        if self._band[0] is not history:
+            self._band = (history, anchored(self._theory(self._of.trainer), history))
+        return self._band[1]
+
+    def check_gradients(self) -> None:
+        """Compare autograd with finite differences and keep the result in a sentence."""
+        trainer, text = self._of.trainer, self._text
+        self._checked = trainer
+        try:
+            found = trainer.check_gradients()
+        except ValueError as error:
+            self._check = text("check.nothing", why=text.say(error))
+            return
+        if math.isnan(found.worst):
+            self._check = text("check.nothing", why=text("check.undecided"))
+            return
+        name = found.layer_names[found.errors.index(found.worst)]
+        number = trainer.layer_names.index(name) + 1
+        layer = text("check.layer", number=number) if name == f"layer {number}" else name
+        self._check = text("check.good" if found.worst < _AGREE else "check.bad", worst=f"{found.worst:.1e}", layer=layer)
+
+    # ------------------------------------------------------------------ the ghost and the lanes
+    def _ghost_knobs(self) -> list[str]:
+        ghost = self._of.ghost
+        return [] if ghost is None else other_knobs(ghost[1], self._of.trainer.config, self._idle)
+
+    def _ghost_name(self) -> str:
+        knobs = known = self._ghost_knobs()
+        while len(known) > 1 and len(", ".join(known)) > _MOST:
+            known = known[:-1]
+        left = len(knobs) - len(known)
+        return ", ".join([*known, f"+{left}"] if left else known)
+
+    def ghost_words(self) -> str:
+        """Say of which settings the ghost is, and what it had come to; empty without a ghost."""
+        if self._of.ghost is None:
+            return ""
+        last, knobs = self._of.ghost[0][-1], ", ".join(self._ghost_knobs())
+        values = {"steps": last.step + 1, "loss": f"{last.loss:.4g}"}
+        return self._text("ghost.other", knobs=knobs, **values) if knobs else self._text("ghost.same", **values)
+
+    def _configs(self) -> dict[str, Config]:
+        """Return the settings of both lanes, those without effect made alike."""
+        rival, config = self._of.rival, self._of.trainer.config
+        if rival is None:
+            return {"B": config}
+        return {"A": rival.config.replace(**{name: getattr(config, name) for name in self._idle}), "B": config}
+
+    def _lane_knobs(self, lane: int) -> str:
+        """Say in a few words what a lane has of its own."""
+        a, b = self._configs().values()
+        mine, other = ((a, b), (b, a))[lane]
+        known = [f"{name} {here}" for name, (here, _) in mine.differences(other).items()]
+        return ", ".join(known[:3])
+
+    def _differences(self) -> str:
+        return differences(self._configs(), self._text.lang)
+
+    def histories(self) -> dict[str, History]:
+        """Return the histories of both lanes by label; empty while nothing is compared."""
+        rival = self._of.rival
+        return {} if rival is None else {"A": rival.history, "B": self._of.trainer.history}
+
+    def _lanes_words(self) -> str:
+        """Say what lane A is, how the lanes differ and who is ahead."""
+        if (rival := self._of.rival) is None:
+            return ""
+        words = self._text(
+            "lanes.words",
+            kept=", ".join(other_knobs(rival.config, Config(), self._idle)) or self._text("lanes.defaults"),
+            differences=self._differences(),
+            ahead=who_is_ahead(self.histories(), self._text.lang),
+        )
+        return self._text("alt.between").join(filter(None, (words, self._text("lanes.ended") if rival.stopped else "")))
+
+    def greyed(self) -> set[str]:
+        """Return the knobs that change nothing here: of an own network or data, or unread by the architecture."""
+        config = self._of.trainer.config
+        return self._idle | (unused(config) if self._of.own["network"] is None else set())
+
+    def close(self) -> None:
+        """Let what was kept go."""
+        self._previews.clear()
+        self._predicted, self._band = None, (None, None)
+        self._verdicts.clear()
+        self._looks = (LearnedLooks(self._text), LearnedLooks(self._text))
+
+
+def other_knobs(config: Config, other: Config, idle: set[str]) -> list[str]:
+    """Return ``name value`` of each knob of a config that differs from another's, but for those without effect."""
+    return [f"{name} {here}" for name, (here, _) in config.differences(other).items() if name not in idle]
+
+
+def _tone(trainer: Trainer, found: Any) -> str:
+    """Return which of the stage's colours a verdict has."""
+    if not len(trainer.history):
+        return "waiting"
+    if trainer.history.diverged is not None:
+        return "diverged"
+    if found.kind in ("exploding", "vanishing"):
+        return str(found.kind)
+    return "level" if found.tone == "good" else "other"
+
+
+def describe(history: History, measure: str, text: Text, row: int = -1) -> str:
+    """Return the picture at one row in words and numbers: loss, worst layers, decades from first to last layer."""
+    if not len(history):
+        return text("alt.empty")
+    sentences = [text("alt.loss", steps=history[row].step + 1, loss=f"{history[row].loss:.4g}")]
+    for name in measures_of(measure):
+        sentences += _profile(history, name, text, row)
+    if history.diverged:
+        sentences.append(text.say(history.diverged.sentence))
+    return text("alt.between").join(sentences)
+
+
+def _profile(history: History, name: str, text: Text, row: int) -> list[str]:
+    values = history.row(name, row)
+    kinds = kinds_of(history, name, values)
+    counted = np.where(kinds.plain | kinds.underflow, values, np.nan)
+    sentences = []
+    if np.isfinite(counted).any():
+        largest, smallest = int(np.nanargmax(counted)), int(np.nanargmin(counted))
+        measured = np.flatnonzero(np.isfinite(counted))
+        first, last = int(measured[0]), int(measured[-1])
+        decades = math.log10(counted[first]) - math.log10(counted[last])
+        sentences.append(
+            text(
+                "alt.profile",
+                measure=text(MEASURES[name].key),
+                largest=largest + 1,
+                largest_value=f"{counted[largest]:.2g}",
+                smallest=smallest + 1,
+                smallest_value=f"{counted[smallest]:.2g}",
+                first=first + 1,
+                last=last + 1,
+                decades=f"{abs(decades):.1f}",
+                direction=text("alt.above" if decades >= 0 else "alt.below"),
+            )
+        )
+    for kind in ("underflow", "zero", "nonfinite", "missing"):
+        count = int(np.count_nonzero(getattr(kinds, kind)))
+        if count:
+            sentences.append(text("alt.odd", count=count, kind=text(f"kind.{kind}")))
+    return sentences

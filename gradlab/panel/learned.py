@@ -1,0 +1,161 @@
+"""`LearnedLooks`: what a network makes of its data, looked at now and then."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradlab.data import Data
+from gradlab.engine import Trainer
+from gradlab.history import Array
+from gradlab.locale import Text
+from gradlab.stage import GRID, Learned
+
+_EVERY = 0.2  # seconds between two looks while training plays
+_REST = 12  # and so many times what a look costs
+_POINTS, _SAMPLES = 240, 6
+_MARGIN = 0.12  # of the data's width, on each side of the boundary's grid
+
+
+class LearnedLooks:
+    """Looks at one lane's network in evaluation mode; what a look costs sets how often there is one.
+
+    Parameters
+    ----------
+    text : Text
+        Language.
+    clock : callable
+        Seconds.
+    """
+
+    def __init__(self, text: Text, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._text, self._clock = text, clock
+        self._of: Trainer | None = None
+        self._step = -1
+        self._last = self._cost = -float("inf")
+        self._fixed: dict[str, Any] = {}
+        self._inputs: Tensor | None = None
+        self._found: Learned | None = None
+
+    def look(self, trainer: Trainer, now: bool) -> Learned | None:
+        """Return the newest look, a new one if it is time, or `now` if the run has moved."""
+        started = self._clock()
+        if trainer is not self._of:
+            self._begin(trainer)
+        elif trainer.step_count == self._step:
+            return self._found
+        elif not now and started - self._last < max(_EVERY, _REST * self._cost):
+            return self._found
+        self._found = self._look(trainer)
+        self._step = trainer.step_count
+        self._last = self._clock()
+        self._cost = self._last - started
+        return self._found
+
+    def _begin(self, trainer: Trainer) -> None:
+        data = trainer.data
+        self._of, self._inputs, self._fixed = trainer, None, {}
+        if data.x.dim() == 2 and data.x.shape[1] == 2 and data.classification and not data.every_step:
+            points = _points(data)
+            extent = _extent(points)
+            self._inputs = _grid(extent).to(data.x.dtype)
+            self._fixed = {"classes": data.outputs, "extent": extent, "points": points}
+
+    def _look(self, trainer: Trainer) -> Learned | None:
+        try:
+            rows = tuple(self._rows(trainer.evaluate()))
+            if self._inputs is not None:
+                grid = _classes(_answers(trainer, self._inputs), self._fixed["classes"])
+                return Learned(grid=grid, rows=rows, **self._fixed)
+            return Learned(rows=rows, samples=self._samples(trainer))
+        except (ValueError, RuntimeError) as error:  # an own network that answers its own data only, say
+            return Learned(rows=((self._text("learned.unknown"), str(error)[:80]),))
+
+    def _rows(self, found: dict[str, float]) -> list[tuple[str, str]]:
+        """Return accuracy before loss, in words; held out before trained on."""
+        rows = []
+        for name, value in sorted(found.items(), key=lambda item: ("accuracy" not in item[0], "held" not in item[0])):
+            words = f"{value:.0%}" if "accuracy" in name else f"{value:.3g}"
+            rows.append((self._text(f"learned.{name}"), words))
+        return rows
+
+    def _samples(self, trainer: Trainer) -> tuple[tuple[Array, str, str, bool], ...]:
+        """Return pictures or series of a few samples, what was asked of each and what was answered."""
+        data = trainer.data
+        if data.x.dim() < 2 or data.x[0].numel() < 4:
+            return ()
+        rows = torch.linspace(0, data.n - 1, min(_SAMPLES, data.n)).long()
+        answers = _answers(trainer, data.x[rows])
+        return tuple(_sample(data, int(row), answer) for row, answer in zip(rows, answers, strict=True))
+
+
+def _answers(trainer: Trainer, x: Tensor) -> Tensor:
+    """Return the network's outputs in evaluation mode; what training sees of it stays as it is."""
+    trained = {module: module.training for module in trainer.network.modules()}
+    trainer.network.eval()
+    try:
+        with torch.no_grad():
+            return trainer.network(x.clone())
+    finally:
+        for module, training in trained.items():
+            module.training = training
+
+
+def _points(data: Data) -> Array:
+    some = torch.linspace(0, data.n - 1, min(_POINTS, data.n)).long()
+    return torch.cat([data.x[some].double(), data.y[some, None].double()], 1).numpy()
+
+
+def _extent(points: Array) -> tuple[float, float, float, float]:
+    """Return a square around the points: a plane whose axes are stretched apart bends every boundary."""
+    low, high = points[:, :2].min(0), points[:, :2].max(0)
+    middle, half = (low + high) / 2, float((high - low).max()) / 2 * (1 + 2 * _MARGIN) or 1.0
+    return middle[0] - half, middle[0] + half, middle[1] - half, middle[1] + half
+
+
+def _grid(extent: tuple[float, float, float, float]) -> Tensor:
+    left, right, bottom, top = extent
+    x, y = torch.linspace(left, right, GRID), torch.linspace(bottom, top, GRID)
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(-1, 2)
+
+
+def _classes(answers: Tensor, classes: int) -> bytes:
+    if classes == 2:
+        share = torch.softmax(answers.double(), 1)[:, 1]
+        return torch.nan_to_num(share * 255, nan=127.5).round().to(torch.uint8).numpy().tobytes()
+    return answers.argmax(1).to(torch.uint8).numpy().tobytes()
+
+
+def _sample(data: Data, row: int, answer: Tensor) -> tuple[Array, str, str, bool]:
+    x = data.x[row].double().numpy()
+    y = data.y[row]
+    if data.classification:
+        target, said = _symbols(y), _symbols(answer.argmax(-1))
+        right = bool(torch.equal(answer.argmax(-1), y))
+    else:
+        target, said = (f"{float(v.reshape(-1)[-1]):.2g}" for v in (y, answer))
+        right = bool(abs(float((answer - y).reshape(-1)[-1])) < 0.1)
+    return _image(x), target, said, right
+
+
+def _symbols(labels: Tensor) -> str:
+    found = labels.reshape(-1).tolist()
+    return "".join(map(str, found[-10:]))
+
+
+def _image(x: Array) -> Array:
+    """Return a sample as an image where its size is a square's, as a series of its first channel else; 0 to 1."""
+    side = round(x.size**0.5)
+    if x.ndim > 2:
+        found = x[0]
+    elif x.ndim == 2:
+        found = x[:, 0]
+    else:
+        found = x.reshape(side, side) if side * side == x.size and side > 2 else x
+    low, high = float(found.min()), float(found.max())
+    return (found - low) / (high - low) if high > low else np.zeros_like(found)

@@ -1,0 +1,125 @@
+"""`Prediction`: the profile stays hidden until it was predicted; then both are shown and scored."""
+
+from __future__ import annotations
+
+import math
+
+from gradlab.config import Config
+from gradlab.engine import Trainer
+from gradlab.guess import Score, measured_decades, way
+from gradlab.history import Array
+from gradlab.locale import Text
+
+
+def factor(growth: float) -> str:
+    """Return a growth as people say it: ``x 2``, or ``/ 2`` where it shrinks."""
+    size = float(f"{max(growth, 1.0 / growth):.3g}")
+    return f"{'x' if growth >= 1.0 else '/'} {size:g}"
+
+
+def decades(number: float) -> str:
+    """Return a growth given in decades as a factor, however large."""
+    if math.isinf(number):
+        return "x 0" if number < 0 else "x inf"
+    return factor(10.0**number) if abs(number) < 4 else f"{'x' if number > 0 else '/'} 1e{abs(number):.0f}"
+
+
+class Prediction:
+    """What a student says of a network before seeing it.
+
+    Attributes
+    ----------
+    growth : float or None
+        The growth per layer that is predicted.
+    hidden : bool
+        Whether the profile is hidden.
+    scores : list of Score
+        One for each reveal.
+    """
+
+    def __init__(self, text: Text) -> None:
+        self._text = text
+        self.growth: float | None = None
+        self.hidden = False
+        self.scores: list[Score] = []
+        self._score: Score | None = None
+        self._seen: Config | None = None
+        self._signal: Array | None = None
+
+    def begin(self, trainer: Trainer) -> None:
+        """Hide a network that was not seen yet, at its first step."""
+        if self._seen is not None and not _differs(self._seen, trainer.config):
+            return
+        self.growth, self._score = None, None
+        self._signal = trainer.preview().delta_norm
+        self.hidden = measured_decades(self._signal) is not None
+
+    def guess(self, growth: float) -> None:
+        """Predict a growth of the backward signal per layer toward the input; below 1 it shrinks.
+
+        Raises
+        ------
+        ValueError
+            If `growth` is no finite number above 0.
+        """
+        if not isinstance(growth, int | float) or not 0 < growth < math.inf:
+            raise ValueError(f"growth={growth!r}; expected a finite number > 0")
+        if self.hidden:
+            self.growth = float(growth)
+
+    def reveal(self, config: Config) -> None:
+        """Show what was measured beside the prediction, and score it; nothing without a prediction."""
+        if not self.hidden or self.growth is None or self._signal is None:
+            return
+        measured = measured_decades(self._signal)
+        assert measured is not None, "else nothing would be hidden"
+        layers = len(self._signal) - 1
+        self._score = Score((layers - 1) * math.log10(self.growth), measured, layers)
+        self.scores.append(self._score)
+        self.hidden, self._seen = False, config
+
+    @property
+    def question(self) -> str:
+        """What is asked; empty once it was revealed."""
+        last = 0 if self._signal is None else len(self._signal) - 1
+        return self._text("predict.question", last=last) if self.hidden else ""
+
+    @property
+    def sentence(self) -> str:
+        """The score in words; before there is one, what was predicted."""
+        if self._score is None:
+            return self._said() if self.hidden else self._text("predict.shallow")
+        score, text = self._score, self._text
+        said = text(
+            "predict.score",
+            points=score.points,
+            guessed_way=text(f"predict.way.{way(score.guessed)}"),
+            guessed=decades(score.guessed),
+            measured_way=text(f"predict.way.{way(score.measured)}"),
+            measured=decades(score.measured),
+            missed=self._missed(score),
+        )
+        if len(self.scores) > 1:
+            mean = sum(s.points for s in self.scores) / len(self.scores)
+            said += " " + text("predict.mean", count=len(self.scores), points=f"{mean:.0f}")
+        return said
+
+    def _missed(self, score: Score) -> str:
+        if math.isinf(score.measured):
+            return self._text("predict.reached_zero" if score.measured < 0 else "predict.not_finite")
+        return self._text("predict.missed", decades=f"{abs(score.guessed - score.measured):.1f}")
+
+    def _said(self) -> str:
+        if self.growth is None or self._signal is None:
+            return self._text("predict.none")
+        layers = len(self._signal) - 1
+        total = (layers - 1) * math.log10(self.growth)
+        words = self._text(f"predict.way.{way(total)}")
+        return self._text(
+            "predict.said", way=words, per_layer=factor(self.growth), total=decades(total), layers=layers
+        )
+
+
+def _differs(old: Config, new: Config) -> bool:
+    """Return whether a config is another network at step 0."""
+    return any(not Config.knobs()[name].live for name in old.differences(new))

@@ -1,0 +1,176 @@
+"""`DeeperLook`: what theory and diagnosis say, and measurements that are made only if asked for."""
+
+from __future__ import annotations
+
+import html
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+
+import ipywidgets as widgets
+
+from gradlab.engine import Trainer
+from gradlab.inspect import (
+    Equality,
+    Sharpness,
+    accumulation_equality,
+    gradient_histogram,
+    gradient_noise,
+    sharpness,
+)
+from gradlab.panel.controller import Controller
+from gradlab.panel.description import Description
+from gradlab.panel.layout import WidgetSet
+from gradlab.plots import draw_closeups, figure_png
+
+LOOKS = ("histogram", "noise", "sharpness")
+_EVERY = 1.0  # seconds between two looks while training runs, and so many times what a look costs:
+_REST = 12
+_POINTS = 200  # of the sharpness kept
+_COLOURS = {"equal": "#009e73", "rounding": "#0072b2", "unequal": "#d55e00", "unknown": "#8c8c8c"}
+
+
+class DeeperLook:
+    """Sentences, the gradient check, whether accumulating is one large batch, and the pictures asked for.
+
+    Parameters
+    ----------
+    controller : Controller
+        The panel's run.
+    description : Description
+        Says what theory and diagnosis say.
+    make : WidgetSet
+        Makes the widgets.
+    act : callable
+        ``act(work)`` does something to the run, under its lock, and shows what came of it.
+
+    Attributes
+    ----------
+    page : ipywidgets.Box
+        What is displayed.
+    switches : dict of str to Checkbox
+        One for each of `LOOKS`, and ``"units"``, which belongs to the stage.
+    badge : str
+        Whether accumulating is one large batch, in words; empty while nothing is accumulated.
+    found : Equality or None
+        What was measured of that.
+    """
+
+    width = 372
+
+    def __init__(
+        self,
+        controller: Controller,
+        description: Description,
+        make: WidgetSet,
+        act: Callable[[Callable[[], None]], None],
+    ) -> None:
+        self._of, self._description, self._text = controller, description, (text := make.text)
+        names = ("units", *LOOKS)
+        self.switches = {name: make.switch(False, text(f"control.{name}"), text(f"tip.{name}")) for name in names}
+        self.check = make.button("button.check", "tip.check")
+        self.check.on_click(lambda _: act(description.check_gradients))
+        self._said, self._badge, self._words = make.html(), make.html(), make.html()
+        self._image = make(widgets.Image, format="png", layout=widgets.Layout(display="none"))
+        parts = (self._said, self._badge, make.row(self.check), *self.switches.values(), self._words, self._image)
+        self.page = make.box("page", *parts)
+        self.badge, self.found = "", None
+        self._points: deque[Sharpness] = deque(maxlen=_POINTS)
+        self._sharp_of: Trainer | None = None
+        self._of_step: object = None
+        self._last = self._cost = -math.inf
+        self.switches["units"].observe(lambda change: act(lambda: self._units(bool(change["new"]))), "value")
+        for name in LOOKS:
+            self.switches[name].observe(lambda _: act(self._again), "value")
+        self.show()
+
+    def _units(self, on: bool) -> None:
+        self._of.units = on
+
+    def _again(self) -> None:
+        self._of_step = None
+
+    def show(self) -> None:
+        """Follow the run: at once while it stands, now and then while it plays."""
+        started, trainer = time.monotonic(), self._of.trainer
+        if self._of.playing and started - self._last < max(_EVERY, _REST * self._cost):
+            return
+        said = self._description.said
+        colon = self._text("info.colon")
+        self._said.value = '<div class="gradlab-words">' + "".join(
+            f"<div><b>{html.escape(head)}{colon}</b>{html.escape(words)}</div>" for head, words in said.items()
+        ) + "</div>"
+        now = (trainer, trainer.config, trainer.step_count)
+        if now != self._of_step:
+            self._of_step = now
+            self._show_badge(trainer)
+            self._draw(trainer)
+        self._last = time.monotonic()
+        self._cost = self._last - started
+
+    # ------------------------------------------------------------------ pictures
+    def _draw(self, trainer: Trainer) -> None:
+        asked = [name for name in LOOKS if self.switches[name].value]
+        self._words.value = ""
+        if not asked or self._of.locked:
+            self._image.layout.display = "none"
+            return
+        view = self._description.view
+        try:
+            figure = draw_closeups(
+                gradient_histogram(trainer) if "histogram" in asked else None,
+                gradient_noise(trainer) if "noise" in asked else None,
+                self._sharpness(trainer) if "sharpness" in asked else None,
+                view,
+            )
+        except ValueError as error:  # the run left the finite numbers, say: the panel goes on without a look
+            self._words.value = html.escape(self._text("closeup.failed", error=self._text.say(error)))
+            return
+        self._image.value = figure_png(figure)
+        self._image.layout.display = ""
+
+    def _sharpness(self, trainer: Trainer) -> list[Sharpness]:
+        if trainer is not self._sharp_of or (self._points and self._points[-1].step > trainer.step_count):
+            self._sharp_of = trainer
+            self._points.clear()
+        if not self._points or self._points[-1].step != trainer.step_count:
+            self._points.append(sharpness(trainer))
+        return list(self._points)
+
+    # ------------------------------------------------------------------ is accumulating one large batch?
+    def _show_badge(self, trainer: Trainer) -> None:
+        kind, self.badge, self.found = "unknown", "", None
+        if trainer.config.accumulation != "none":
+            kind, self.badge, self.found = self._measure(trainer)
+        tip = html.escape(self._text("tip.badge"), quote=True)
+        style = f"border-color: {_COLOURS[kind]}"
+        words = f'<div class="gradlab-badge" title="{tip}" style="{style}">{html.escape(self.badge)}</div>'
+        self._badge.value = words if self.badge else ""
+
+    def _measure(self, trainer: Trainer) -> tuple[str, str, Equality | None]:
+        try:
+            found = accumulation_equality(trainer)
+        except (ValueError, RuntimeError) as error:  # an own network that takes no other batch size, say
+            samples = sum(len(rows) for rows in trainer.next_window().micro_batches)
+            said = self._text("badge.unknown", samples=samples)
+            return "unknown", self._text("badge.why", badge=said, reason=str(error)), None
+        kind = kind_of(found)
+        difference = f"{found.relative_difference:.2g}"
+        said = self._text(f"badge.{kind}", samples=found.samples, difference=difference)
+        reason = found.explain(self._text)
+        return kind, self._text("badge.why", badge=said, reason=reason) if reason else said, found
+
+    def close(self) -> None:
+        """Let the trainer that was looked at go."""
+        self._sharp_of = self._of_step = None
+        self._points.clear()
+
+
+def kind_of(found: Equality) -> str:
+    """Return which of the badge's four looks a measurement has."""
+    if math.isnan(found.relative_difference):
+        return "unknown"
+    if found.causes == ("rounding",):
+        return "rounding"
+    return "equal" if found.equal else "unequal"

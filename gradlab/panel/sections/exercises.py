@@ -1,0 +1,117 @@
+"""`Exercises`: a broken network, a task in words, hints, and a check."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+
+import ipywidgets as widgets
+
+from gradlab.exercise import EXERCISES, Exercise, exercise
+from gradlab.panel.controller import Controller
+from gradlab.panel.layout import WidgetSet
+
+NONE = ""
+
+
+class Exercises:
+    """Choosing an exercise moves the panel's knobs to its broken network.
+
+    Parameters
+    ----------
+    controller : Controller
+        The panel's run.
+    make : WidgetSet
+        Makes the widgets.
+    act : callable
+        ``act(work)`` does something to the run, under its lock, and shows what came of it.
+
+    Attributes
+    ----------
+    page : ipywidgets.Box
+        What is displayed.
+    exercise : Exercise or None
+        The one chosen.
+    words : str
+        What the section says last: the verdict, a hint, or what went wrong.
+    """
+
+    width = 300
+
+    def __init__(self, controller: Controller, make: WidgetSet, act: Callable[[Callable[[], None]], None]) -> None:
+        self._of, self._text, self._act = controller, (text := make.text), act
+        self.exercise: Exercise | None = None
+        self._hints, self._keep = 0, False
+        titles = [(text("task.none"), NONE), *((exercise(name, text.lang).title, name) for name in EXERCISES)]
+        usable = all(value is None for value in controller.own.values())
+        self.menu = make(widgets.Dropdown, options=titles, value=NONE, tooltip=text("task.tip_menu"))
+        self.menu.add_class("gradlab-choice")
+        self.menu.disabled = not usable
+        self.buttons = {name: make.button(f"task.{name}", f"task.tip_{name}") for name in ("check", "hint", "restart")}
+        self._task, self._said = make.html(), make.html()
+        self.page = make.box("page", self.menu, self._task, make.row(*self.buttons.values()), self._said)
+        self.menu.observe(lambda change: act(lambda: self._choose(change["new"])), "value")
+        self.buttons["check"].on_click(lambda _: self.check())
+        self.buttons["hint"].on_click(lambda _: act(self.hint))
+        self.buttons["restart"].on_click(lambda _: act(self.restart))
+        self.words = ""
+        self._enable()
+        self._say("", text("task.about" if usable else "task.own"))
+
+    def start(self, name: str) -> None:
+        """Choose an exercise for the settings that the panel has already."""
+        self._keep = True
+        self.menu.value = name
+
+    def _enable(self) -> None:
+        for button in self.buttons.values():
+            button.disabled = self.exercise is None
+
+    def _choose(self, name: str) -> None:
+        self.exercise = exercise(name, self._text.lang) if name else None
+        self._hints = 0
+        self._enable()
+        self._task.value = f'<div class="gradlab-words">{self.exercise._repr_html_()}</div>' if self.exercise else ""
+        self._say("", "" if self.exercise else self._text("task.about"))
+        if not self._keep:
+            self.restart()
+        self._keep = False
+
+    def restart(self) -> None:
+        """Set the panel's controls to the broken network."""
+        if self.exercise is not None:
+            self._of.set(self.exercise.config.to_dict())
+
+    def hint(self) -> None:
+        """Show one more hint; after the last one the first again."""
+        if self.exercise is not None and self.exercise.hints:
+            count = self.exercise.hints
+            n = self._hints % count + 1
+            self._hints += 1
+            self._say(self._text("task.hint_n", n=n, count=count), self.exercise.hint(n))
+
+    def check(self) -> None:
+        """Check the settings that the panel has now, and say what is still wrong; the run is not held up by it."""
+        if self.exercise is None:
+            return
+        self._say("", self._text("task.checking"))
+        try:
+            result = self.exercise.check(self._of.trainer.config)
+        except Exception as error:
+            self._say("", self._text("task.error", error=f"{type(error).__name__}: {error}"), "alert")
+            return
+        self._say(self._text("task.check"), result.sentence)
+
+    def _say(self, head: str, words: str, role: str = "status") -> None:
+        colon = self._text("info.colon")
+        self.words = f"{head}{colon}{words}" if head else words
+        bold = f"<b>{html.escape(head + colon)}</b>" if head else ""
+        self._said.value = (
+            f'<div class="gradlab-words" role="{role}">{bold}{html.escape(words)}</div>' if words else ""
+        )
+
+    def show(self) -> None:
+        """Nothing of the section follows the run."""
+
+    def close(self) -> None:
+        """Nothing of the section is held."""

@@ -1,0 +1,300 @@
+"""`PhaseMap`: growth per layer at init over gain and depth, as a plane of small buttons."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import pairwise
+
+import ipywidgets as widgets
+import numpy as np
+
+from gradlab.config import Config
+from gradlab.growth import MILD
+from gradlab.panel.controller import SEEDS, Controller
+from gradlab.panel.layout import WidgetSet
+from gradlab.plots.sweep import GROWTH_TICKS, KINDS, critical_lines, growth_colours, kinds
+from gradlab.sweep import Sweep, phase_diagram
+
+Cell = tuple[float, int]  # gain, depth
+
+_SEEDS, _LEVELS = 4, 3  # up to 17 x 13 cells: finer ones are too small to press
+_AXES = ("gain", "depth")
+_ALIKE = {*_AXES, "accumulation", "carry_over", "optimizer", *SEEDS}  # of no effect on the map
+_UNKNOWN = KINDS["not yet run"]
+_ROW = 22  # pixels: a cell is never smaller than a finger or an unsteady hand needs
+
+
+class PhaseMap:
+    """Maps gain x depth around the current network: the browser asks for row after row.
+
+    The cell of the current network and its four neighbours can be reached with Tab: pressing one makes it the
+    current one, so that the keyboard walks over the plane without passing hundreds of buttons.
+
+    Parameters
+    ----------
+    controller : Controller
+        The panel's run: a cell that is pressed moves its knobs.
+    make : WidgetSet
+        Makes the widgets.
+    act : callable
+        ``act(work)`` does something to the run, under its lock, and shows what came of it.
+
+    Attributes
+    ----------
+    page : ipywidgets.Box
+        What is displayed.
+    cells : dict
+        ``(gain, depth)`` -> Button.
+    words : str
+        What the section says of itself.
+    critical : list of float or None
+        Theory's critical gains within the map; None before it was asked.
+    """
+
+    width = 448
+
+    def __init__(self, controller: Controller, make: WidgetSet, act: Callable[[Callable[[], None]], None]) -> None:
+        self._of, self._make, self._text, self._act = controller, make, make.text, act
+        self._sweeps: Iterator[Sweep] | None = None
+        self._sweep: Sweep | None = None
+        self._config = controller.trainer.config
+        self._here: Cell | None = None
+        self.critical: list[float] | None = None
+        self.cells: dict[Cell, widgets.Button] = {}
+        own = controller.own["network"] is not None
+        self.words = self._text("phase.own" if own else "phase.about")
+        self.button = make.button("phase.map", "phase.tip_map")
+        self.button.disabled = own
+        self.button.on_click(lambda _: act(self.toggle))
+        self._colours: dict[str, widgets.ButtonStyle] = {}
+        self._said, self._legend, self._line, self._gains, self._depths = (make.html() for _ in range(5))
+        self._grid = make(widgets.GridBox, layout=widgets.Layout())
+        self._grid.add_class("gradlab-plane-grid")
+        self._plane = make.box("plane", self._depths, make.box("plane-right", self._grid, self._gains), self._line)
+        self._plane.layout = widgets.Layout(display="none")
+        self.page = make.box("page", make.row(self.button), self._said, self._plane, self._legend)
+        self._say(self.words)
+
+    @property
+    def mapping(self) -> bool:
+        """Whether cells are being measured."""
+        return self._sweeps is not None
+
+    # ------------------------------------------------------------------ under the run's lock
+    def toggle(self) -> None:
+        """Map, or stop and keep what is there, as the button says."""
+        if self.mapping:
+            self._end()
+            return
+        self._sweep = self.critical = None
+        self._config = self._of.trainer.config
+        self._sweeps = phase_diagram(self._config, seeds=_SEEDS, data=self._of.own["data"], levels=_LEVELS)
+        self._show_button()
+        self._say(self._text("phase.starts"))
+
+    def work(self) -> None:
+        """Measure the next row of cells; theory is asked last, as it takes its time."""
+        if self._sweeps is None:
+            return
+        try:
+            sweep = next(self._sweeps, None)
+        except Exception as error:
+            self._sweeps = None
+            self._show_button()
+            said = self._text("phase.failed", error=f"{type(error).__name__}: {self._text.say(error)}")
+            self._say(said, 'role="alert"')
+            return
+        if sweep is None:
+            self._end()
+        else:
+            self._sweep = sweep
+            self._show_sweep(sweep)
+
+    def _end(self) -> None:
+        if self._sweep is not None:
+            self._sweep.stop()
+        self._sweeps = None
+        self._show_button()
+        if self._sweep is not None:
+            lines = critical_lines(self._sweep, "gain", "depth")
+            self.critical = sorted(float(line[0, 0]) for line in lines)
+            self._show_sweep(self._sweep)
+
+    def show(self) -> None:
+        """Follow the panel's config."""
+        if self._of.trainer.config is not self._config:
+            self._config = self._of.trainer.config
+            if self._sweep is not None:
+                self._show_sweep(self._sweep)
+
+    # ------------------------------------------------------------------ the plane
+    def _show_sweep(self, sweep: Sweep) -> None:
+        gains, depths = (sorted(sweep.grid.over[name]) for name in _AXES)
+        here = nearest(gains, depths, self._config)
+        self._make_cells([(gain, depth) for depth in depths for gain in gains])
+        growth, kind = sweep.over_seeds("growth"), kinds(sweep, "growth", _AXES).T
+        odd, names = kind >= 0, list(KINDS)
+        colours = growth_colours(np.where(odd, 1.0, growth).ravel())
+        for number, (i, j) in enumerate(np.ndindex(growth.shape)):
+            cell = (sweep.grid.over["gain"][i], sweep.grid.over["depth"][j])
+            if odd[i, j]:
+                what, colour = self._text(f"sweep.kind.{names[kind[i, j]]}"), KINDS[names[kind[i, j]]]
+            else:
+                what, colour = self._growth_words(float(growth[i, j]), cell[1]), colours[number]
+            self._show_cell(cell, what, colour, cell == here)
+        self._mark(gains, depths, here)
+        if len(self._grid.children) != len(self.cells) or set(self._grid.children) != set(self.cells.values()):
+            self._lay_out(gains, depths)
+        self._draw_line(gains, self.critical or [])
+        self._show_legend(sweep)
+        self._tell(sweep)
+
+    def _make_cells(self, wanted: Sequence[Cell]) -> None:
+        layout = widgets.Layout(width="auto", height="auto", min_width="0", margin="0", padding="0")
+        for cell in wanted:
+            if cell not in self.cells:
+                button = self._make(widgets.Button, layout=layout, style=self._coloured(_UNKNOWN), tabbable=False)
+                button.add_class("gradlab-cell")
+                button.on_click(partial(self._pressed, cell))
+                self.cells[cell] = button
+        for cell in self.cells.keys() - set(wanted):
+            self._here = None if cell == self._here else self._here
+            self.cells.pop(cell).close()
+
+    def _pressed(self, cell: Cell, _: widgets.Button) -> None:
+        gain, depth = cell
+        self._act(lambda: self._of.set({"gain": gain, "depth": depth}))
+
+    def _coloured(self, colour: str) -> widgets.ButtonStyle:
+        if colour not in self._colours:
+            self._colours[colour] = widgets.ButtonStyle(button_color=colour)
+        return self._colours[colour]
+
+    def _show_cell(self, cell: Cell, what: str, colour: str, here: bool) -> None:
+        words = self._text("phase.cell", gain=f"{cell[0]:g}", depth=cell[1], what=what)
+        button = self.cells[cell]
+        with button.hold_sync():
+            button.style = self._coloured(colour)
+            button.tooltip = self._text("phase.here", cell=words) if here else words
+
+    def _growth_words(self, growth: float, depth: int) -> str:
+        """Return what a growth per layer amounts to over the `depth - 1` steps from the last hidden layer."""
+        decades = (depth - 1) * math.log10(growth)
+        regime = "steady" if abs(decades) < MILD else "exploding" if decades > 0 else "vanishing"
+        total = f"{10**decades:.3g}" if abs(decades) < 300 else f"1e{decades:+.0f}"
+        return self._text(
+            "phase.growth", per_layer=f"{growth:.3g}", regime=self._text(f"phase.{regime}"), total=total
+        )
+
+    def _mark(self, gains: Sequence[float], depths: Sequence[int], here: Cell) -> None:
+        """Frame one cell, and let Tab stop there and at its neighbours."""
+        if here != self._here:
+            if self._here is not None:
+                self.cells[self._here].remove_class("gradlab-here")
+            self.cells[here].add_class("gradlab-here")
+            self._here = here
+        x, y = gains.index(here[0]), depths.index(here[1])
+        for i, gain in enumerate(gains):
+            for j, depth in enumerate(depths):
+                self.cells[gain, depth].tabbable = abs(i - x) + abs(j - y) <= 1
+
+    def _lay_out(self, gains: Sequence[float], depths: Sequence[int]) -> None:
+        layout = self._grid.layout
+        layout.grid_template_columns = f"repeat({len(gains)}, minmax({_ROW}px, 1fr))"
+        layout.grid_template_rows = f"repeat({len(depths)}, {_ROW}px)"
+        self._grid.children = [self.cells[gain, depth] for depth in reversed(depths) for gain in gains]
+        across = "".join(f"<span>{gain:.2g}</span>" for gain in gains)
+        up = "".join(f"<span>{depth}</span>" for depth in reversed(depths))
+        self._gains.value = f'<div class="gradlab-gains" aria-hidden="true">{across}</div>'
+        height = (_ROW + 1) * len(depths)
+        style = f'style="height:{height}px" aria-hidden="true"'
+        self._depths.value = f'<div class="gradlab-depths" {style}>{up}</div>'
+        self._plane.layout.display = ""
+
+    def _draw_line(self, gains: Sequence[float], critical: Sequence[float]) -> None:
+        """Draw theory's critical gains down the columns they fall into, each at its place on the log axis."""
+        rules = []
+        for column, share in filter(None, (place(gains, gain) for gain in critical)):
+            at = f"{100 * share:.1f}%"
+            rules.append(
+                f".gradlab .gradlab-plane-grid > :nth-child({len(gains)}n + {column + 1}) {{background-image: "
+                f"linear-gradient(to right, transparent calc({at} - 2px), #1a1a1a calc({at} - 2px), "
+                f"#1a1a1a calc({at} + 1px), transparent calc({at} + 1px)) !important; "
+                "background-size: 100% 60% !important; background-repeat: no-repeat !important;}"
+            )
+        self._line.value = f"<style>{''.join(rules)}</style>" if rules else ""
+
+    # ------------------------------------------------------------------ words
+    def _tell(self, sweep: Sweep) -> None:
+        done = np.any(sweep.done, axis=-1)
+        numbers = {"known": int(done.sum()), "cells": done.size}
+        if self.mapping:
+            self._say(self._text("phase.progress", **numbers))
+            return
+        said = [self._text("phase.done" if done.all() else "phase.stopped", **numbers)]
+        if sweep.errors:
+            error = next(iter(sweep.errors.values()))
+            said.append(self._text("phase.errors", count=len(sweep.errors), error=error))
+        if moved := self._moved(sweep):
+            said.append(self._text("phase.stale", knobs=", ".join(moved)))
+        self._say(" ".join(said), 'aria-live="polite"')
+
+    def _moved(self, sweep: Sweep) -> list[str]:
+        """Return the knobs, with the map's values, that would give another map by now."""
+        there = self._config.differences(sweep.grid.config)
+        knobs = Config.knobs()
+        return [f"{name} {there[name][1]}" for name in there if not knobs[name].live and name not in _ALIKE]
+
+    def _say(self, words: str, role: str = "") -> None:
+        self.words = words
+        self._said.value = f'<div class="gradlab-words" {role}>{html.escape(words)}</div>'
+
+    def _show_legend(self, sweep: Sweep) -> None:
+        stops = ", ".join(growth_colours(np.array(GROWTH_TICKS)))
+        key = f'<span class="gradlab-scale" style="background: linear-gradient(to right, {stops})"></span>'
+        notes = [self._text("phase.marked")]
+        if self.critical is not None:
+            gains = ", ".join(f"{gain:.3g}" for gain in self.critical)
+            notes.append(self._text("phase.theory", gains=gains) if gains else self._text("phase.no_theory"))
+        found = kinds(sweep, "growth", _AXES)
+        present = [(name, colour) for i, (name, colour) in enumerate(KINDS.items()) if (found == i).any()]
+        swatches = "".join(
+            f'<span><i style="background: {colour}"></i>{self._text(f"sweep.kind.{name}")}</span>'
+            for name, colour in present
+        )
+        said = "".join(f"<span>{html.escape(note)}</span>" for note in notes)
+        scale = f"{GROWTH_TICKS[0]:g}{key}{GROWTH_TICKS[-1]:g} {html.escape(self._text('phase.scale'))}"
+        line = f"{html.escape(self._text('phase.axes'))} {scale}{said}{swatches}"
+        self._legend.value = f'<div class="gradlab-words gradlab-legend">{line}</div>'
+
+    def _show_button(self) -> None:
+        key = "stop" if self.mapping else "map"
+        self.button.description, self.button.tooltip = self._text(f"phase.{key}"), self._text(f"phase.tip_{key}")
+
+    def close(self) -> None:
+        """Stop mapping."""
+        if self._sweep is not None:
+            self._sweep.stop()
+        self._sweeps = self._sweep = None
+        for style in self._colours.values():
+            style.close()
+
+
+def nearest(gains: Sequence[float], depths: Sequence[int], config: Config) -> Cell:
+    """Return the (gain, depth) nearest to a config's, by their ratios; a gain of 0 is nearest to the least."""
+    gain = min(gains, key=lambda g: abs(math.log(g / config.gain)) if config.gain > 0 else g)
+    return gain, min(depths, key=lambda d: abs(math.log(d / config.depth)) if config.depth else d)
+
+
+def place(gains: Sequence[float], gain: float) -> tuple[int, float] | None:
+    """Return the column that a gain falls into, and where in it from 0 to 1 on the log axis; None outside."""
+    logs = [math.log(g) for g in gains]
+    middles = [(a + b) / 2 for a, b in pairwise(logs)]
+    edges = [2 * logs[0] - middles[0], *middles, 2 * logs[-1] - middles[-1]]
+    for column, (low, high) in enumerate(pairwise(edges)):
+        if low <= math.log(gain) < high:
+            return column, (math.log(gain) - low) / (high - low)
+    return None

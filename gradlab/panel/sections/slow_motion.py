@@ -1,0 +1,190 @@
+"""`SlowMotion`: one step, stage by stage, on the strip and in its lines of PyTorch."""
+
+from __future__ import annotations
+
+import html
+import inspect
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from gradlab.config import Config
+from gradlab.engine import Stage, Trainer
+from gradlab.export.idiom import step_lines
+from gradlab.panel.controller import Controller
+from gradlab.panel.layout import WidgetSet
+from gradlab.stage import SlowStage
+
+_HERE = "\N{BLACK RIGHT-POINTING TRIANGLE} "
+
+
+class SlowMotion:
+    """Walks through one step of the panel's run; only whole steps count.
+
+    Whatever else moves the run while a step stands half-way abandons that step.
+
+    Parameters
+    ----------
+    controller : Controller
+        The panel's run.
+    make : WidgetSet
+        Makes the widgets.
+    act : callable
+        ``act(work)`` does something to the run, under its lock, and shows what came of it.
+
+    Attributes
+    ----------
+    page : ipywidgets.Box
+        What is displayed.
+    next, finish : ipywidgets.Button
+        To the next stage; to the end of the step.
+    stages : list of Stage
+        The stages of the step shown, so far.
+    words : str
+        What is said of the present stage.
+    """
+
+    width = 372
+
+    def __init__(self, controller: Controller, make: WidgetSet, act: Callable[[Callable[[], None]], None]) -> None:
+        self._of, self._text = controller, make.text
+        self._walk: Iterator[Stage] | None = None
+        self._trainer = controller.trainer
+        self._shown: Config | None = None
+        self.stages: list[Stage] = []
+        self.words = self._text("slow.about")
+        self.next, self.finish = make.button("slow.next", "tip.next", "m"), make.button("slow.finish", "tip.finish")
+        self.next.add_class("gradlab-strong")
+        self.next.on_click(lambda _: act(self.advance))
+        self.finish.on_click(lambda _: act(self.go_to_end))
+        self._said, self._code = make.html(), make.html()
+        self._code.add_class("gradlab-code")
+        self.page = make.box("page", make.row(self.next, self.finish), self._said, self._code)
+        self._say(self.words)
+        self.show()
+
+    @property
+    def half_way(self) -> bool:
+        """Whether a step stands half-way."""
+        return self._walk is not None
+
+    @property
+    def slow_stage(self) -> SlowStage | None:
+        """The stage that plays on the strip, with its lines of PyTorch; None unless a step stands half-way."""
+        if self._walk is None or not self.stages:
+            return None
+        stage = self.stages[-1]
+        lines = [line.text.strip() for line in step_lines(self._trainer.config, self._trainer.data.loss)
+                 if stage.name in line.stages and line.text]
+        return SlowStage(stage=stage.name, line="\n".join(lines[-2:]), words=self.words)
+
+    # ------------------------------------------------------------------ under the run's lock
+    def advance(self) -> None:
+        """Reach the next stage, and say what it did."""
+        if self._reach():
+            self._tell()
+
+    def go_to_end(self) -> None:
+        """Go to the end of the step, and say only that."""
+        moved = self._reach()
+        while self._walk is not None:
+            self._reach()
+        if moved:
+            self._tell()
+
+    def _reach(self) -> bool:
+        """Reach the next stage; False if there is none, as in a run that is stopped or waits for a prediction."""
+        if self._of.locked:
+            self._say(self._text("tip.predict_first"))
+            return False
+        self._of.playing = False
+        self._notice()
+        begins = self._walk is None
+        if self._walk is None:
+            self._trainer = self._of.trainer
+            self._walk = self._trainer.stages()
+        stage = next(self._walk, None)
+        if stage is None:
+            self._walk = None
+            self._say(self._text("slow.stopped"))
+            return False
+        self.stages = [stage] if begins else [*self.stages, stage]
+        if stage.record is not None:
+            self._walk = None
+            self._of.alert = ""
+            self._of.took(stage.record.step)
+        return True
+
+    def _notice(self) -> None:
+        """Notice that the run moved on another way, which closes a walk, or has another trainer."""
+        moved = self._of.trainer is not self._trainer
+        closed = inspect.isgenerator(self._walk) and inspect.getgeneratorstate(self._walk) == inspect.GEN_CLOSED
+        if self._walk is not None and (moved or closed):
+            self._walk, self.stages = None, []
+            self._say(self._text("slow.abandoned"))
+        self._trainer = self._of.trainer
+
+    # ------------------------------------------------------------------ showing
+    def show(self) -> None:
+        """Follow the run."""
+        self._notice()
+        if self._shown != self._trainer.config:
+            self._show_code(None)
+
+    def _tell(self) -> None:
+        stage = self.stages[-1]
+        self._show_code(stage)
+        words = [self._sentence(stage, self._trainer)] + ([self._text("slow.half")] if self.half_way else [])
+        self._say(" ".join(words))
+
+    def _sentence(self, stage: Stage, trainer: Trainer) -> str:
+        """Say what a stage did, with its numbers."""
+        facts: dict[str, object] = {
+            "m": stage.micro_batch,
+            "count": stage.micro_batches,
+            "samples": stage.samples,
+            "loss": f"{stage.loss:.4g}",
+            "norm": f"{stage.total_norm:.4g}",
+        }
+        if stage.name == "backward":  # the window stays until the step ends
+            facts["weight"] = f"{trainer.next_window().weights[stage.micro_batch - 1]:.4g}"
+        if stage.name == "clip":
+            before = next(s.total_norm for s in reversed(self.stages) if s.name == "accumulate")
+            facts |= {"before": f"{before:.4g}", "share": f"{stage.total_norm / before:.4g}" if before else "1"}
+            return self._text(f"slow.{_clip_key(trainer.config, before, stage.total_norm)}", **facts)
+        if stage.record is not None and stage.name == "update":
+            ratios = np.nan_to_num(stage.record.update_ratio, nan=-1.0)
+            layer = int(ratios.argmax())
+            facts |= {"step": stage.record.step, "layer": layer + 1, "ratio": f"{ratios[layer]:.2g}"}
+            return self._text("slow.update" if stage.record.applied else "slow.kept", **facts)
+        key = "single" if stage.name == "accumulate" and stage.micro_batches == 1 else stage.name
+        return self._text(f"slow.{key}", **facts)
+
+    def _show_code(self, stage: Stage | None) -> None:
+        """Show the step as PyTorch; the lines of a stage have a mark, not only a colour."""
+        self._shown = self._trainer.config
+        lines = []
+        for line in step_lines(self._shown, self._trainer.data.loss):
+            now = stage is not None and stage.name in line.stages
+            mark, style = (_HERE, ' class="gradlab-now" aria-current="step"') if now else ("  ", "")
+            note = f"{'  ' if line.text else ''}# {self._text(line.note)}" if line.note else ""
+            lines.append(f"<div{style}>{mark}<code>{html.escape(line.text)}</code>{html.escape(note)}</div>")
+        label = html.escape(self._text("slow.code"), quote=True)
+        self._code.value = f'<div role="group" aria-label="{label}">{"".join(lines)}</div>'
+
+    def _say(self, words: str) -> None:
+        self.words = words
+        self._said.value = f'<div class="gradlab-words" aria-live="polite">{html.escape(words)}</div>'
+
+    def close(self) -> None:
+        """Let the step under way go."""
+        self._walk, self.stages = None, []
+
+
+def _clip_key(config: Config, before: float, after: float) -> str:
+    """Return which sentence tells of the clipping."""
+    if config.clip == "none":
+        return "clip_off"
+    if config.clip_order == "each_micro_batch":
+        return "clip_early"
+    return "clip" if after < before else "clip_kept"
