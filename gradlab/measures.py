@@ -8,6 +8,7 @@ import numpy as np
 
 from gradlab.history import Array, History
 
+
 @dataclass(frozen=True)
 class Measure:
     """One measure of every layer.

@@ -20,6 +20,7 @@ LEVELS = [
     {"theory", "diagnosis", "export", "sweep", "watch", "compare", "inspect", "exercise"},
     {"guess"},
     {"plots"},
+    {"stage"},
     {"panel"},
     {"cli"},
 ]

@@ -13,7 +13,7 @@ import torch
 import gradlab
 from gradlab import Config, GradLab, Trainer
 from gradlab.compare import compare, differences, who_is_ahead
-from gradlab.locale import NAMES, STRINGS, Said, Text, diagnosis, exercise, replay
+from gradlab.locale import NAMES, STRINGS, Said, Text, diagnosis, exercise
 from gradlab.plots.fonts import can_draw
 from gradlab.rules.optimizers import OPTIMIZERS
 from gradlab.theory import predict
@@ -24,7 +24,6 @@ TABLES = {
     "causes": diagnosis.CAUSES,
     "divergences": diagnosis.WHERE,
     "exercises": exercise.WORDS,
-    "replay": replay.WORDS,
 }
 REGISTRIES = (
     *(gradlab.DATASETS, gradlab.ACTIVATIONS, gradlab.INITS, gradlab.NORMS, OPTIMIZERS, gradlab.ACCUMULATIONS),

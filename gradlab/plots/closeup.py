@@ -221,9 +221,7 @@ def _decades_axis(ax: Axes, decades: Decades, rows: Sequence[tuple[str, str]], v
     return heights
 
 
-def _layer_axis(
-    ax: Axes, layers: int, decades: Decades, view: View, rows: Sequence[str]
-) -> dict[str, float]:
+def _layer_axis(ax: Axes, layers: int, decades: Decades, view: View, rows: Sequence[str]) -> dict[str, float]:
     """Number the layers, name the decades and the rows beyond them; return where each row lies."""
     ax.set_xlim(0.3, layers + 0.7)
     numbers = layer_ticks(layers)

@@ -87,7 +87,9 @@ def _draw_profile(ax: Axes, picture: Picture, history: History, view: View) -> N
     rows = {kind: (high if share > 0 else low) + share * span for kind, share in _ROWS.items()}
     band = {s.role: s for s in picture.series if s.role in ("low", "high")}
     if band:
-        ax.fill_between(band["low"].layers, band["low"].logs, band["high"].logs, color=view.theme.theory, alpha=0.2, lw=0)
+        ax.fill_between(
+            band["low"].layers, band["low"].logs, band["high"].logs, color=view.theme.theory, alpha=0.2, lw=0
+        )
     for series in picture.series:
         if series.role in band:
             continue
@@ -126,8 +128,21 @@ def _mark_odd(ax: Axes, series: Series, rows: dict[str, float], tiny: float, the
     }
     for kind, where in kinds.items():
         heights = logs[where] if kind == "underflow" else np.full(where.sum(), rows[kind])
-        style: dict[str, Any] = {"marker": MARKERS[kind], "color": theme.alarm, "mfc": "none" if kind == "zero" else None}
-        ax.plot(series.layers[where], heights, ls="none", ms=8, mew=2, clip_on=False, label=f"{series.role} {kind}", **style)
+        style: dict[str, Any] = {
+            "marker": MARKERS[kind],
+            "color": theme.alarm,
+            "mfc": "none" if kind == "zero" else None,
+        }
+        ax.plot(
+            series.layers[where],
+            heights,
+            ls="none",
+            ms=8,
+            mew=2,
+            clip_on=False,
+            label=f"{series.role} {kind}",
+            **style,
+        )
 
 
 def _stand_units(ax: Axes, picture: Picture, view: View, low: int, span: int) -> None:
@@ -164,8 +179,26 @@ def _draw_loss(ax: Axes, picture: Picture, history: History, view: View) -> None
         at = _middles(found)
         ax.fill_between(at, found.low, found.high, color=colour, alpha=0.2, lw=0)
         ax.plot(at, found.median, color=colour, lw=1.6, ls=dashes, label="median")
-        ax.plot(at[found.zero], np.full(found.zero.sum(), low), ls="none", marker="o", mfc="none", color=view.theme.ink, clip_on=False, label="zero")
-        ax.plot(at[found.nonfinite], np.full(found.nonfinite.sum(), high), ls="none", marker="*", ms=9, color=view.theme.alarm, clip_on=False, label="nonfinite")
+        ax.plot(
+            at[found.zero],
+            np.full(found.zero.sum(), low),
+            ls="none",
+            marker="o",
+            mfc="none",
+            color=view.theme.ink,
+            clip_on=False,
+            label="zero",
+        )
+        ax.plot(
+            at[found.nonfinite],
+            np.full(found.nonfinite.sum(), high),
+            ls="none",
+            marker="*",
+            ms=9,
+            color=view.theme.alarm,
+            clip_on=False,
+            label="nonfinite",
+        )
     _draw_marks(ax, picture, view, low, high)
     _cursor(ax, history, view, (low, high))
     ax.set_xlim(0, step_limit(picture.last_step + 1))
@@ -192,14 +225,22 @@ def _draw_marks(ax: Axes, picture: Picture, view: View, low: int, high: int) -> 
         colour = {"knob": theme.first, "clipped": theme.after}.get(kind, theme.alarm)
         width, dashes = (2.6 if kind == "diverged" else 1.2), ("dotted" if kind == "knob" else "solid")
         span = [low + share * (high - low) for share in (bottom, top)]
-        lines = LineCollection([[(s, span[0]), (s, span[1])] for s in steps], linewidths=width, linestyles=dashes, colors=colour, label=kind)
+        lines = LineCollection(
+            [[(s, span[0]), (s, span[1])] for s in steps],
+            linewidths=width,
+            linestyles=dashes,
+            colors=colour,
+            label=kind,
+        )
         ax.add_collection(lines, autolim=False)
         if len(steps):
-            handles.append(Line2D([], [], label=view.text(f"mark.{kind}"), color=colour, ls="none", marker="|", ms=9, mew=width))
+            handles.append(
+                Line2D([], [], label=view.text(f"mark.{kind}"), color=colour, ls="none", marker="|", ms=9, mew=width)
+            )
     if handles:
         ax.legend(
-            handles=handles, loc="lower left", bbox_to_anchor=(-0.1, 1.0), ncols=len(handles), fontsize=9, frameon=False,
-            labelcolor=theme.ink, handletextpad=0.1, columnspacing=0.4, borderaxespad=0.1, handlelength=0.5,
+            handles=handles, loc="lower left", bbox_to_anchor=(-0.1, 1.0), ncols=len(handles), fontsize=9,
+            frameon=False, labelcolor=theme.ink, handletextpad=0.1, columnspacing=0.4, borderaxespad=0.1, handlelength=0.5,
         )  # fmt: skip
 
 
@@ -213,7 +254,9 @@ def _draw_heatmap(ax: Axes, picture: Picture, history: History, view: View) -> N
     limit = step_limit(picture.last_step + 1)
     if len(found.start) and not view.hidden:
         edges = np.append(found.start, found.end)
-        ax.pcolormesh(edges, np.arange(layers + 1) + 0.5, cell_colours(found.cells, picture.limits.span).swapaxes(0, 1))
+        ax.pcolormesh(
+            edges, np.arange(layers + 1) + 0.5, cell_colours(found.cells, picture.limits.span).swapaxes(0, 1)
+        )
     _cursor(ax, history, view, (0.5, layers + 0.5))
     ax.set_xlim(0, limit)
     ax.set_ylim(0.5, layers + 0.5)
@@ -231,7 +274,11 @@ def cell_colours(cells: Array, span: float) -> Array:
     """Return RGBA of cells: red above the last layer's value, blue below, and what is no number."""
     with np.errstate(invalid="ignore"):
         colours = RAMP((np.nan_to_num(cells, posinf=0.0, neginf=0.0) / span + 1) / 2)
-    for kind, where in (("nonfinite", np.isposinf(cells)), ("zero", np.isneginf(cells)), ("missing", np.isnan(cells))):
+    for kind, where in (
+        ("nonfinite", np.isposinf(cells)),
+        ("zero", np.isneginf(cells)),
+        ("missing", np.isnan(cells)),
+    ):
         colours[where] = to_rgba(KIND_COLOURS[kind])
     return colours
 
@@ -370,7 +417,14 @@ def _layout(plots: Sequence[str]) -> list[tuple[str, tuple[float, float, float, 
 def _add_legend(figure: Figure, view: View, marks: bool) -> None:
     """Explain the lines and marks of the profile at the bottom, and name lanes and ghost at the top."""
     theme = view.theme
-    style: dict[str, Any] = {"labelcolor": theme.ink, "fontsize": 9, "frameon": False, "handletextpad": 0.3, "columnspacing": 1.0, "borderaxespad": 0.2}
+    style: dict[str, Any] = {
+        "labelcolor": theme.ink,
+        "fontsize": 9,
+        "frameon": False,
+        "handletextpad": 0.3,
+        "columnspacing": 1.0,
+        "borderaxespad": 0.2,
+    }
     if marks:
         roles = ["now", "first"]
         roles += ["second"] if view.measure == BOTH else []
@@ -393,7 +447,9 @@ def _add_legend(figure: Figure, view: View, marks: bool) -> None:
         name = view.text("kind.ghost_of", knobs=view.ghost_name) if view.ghost_name else view.text("kind.ghost")
         lanes.append(_handle("ghost", name, theme))
     if lanes:
-        figure.legend(handles=lanes, loc="upper left", bbox_to_anchor=(0.05, 1.0), ncols=len(lanes), handlelength=2.6, **style)
+        figure.legend(
+            handles=lanes, loc="upper left", bbox_to_anchor=(0.05, 1.0), ncols=len(lanes), handlelength=2.6, **style
+        )
 
 
 def _handle(role: str, label: str, theme: Theme) -> Line2D:

@@ -308,7 +308,10 @@ def _medians(logs: Array, plain: np.ndarray, first: np.ndarray) -> Array:
     number[first[1:]] = 1
     ordered = logs[np.lexsort((logs, np.cumsum(number)))]
     counts = np.add.reduceat(plain.astype(int), first)
-    middle = ordered[first + np.maximum(counts - 1, 0) // 2], ordered[first + np.maximum(counts // 2, 0) % np.maximum(counts, 1)]
+    middle = (
+        ordered[first + np.maximum(counts - 1, 0) // 2],
+        ordered[first + np.maximum(counts // 2, 0) % np.maximum(counts, 1)],
+    )
     with np.errstate(invalid="ignore"):
         return np.where(counts > 0, (middle[0] + middle[1]) / 2, np.nan)
 
@@ -472,7 +475,9 @@ def describe(history: History, view: View) -> Picture:
     runs = [] if view.hidden else [(h, 0) for h in [history, *others]]
     limits = axes.take(runs, fixed)
     row = (-1 if view.at is None else view.at) if len(history) else None
-    shares = [np.zeros(len(history.layer_names)) if row is None else history.row(n, row) for n in ("dead", "saturated")]
+    shares = [
+        np.zeros(len(history.layer_names)) if row is None else history.row(n, row) for n in ("dead", "saturated")
+    ]
     return Picture(
         measure=names[0],
         limits=limits,

@@ -5,4 +5,14 @@ from gradlab.stage.replay import replay_html
 from gradlab.stage.shown import GRID, Lane, Learned, Shown, SlowStage
 from gradlab.stage.source import stage_source, stage_words
 
-__all__ = ["GRID", "Lane", "Learned", "PacketEncoder", "Shown", "SlowStage", "replay_html", "stage_source", "stage_words"]
+__all__ = [
+    "GRID",
+    "Lane",
+    "Learned",
+    "PacketEncoder",
+    "Shown",
+    "SlowStage",
+    "replay_html",
+    "stage_source",
+    "stage_words",
+]

@@ -189,9 +189,9 @@ export function drawHeat(s) {
       const image = cells(s, lane, number);
       g.imageSmoothingEnabled = false;
       for (let i = 0; i < lane.start.length; i += 1) {
-        const from = x.at(lane.start[i]);
-        const to = x.at(i + 1 < lane.start.length ? lane.start[i + 1] : Math.max(lane.steps, lane.start[i] + 1));
-        g.drawImage(image, i, 0, 1, layers, from, rect.y, Math.max(to - from, 0.6) + 0.35, rect.h);
+        const from = s.snap(x.at(lane.start[i]));
+        const to = s.snap(x.at(i + 1 < lane.start.length ? lane.start[i + 1] : Math.max(lane.steps, lane.start[i] + 1)));
+        g.drawImage(image, i, 0, 1, layers, from, rect.y, Math.max(to - from, 1 / s.dpr), rect.h);
         if (to - from > 5 && lane.cells[i].includes(CELL_NONFINITE)) hatchCells(s, lane.cells[i], rect, from, to, layers);
       }
       g.imageSmoothingEnabled = true;

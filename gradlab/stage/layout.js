@@ -14,7 +14,7 @@ export function layout(w, h, lanes, k) {
   const right = w - Math.round(8 * k);
   const head = Math.round(19 * k);
   const lane = lanes > 1 ? Math.round(17 * k) : 0; // its name
-  const strip = Math.round(lanes > 1 ? clamp(h * 0.085, 30, 62) : clamp(h * 0.135, 48, 100));
+  const strip = Math.round(lanes > 1 ? clamp(h * 0.08, 26, 62) : clamp(h * 0.135, 48, 100));
   const strips = [];
   let y = head;
   for (let i = 0; i < lanes; i += 1) {
@@ -22,11 +22,12 @@ export function layout(w, h, lanes, k) {
     strips.push({ x: left, y, w: right - left, h: strip });
     y += strip + (i + 1 < lanes ? Math.round(4 * k) : 0);
   }
-  const arrow = y + Math.round(9 * k);
-  const foot = Math.round(clamp(h * 0.215, 84, 190));
+  const tight = lanes > 1 && h < 460 * k; // no room for the arrow of the backward pass
+  const arrow = tight ? -99 : y + Math.round(9 * k);
+  const foot = Math.round(clamp(h * (tight ? 0.19 : 0.215), 72, 190));
   const axis = Math.round(15 * k);
   const footY = h - axis - foot - Math.round(3 * k);
-  const top = arrow + Math.round(27 * k);
+  const top = (tight ? y : arrow) + Math.round((tight ? 15 : 27) * k);
   const bottom = footY - head - Math.round(59 * k);
   const profile = { x: left, y: top, w: right - left, h: Math.max(40, bottom - top) };
   const under = profile.y + profile.h;

@@ -185,9 +185,7 @@ class PacketEncoder:
             said |= _add_learned(parts, number, lane.learned, sent, view.hidden)
         return said
 
-    def _add_steps(
-        self, parts: _Parts, number: int, history: History, view: View, sent: _Sent, full: bool
-    ) -> None:
+    def _add_steps(self, parts: _Parts, number: int, history: History, view: View, sent: _Sent, full: bool) -> None:
         if len(history) == sent.rows and not full:
             return
         measure = measures_of(view.measure)[0]

@@ -230,7 +230,7 @@ function slope(/** @type {Scene} */ s, curves) {
     let said = text;
     let corner = freeCorner(s, curves, wide);
     if (!corner.free && !level) {
-      said = when + s.growthWords(row, true);
+      said = `${when}${s.growthWords(row, true)} ${s.words["growth.toward"]}`;
       corner = freeCorner(s, curves, said.length * 8.2 * s.k);
     }
     labels.put("slope", said, corner.x, corner.y, { side: /** @type {any} */ (corner.side), kind: "slope", colour });
@@ -265,6 +265,7 @@ export function drawProfile(s) {
     if (row.after) {
       curve(s, row.after, pal.after, 1.3, { dash: [2, 2] });
       dots(s, row.after, pal.after, "square", true);
+      curves.push(row.after);
     }
     const colour = lanes ? (number ? pal.laneB : pal.laneA) : pal.ink;
     if (finite) {

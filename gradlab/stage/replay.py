@@ -70,8 +70,15 @@ def replay_html(
     if frames == 0 or not len(history):
         raise ValueError(f"frames={frames} of {len(history)} steps; expected at least one frame and one step")
     text = Text(lang)
-    look = {"theme": "auto", "lang": text.lang, "words": stage_words(text), "hide": ["top-left", "lesson", "learned", "rewind"]}
-    records = {name: [_plain(packet) for packet in packets] for name, packets in _record(history, frames, text).items()}
+    look = {
+        "theme": "auto",
+        "lang": text.lang,
+        "words": stage_words(text),
+        "hide": ["top-left", "lesson", "learned", "rewind"],
+    }
+    records = {
+        name: [_plain(packet) for packet in packets] for name, packets in _record(history, frames, text).items()
+    }
     title = text("replay.title") if title is None else title
     values = {
         "lang": text.lang,

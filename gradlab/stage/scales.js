@@ -22,7 +22,7 @@ export function stretchOf(step) {
 export function decadeTicks(low, high, most) {
   const every = [1, 2, 4, 5, 8, 10, 20, 40, 50, 100].find((n) => (high - low) / n <= most) ?? 200;
   const ticks = [];
-  for (let d = Math.ceil(low / every) * every; d <= high; d += every) ticks.push(d);
+  for (let d = Math.ceil(low / every) * every; d <= high; d += every) ticks.push(d + 0); // -0 becomes 0
   return ticks;
 }
 

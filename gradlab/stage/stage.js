@@ -19,7 +19,7 @@ import { Transport } from "./transport.js";
  * What the drawing functions get.
  * @typedef {{g: CanvasRenderingContext2D, pal: import("./palette.js").Palette, dark: boolean, theme: string,
  *   lay: import("./layout.js").Layout, labels: Labels, store: Store, words: Record<string, string>, k: number,
- *   limits: number[], limit: number, logTime: boolean, layers: number, title: string, roomy: boolean,
+ *   limits: number[], limit: number, logTime: boolean, layers: number, dpr: number, snap: (x: number) => number, signal: boolean, title: string, roomy: boolean,
  *   hover: Place | null, pulse: Pulse | null, memory: any, shown: (lane: number) => Row | undefined,
  *   before: (lane: number) => Row | undefined, say: (key: string, values: any) => string,
  *   growthWords: (row: Row, short?: boolean) => string}} Scene
@@ -408,7 +408,8 @@ export class Stage {
     const [w, h] = [picture.clientWidth, picture.clientHeight];
     if (!w || !h) return;
     this.dpr = Math.min(3, window.devicePixelRatio || 1);
-    this.k = this.look.lecture ? clamp(w / 520, 1.15, 1.5) : clamp(w / 640, 0.92, 1.2);
+    const two = this.store.lanes.length > 1;
+    this.k = this.look.lecture ? clamp(w / (two ? 600 : 520), two ? 1.05 : 1.15, 1.5) : clamp(w / 640, 0.92, 1.2);
     this.root.style.setProperty("--gl-k", String(this.k));
     const panel = /** @type {HTMLElement | null} */ (this.root.closest(".gradlab")); // the kernel's controls hang below the lesson
     panel?.style.setProperty("--gl-top", `${this.parts.main.offsetTop}px`);
@@ -447,10 +448,11 @@ export class Stage {
     this.lay = layout(this.w, this.h, lanes, this.k);
     g.setTransform(this.dpr, 0, 0, this.dpr, 0, 0);
     g.clearRect(0, 0, this.w, this.h);
+    const signal = ["both", "delta_norm"].includes(store.measure);
     const scene = /** @type {Scene} */ ({
       g, pal: this.pal, dark: this.theme === "dark", theme: this.theme, lay: this.lay, labels: this.labels, store, words: this.words, k: this.k,
       limits: this.limits, limit: stepLimit(store.last + 1), logTime: this.logTime, layers: this.layers,
-      title: store.measure === "both" || store.measure === "delta_norm" ? this.words["stage.signal"] : store.titles[0],
+      dpr: this.dpr, snap: (x) => Math.round(x * this.dpr) / this.dpr, signal, title: signal ? this.words["stage.signal"] : store.titles[0],
       roomy: this.w > 520 * this.k, hover: this.pinned ?? this.hover, pulse, memory: this.memory,
       shown: (lane) => this.shown(lane), before: (lane) => this.pulse?.old[lane], say: (key, values) => this.say(key, values),
       growthWords: (row, short) => this.growthWords(row, short),
@@ -623,7 +625,10 @@ export class Stage {
     const { seen } = this.parts;
     const { store } = this;
     const many = store.lanes.length > 1;
-    this.root.classList.toggle("gl-two", many);
+    if (this.root.classList.contains("gl-two") !== many) {
+      this.root.classList.toggle("gl-two", many);
+      this.size();
+    }
     const plane = store.lanes.filter((lane) => lane.learned.extent);
     const key = store.lanes.map((lane) => `${Boolean(lane.learned.extent)}${lane.label}`).join();
     if (seen.boards.dataset.key !== key) {

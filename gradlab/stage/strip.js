@@ -129,6 +129,9 @@ function bead(/** @type {Scene} */ s, rect, x, backward) {
 
 /** The arrows under the strip: data in at the left, loss at the right, and which way the gradient goes. */
 function ends(/** @type {Scene} */ s) {
+  const first = s.lay.strips[0];
+  s.labels.put("data", s.words["stage.data"], first.x - 8 * s.k, first.y + first.h / 2, { side: "right", kind: "dim" });
+  if (s.lay.heads.profile < 0) return;
   const { g, pal, lay, labels, words, store } = s;
   const last = lay.strips[lay.strips.length - 1];
   const y = lay.heads.profile;
@@ -147,7 +150,6 @@ function ends(/** @type {Scene} */ s) {
   g.lineTo(last.x + 8, y - 4);
   g.lineTo(last.x + 8, y + 4);
   g.fill();
-  labels.put("data", words["stage.data"], last.x - 8 * s.k, last.y + last.h / 2, { side: "right", kind: "dim" });
   labels.put("loss", loss, last.x + last.w, y, { side: "right", kind: "strong" });
   labels.put("back", words["stage.way_back"], last.x + last.w / 2, y, { side: "center", kind: "paper" });
 }
@@ -156,7 +158,7 @@ function ends(/** @type {Scene} */ s) {
 export function drawStrips(s) {
   const { lay, store, pal, labels, words } = s;
   labels.put("strip", s.title, lay.strips[0].x, lay.heads.strip, { kind: "head" });
-  if (s.roomy) labels.put("strip.how", words["stage.relative"], lay.strips[0].x + lay.strips[0].w, lay.heads.strip, { side: "right", kind: "dim" });
+  if (s.roomy) labels.put("strip.how", (s.signal ? "|dL/dz|: " : "") + words["stage.relative"], lay.strips[0].x + lay.strips[0].w, lay.heads.strip, { side: "right", kind: "dim" });
   store.lanes.forEach((lane, number) => {
     const rect = lay.strips[number];
     const colour = number === 0 ? pal.laneA : pal.laneB;
