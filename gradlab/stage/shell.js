@@ -138,7 +138,7 @@ function timeBar(stage) {
 function legend(/** @type {Stage} */ stage) {
   const w = stage.look.words;
   const rows = [
-    ["now", w["kind.plain"]], ["first", w["kind.first"]], ["second", stage.secondTitle], ["after", w["stage.clipped"]],
+    ["now", w["kind.plain"]], ["first", w["kind.first"]], ["second", stage.secondTitle], ["after", w["stage.mark_clipped"]],
     ["theory", w["kind.theory"]], ["ghost", w["kind.ghost"]], ["guess", w["kind.guess"]], ["unable", w["stage.unable"]],
     ["nonfinite", w["kind.nonfinite"]], ["zero", w["kind.zero"]], ["underflow", w["kind.underflow"]], ["missing", w["kind.missing"]],
     ["train", w["stage.trained_on"]], ["held", w["stage.held_out"]],
