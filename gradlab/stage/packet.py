@@ -250,7 +250,7 @@ def _add_learned(parts: _Parts, number: int, learned: Learned, sent: _Sent, hidd
         learned = replace(learned, grid=None, rows=(), samples=())
     if learned.grid is not None and old.get("grid") != learned.grid:
         parts.add(number, "grid", np.frombuffer(learned.grid, np.uint8), "u1")
-    if old.get("points") is not learned.points:
+    if old.get("points") is not learned.points and len(learned.points) + len(learned.held):
         parts.add(number, "points", learned.points)
         parts.add(number, "held", learned.held)
         said |= {"extent": list(learned.extent), "classes": learned.classes}

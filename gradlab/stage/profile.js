@@ -165,6 +165,10 @@ function freeCorner(/** @type {Scene} */ s, curves, wide) {
     { side: "right", x: right, y: profile.y + profile.h - high * 0.75 },
     { side: "right", x: right, y: profile.y + high * 2.1 },
     { side: "left", x: left, y: profile.y + high * 2.1 },
+    { side: "left", x: left, y: profile.y + profile.h * 0.62 },
+    { side: "right", x: right, y: profile.y + profile.h * 0.62 },
+    { side: "left", x: left, y: profile.y + profile.h * 0.45 },
+    { side: "right", x: right, y: profile.y + profile.h * 0.45 },
   ];
   const met = corners.map((c) => {
     const x0 = c.side === "right" ? c.x - wide : c.x;

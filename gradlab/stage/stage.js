@@ -49,6 +49,7 @@ export class Stage {
     /** @type {number | null} */
     this.at = null; // the step shown; null follows the run
     this.logTime = false;
+    this.controls = 0;
     this.waiting = new Set(); // steps whose rows were asked for
     /** @type {{from: number, long: number, old: (Row | undefined)[]} | null} */
     this.pulse = null;
@@ -107,6 +108,7 @@ export class Stage {
 
   /** @param {number} width of the place left free for the kernel's controls */
   setControls(width) {
+    this.controls = width;
     this.root.style.setProperty("--gl-gutter", `${width}px`);
     this.root.classList.toggle("gl-alone", !width);
   }
@@ -121,6 +123,11 @@ export class Stage {
     for (const step of [...this.waiting]) if (this.store.main?.rows.has(step)) this.waiting.delete(step);
     if (missed) this.send({ kind: "all", id: this.transport.id(), run: this.store.run });
     else {
+      const two = this.store.lanes.length > 1;
+      if (this.root.classList.contains("gl-two") !== two) {
+        this.root.classList.toggle("gl-two", two);
+        this.size();
+      }
       if (fresh) this.begin();
       else if (widened.length) this.widen(widened, limits);
       if ("at" in head) this.at = head.at;
@@ -408,8 +415,9 @@ export class Stage {
     const [w, h] = [picture.clientWidth, picture.clientHeight];
     if (!w || !h) return;
     this.dpr = Math.min(3, window.devicePixelRatio || 1);
+    const room = this.root.clientWidth - this.controls; // what does not depend on the size of the type
     const two = this.store.lanes.length > 1;
-    this.k = this.look.lecture ? clamp(w / (two ? 600 : 520), two ? 1.05 : 1.15, 1.5) : clamp(w / 640, 0.92, 1.2);
+    this.k = this.look.lecture ? clamp(room / (two ? 780 : 700), two ? 1.05 : 1.15, 1.5) : clamp(room / 890, 0.92, 1.2);
     this.root.style.setProperty("--gl-k", String(this.k));
     const panel = /** @type {HTMLElement | null} */ (this.root.closest(".gradlab")); // the kernel's controls hang below the lesson
     panel?.style.setProperty("--gl-top", `${this.parts.main.offsetTop}px`);
@@ -625,10 +633,6 @@ export class Stage {
     const { seen } = this.parts;
     const { store } = this;
     const many = store.lanes.length > 1;
-    if (this.root.classList.contains("gl-two") !== many) {
-      this.root.classList.toggle("gl-two", many);
-      this.size();
-    }
     const plane = store.lanes.filter((lane) => lane.learned.extent);
     const key = store.lanes.map((lane) => `${Boolean(lane.learned.extent)}${lane.label}`).join();
     if (seen.boards.dataset.key !== key) {

@@ -184,11 +184,9 @@ export class Store {
 
   /** @param {Record<string, any>} head */
   begin(head) {
-    const old = this.lanes;
     this.lanes = head.layers.map((/** @type {string[]} */ names, /** @type {number} */ i) => {
       const lane = new Lane();
       Object.assign(lane, { names, label: head.labels[i][0], knobs: head.labels[i][1], tiny: head.tiny[i] });
-      if (head.run === this.run && old[i]) lane.learned = old[i].learned;
       return lane;
     });
     Object.assign(this, { measure: head.measure, titles: head.titles, units: head.units, ghost: head.ghost, fixed: {} });
