@@ -204,7 +204,7 @@ def _logs(values: Array) -> Array:
     return np.log10(np.where(np.isfinite(values) & (values > 0), values, np.nan))
 
 
-def _mark(ax: Axes, kind: str, places: Array, height: float, view: View) -> None:
+def _mark(ax: Axes, kind: str, places: np.ndarray, height: float, view: View) -> None:
     style: dict[str, Any] = {"marker": MARKERS[kind], "color": view.theme.alarm, "mfc": "none"}
     ax.plot(places, np.full(len(places), height), ls="none", ms=7, mew=2, clip_on=False, **style)
 

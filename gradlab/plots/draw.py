@@ -172,7 +172,7 @@ def _free_corner(picture: Picture) -> tuple[float, float, str, str]:
 
 def _draw_loss(ax: Axes, picture: Picture, history: History, view: View) -> None:
     low, high = picture.limits.loss
-    lanes = [(picture.stretches, view.theme.now, "-")]
+    lanes: list[tuple[Stretches, str, Any]] = [(picture.stretches, view.theme.now, "-")]
     if picture.rival_stretches is not None:
         lanes.insert(0, (picture.rival_stretches, view.theme.ink, (0, (4, 1.2))))
     for found, colour, dashes in lanes:
@@ -240,7 +240,8 @@ def _draw_marks(ax: Axes, picture: Picture, view: View, low: int, high: int) -> 
     if handles:
         ax.legend(
             handles=handles, loc="lower left", bbox_to_anchor=(-0.1, 1.0), ncols=len(handles), fontsize=9,
-            frameon=False, labelcolor=theme.ink, handletextpad=0.1, columnspacing=0.4, borderaxespad=0.1, handlelength=0.5,
+            frameon=False, labelcolor=theme.ink, handletextpad=0.1, columnspacing=0.4, borderaxespad=0.1,
+            handlelength=0.5,
         )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from gradlab.growth import growth
 from gradlab.history import History
 from gradlab.locale import Text
+from gradlab.measures import MEASURES
 from gradlab.plots.picture import (
     JUMP,
     Axes,
@@ -26,7 +27,6 @@ from gradlab.plots.picture import (
     stretch_of,
     stretches,
 )
-from gradlab.measures import MEASURES
 from gradlab.stage.shown import Lane, Learned, Shown, SlowStage
 
 _EACH = 4  # new rows that travel one by one; of more, the last

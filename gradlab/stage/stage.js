@@ -306,7 +306,7 @@ export class Stage {
   /** What lies under a place of the picture. @param {number} x @param {number} y @returns {Place | null} */
   placeAt(x, y) {
     const { lay, store } = this;
-    if (!store.lanes.length || !lay) return null;
+    if (!store.lanes.length || !lay || store.said.hidden) return null;
     for (let i = 0; i < lay.strips.length; i += 1) if (inside(lay.strips[i], x, y, 3)) return { layer: layerAt(lay.strips[i], this.layers, x), lane: i };
     if (inside(lay.profile, x, y, 14)) return { layer: layerAt(lay.profile, this.layers, x) };
     const scene = /** @type {any} */ ({ limit: stepLimit(store.last + 1), logTime: this.logTime });
@@ -314,9 +314,9 @@ export class Stage {
       const rect = lay.heat[i];
       if (!inside(rect, x, y)) continue;
       const layer = clamp(Math.floor(((rect.y + rect.h - y) / rect.h) * this.layers), 0, this.layers - 1);
-      return { layer, step: Math.floor(time(scene, rect).step(x)), lane: i };
+      return { layer, step: Math.min(Math.floor(time(scene, rect).step(x)), store.last), lane: i };
     }
-    if (inside(lay.loss, x, y, 4)) return { step: Math.round(time(scene, lay.loss).step(x)) };
+    if (inside(lay.loss, x, y, 4)) return { step: Math.min(Math.round(time(scene, lay.loss).step(x)), store.last) };
     return null;
   }
 
@@ -588,6 +588,7 @@ export class Stage {
     for (const chip of this.root.querySelectorAll(".gl-group")) chip.toggleAttribute("data-on", Boolean(chip.querySelector("[data-on]")));
     this.showTime();
     this.showSeen();
+    this.root.classList.toggle("gl-hidden", Boolean(said.hidden));
     parts.guess.node.hidden = !said.hidden;
     write(parts.guess.said, predict?.said ?? "");
     parts.guess.reveal.disabled = !store.fixed["guess.y"];
