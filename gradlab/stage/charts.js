@@ -75,7 +75,7 @@ export function drawLoss(s) {
   const y = linear(s.limits[2], s.limits[3], loss.y + loss.h, loss.y);
   const x = time(s, loss);
   labels.put("loss.head", words["stage.loss"], loss.x, lay.heads.foot, { kind: "head" });
-  labels.put("loss.how", words["stage.median"], loss.x + loss.w, lay.heads.foot, { side: "right", kind: "dim" });
+  if (loss.w > 200 * s.k) labels.put("loss.how", words["stage.median"], loss.x + loss.w, lay.heads.foot, { side: "right", kind: "dim" });
   g.strokeStyle = pal.line;
   g.lineWidth = 1;
   for (const d of decadeTicks(s.limits[2], s.limits[3], Math.max(2, loss.h / (24 * s.k)))) {

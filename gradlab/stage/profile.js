@@ -266,7 +266,7 @@ export function drawProfile(s) {
       dots(s, row.second, pal.second, "square", true);
       curves.push(row.second);
     }
-    if (row.after) {
+    if (row.after && !lanes) {
       curve(s, row.after, pal.after, 1.3, { dash: [2, 2] });
       dots(s, row.after, pal.after, "square", true);
       curves.push(row.after);

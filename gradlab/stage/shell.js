@@ -182,7 +182,7 @@ export function build(stage) {
   const over = make("div", { class: "gl-labels" });
   const tag = make("div", { class: "gl-tag", hidden: true });
   const guess = question(stage);
-  const slow = make("div", { class: "gl-slow", hidden: true });
+  const slow = make("div", { class: "gl-slow", hidden: true }, [make("code")]);
   const picture = make("div", { class: "gl-picture", tabindex: "0", role: "group", "aria-roledescription": w["stage.picture"], "aria-label": w["stage.picture_keys"] }, [canvas, over, tag, guess.node, slow]);
   const time = timeBar(stage);
   const status = make("span", { class: "gl-status" });

@@ -415,6 +415,7 @@ export class Stage {
     const [w, h] = [picture.clientWidth, picture.clientHeight];
     if (!w || !h) return;
     this.dpr = Math.min(3, window.devicePixelRatio || 1);
+    this.root.classList.toggle("gl-narrow", this.root.clientWidth - this.controls < 700);
     const room = this.root.clientWidth - this.controls; // what does not depend on the size of the type
     const two = this.store.lanes.length > 1;
     this.k = this.look.lecture ? clamp(room / (two ? 780 : 700), two ? 1.05 : 1.15, 1.5) : clamp(room / 890, 0.92, 1.2);
@@ -594,7 +595,9 @@ export class Stage {
     parts.guess.reveal.disabled = !store.fixed["guess.y"];
     parts.slow.hidden = !said.slow;
     if (said.slow) {
-      parts.slow.replaceChildren(make("code", { text: said.slow[1] }), make("span", { text: said.slow[2] }));
+      write(parts.slow.firstChild, said.slow[1]);
+      parts.slow.title = said.slow[2];
+      parts.slow.style.top = `${s.lay.heads.profile > 0 ? s.lay.heads.profile : s.lay.inf}px`;
     }
     write(parts.alert, said.alert || this.announced);
     parts.alert.classList.toggle("gl-quiet", !said.alert);
@@ -676,7 +679,7 @@ export class Stage {
     const found = new Set(["now", "first", "nonfinite", "zero", "underflow", "missing"]);
     const row = this.shown(store.lanes.length - 1);
     if (row?.second && store.lanes.length === 1) found.add("second");
-    if (row?.after) found.add("after");
+    if (row?.after && store.lanes.length === 1) found.add("after");
     for (const role of ["theory", "ghost", "guess"]) if (store.fixed[`${role}.y`]) found.add(role);
     if (row?.unable.some((v) => v > 5)) found.add("unable");
     if (store.main?.learned.points?.length) found.add("train");
