@@ -13,7 +13,8 @@ from gradlab import Config, Trainer, theory
 from gradlab.history import History
 from gradlab.locale import Text
 from gradlab.plots import View, anchored, describe, draw_view
-from gradlab.plots.picture import CELL_MISSING, CELL_NONFINITE, CELL_ZERO, Decades, stretch_of, stretches
+from gradlab.plots.axes import Decades
+from gradlab.plots.stretches import CELL_MISSING, CELL_NONFINITE, CELL_ZERO, stretch_of, stretches
 from gradlab.stage import Lane, Learned, PacketEncoder, Shown
 from tests.helpers.histories import history_of
 

@@ -19,7 +19,8 @@ from gradlab.history import Array, History
 from gradlab.locale import Text
 from gradlab.measures import MEASURES
 from gradlab.plots.fonts import drawable, set_font
-from gradlab.plots.picture import BOTH, Picture, Series, Stretches, Theme, View, describe, measures_of, step_limit
+from gradlab.plots.picture import BOTH, Picture, Series, Theme, View, describe, measures_of
+from gradlab.plots.stretches import Stretches, step_limit
 from gradlab.registry import Registry
 from gradlab.theory import Band, Prediction
 

@@ -7,7 +7,6 @@ Values are log10: ``-inf`` stands for exactly 0, ``inf`` for what is not finite,
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -18,18 +17,13 @@ from gradlab.guess import line as guess_line
 from gradlab.guess import measured_decades
 from gradlab.history import Array, History
 from gradlab.locale import Text
-from gradlab.measures import MEASURES, kinds_of
+from gradlab.measures import MEASURES
+from gradlab.plots.axes import Axes, Limits, plain_log, row_logs
+from gradlab.plots.stretches import Stretches, stretch_of, stretches
 from gradlab.theory import Band
 
 BOTH = "both"
 """The measure that stands for backward signal and gradient norm on one axis."""
-
-FEWEST, JUMP = 4, 3  # decades of an axis at least, and by how many it widens at a time
-SPAN = 3  # decades of colour on each side of the last layer's value, at least
-_ROOM = 0.5  # decades left free beyond the first values
-_DETAILED = 128  # steps that have a stretch of their own
-_HUNDREDTHS, _MOST = 100, 32_000  # cells travel as hundredths of a decade in 16 bits
-CELL_ZERO, CELL_NONFINITE, CELL_MISSING = -32_768, 32_767, 32_766
 
 
 @dataclass(frozen=True)
@@ -111,232 +105,6 @@ def measures_of(name: str) -> tuple[str, ...]:
     return (name,)
 
 
-# ------------------------------------------------------------------ axes
-class Decades(NamedTuple):
-    """The limits of a logarithmic axis in whole decades; they widen in jumps and never narrow."""
-
-    low: int
-    high: int
-
-    @classmethod
-    def first(cls, low: float, high: float) -> Decades:
-        """Return the axis that the first values need: at least four decades, the values in its middle."""
-        if not low <= high:
-            return cls(-FEWEST // 2, FEWEST // 2)
-        bottom, top = math.floor(low - _ROOM), math.ceil(high + _ROOM)
-        spare = max(0, FEWEST - (top - bottom))
-        return cls(bottom - (spare + 1) // 2, top + spare // 2)
-
-    def holding(self, low: float, high: float) -> Decades:
-        """Return this axis, widened by whole jumps until it holds the values from `low` to `high`."""
-        down = math.ceil(max(0.0, self.low - low) / JUMP) if math.isfinite(low) else 0
-        up = math.ceil(max(0.0, high - self.high) / JUMP) if math.isfinite(high) else 0
-        return Decades(self.low - JUMP * down, self.high + JUMP * up)
-
-
-def extent(logs: Iterable[Array]) -> tuple[float, float]:
-    """Return the least and the largest finite value of some arrays; (inf, -inf) if there is none."""
-    found = [values[np.isfinite(values)] for values in logs]
-    found = [values for values in found if values.size]
-    if not found:
-        return math.inf, -math.inf
-    return float(min(v.min() for v in found)), float(max(v.max() for v in found))
-
-
-def logs_of(history: History, name: str, rows: Array) -> Array:
-    """Return log10 of the last rows of a column, or of one row; what is no number as this module says."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.log10(rows)
-    kinds = kinds_of(history, name, rows)
-    logs[kinds.nonfinite] = np.inf
-    logs[kinds.missing] = np.nan
-    return logs
-
-
-def row_logs(history: History, name: str, index: int) -> Array:
-    """Return log10 of one row of a column."""
-    values = history.row(name, index)
-    logs = logs_of(history, name, values)
-    if name != "activation_std":  # whether a layer had a gradient may differ from step to step
-        missing = np.isnan(values) & (history.row("has_gradient", index) == 0)
-        logs = np.where(np.isnan(values), np.where(missing, np.nan, np.inf), logs)
-    return logs
-
-
-class Limits(NamedTuple):
-    """The axes of one picture: decades of the profile and of the loss, and of colour on either side of level."""
-
-    profile: Decades
-    loss: Decades
-    span: int
-
-
-@dataclass
-class Axes:
-    """The axes of a run; they start at what its first step needs and only ever widen.
-
-    Attributes
-    ----------
-    limits : Limits
-        As far as the histories have been taken in.
-    """
-
-    measures: tuple[str, ...]
-    limits: Limits | None = None
-
-    def take(self, histories: Iterable[tuple[History, int]], extra: Iterable[Array] = ()) -> Limits:
-        """Take in the rows of each history from an index on, and other curves; return the limits."""
-        histories = [(h, start) for h, start in histories if len(h)]
-        if self.limits is None:
-            firsts = [(h, 0, 1) for h, start in histories if start == 0]
-            self.limits = self._first(*self._extents(firsts, ()))
-        profile, loss, span = self._extents([(h, start, len(h)) for h, start in histories], extra)
-        old = self.limits
-        wider = old.span + JUMP * math.ceil(max(0.0, span - old.span) / JUMP)
-        self.limits = Limits(old.profile.holding(*profile), old.loss.holding(*loss), wider)
-        return self.limits
-
-    def _extents(
-        self, parts: Iterable[tuple[History, int, int]], extra: Iterable[Array]
-    ) -> tuple[tuple[float, float], tuple[float, float], float]:
-        values, losses, far = list(extra), [], [0.0]
-        for history, start, stop in parts:
-            rows = [logs_of(history, name, history.column(name, start))[: stop - start] for name in self.measures]
-            values += rows
-            losses.append(_log(history.column("loss", start)[: stop - start]))
-            ratio = ratios(rows[0])
-            far.append(float(np.abs(ratio[np.isfinite(ratio)]).max(initial=0.0)))
-        return extent(values), extent(losses), max(far)
-
-    def _first(self, profile: tuple[float, float], loss: tuple[float, float], span: float) -> Limits:
-        return Limits(Decades.first(*profile), Decades.first(*loss), max(SPAN, math.ceil(span)))
-
-
-def _log(values: Array) -> Array:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.log10(values)
-
-
-def ratios(logs: Array) -> Array:
-    """Return decades relative to the last layer that has a finite positive value, row by row.
-
-    Parameters
-    ----------
-    logs : array (rows, layers)
-        As `logs_of` returns them; what is no number stays what it is.
-    """
-    known = np.isfinite(logs)
-    last = logs.shape[1] - 1 - known[:, ::-1].argmax(1)
-    base = logs[np.arange(len(logs)), last]
-    return logs - np.where(np.isfinite(base), base, 0.0)[:, None]
-
-
-# ------------------------------------------------------------------ long runs in few columns
-def stretch_of(steps: Array) -> Array:
-    """Return the first step of the stretch that each step lies in.
-
-    The first 128 steps have a stretch each; from then on every doubling of the steps has 64. So a run of any
-    length has few stretches, none ever changes but the newest, and the first steps stay visible on a logarithmic
-    time axis.
-    """
-    exponent = np.frexp(np.maximum(steps, 1.0))[1] - 1
-    width = np.exp2(np.maximum(exponent - round(math.log2(_DETAILED)) + 1, 0))
-    return np.floor(steps / width) * width
-
-
-def step_limit(last: float) -> float:
-    """Return the end of the time axis: the next of 10, 20, 50, 100 ... so that it rarely moves."""
-    limit, turn = 10.0, 0
-    while limit < last:
-        limit *= (2.0, 2.5, 2.0)[turn % 3]
-        turn += 1
-    return limit
-
-
-class Stretches(NamedTuple):
-    """A run in stretches of steps.
-
-    Attributes
-    ----------
-    start : array (stretches,)
-        First step of each stretch.
-    low, median, high : array (stretches,)
-        log10 of the loss; nan where no loss of the stretch has a logarithm.
-    zero, nonfinite : array of bool (stretches,)
-        Whether a loss was exactly 0, and whether one was not finite.
-    cells : array (stretches, layers)
-        Decades relative to the last layer at the same step, the largest of the stretch; what is not finite
-        outshines it, and 0 and no gradient show where all steps of the stretch have them.
-    end : float
-        The step after the last.
-    """
-
-    start: Array
-    low: Array
-    median: Array
-    high: Array
-    zero: np.ndarray
-    nonfinite: np.ndarray
-    cells: Array
-    end: float
-
-
-def stretches(history: History, measure: str, since: int = 0) -> Stretches:
-    """Return the stretches of a history from row `since` on, which should begin one."""
-    steps, loss = history.column("step", since), history.column("loss", since)
-    starts = stretch_of(steps)
-    first = np.flatnonzero(np.diff(starts, prepend=-1.0))
-    if not len(first):
-        none = np.zeros(0)
-        return Stretches(none, none, none, none, none > 0, none > 0, np.zeros((0, len(history.layer_names))), 0.0)
-    logs = _log(loss)
-    plain = np.isfinite(logs)
-    low = np.minimum.reduceat(np.where(plain, logs, np.inf), first)
-    high = np.maximum.reduceat(np.where(plain, logs, -np.inf), first)
-    some = np.logical_or.reduceat(plain, first)
-    nonfinite = np.logical_or.reduceat(~np.isfinite(loss), first)
-    zero = np.logical_or.reduceat(loss == 0, first)
-    cells = _cells(ratios(logs_of(history, measure, history.column(measure, since))), first)
-    median = _medians(np.where(plain, logs, np.inf), plain, first)
-    low, high = (np.where(some, values, np.nan) for values in (low, high))
-    return Stretches(starts[first], low, median, high, zero, nonfinite, cells, float(steps[-1]) + 1)
-
-
-def _medians(logs: Array, plain: np.ndarray, first: np.ndarray) -> Array:
-    """Return the median of the plain values of each stretch, the others of which are inf."""
-    number = np.zeros(len(logs), int)
-    number[first[1:]] = 1
-    ordered = logs[np.lexsort((logs, np.cumsum(number)))]
-    counts = np.add.reduceat(plain.astype(int), first)
-    middle = (
-        ordered[first + np.maximum(counts - 1, 0) // 2],
-        ordered[first + np.maximum(counts // 2, 0) % np.maximum(counts, 1)],
-    )
-    with np.errstate(invalid="ignore"):
-        return np.where(counts > 0, (middle[0] + middle[1]) / 2, np.nan)
-
-
-def _cells(ratio: Array, first: np.ndarray) -> Array:
-    known = np.isfinite(ratio)
-    largest = np.maximum.reduceat(np.where(known, ratio, -np.inf), first)
-    some = np.logical_or.reduceat(known, first)
-    nonfinite = np.logical_or.reduceat(np.isposinf(ratio), first)
-    missing = np.logical_and.reduceat(np.isnan(ratio), first)
-    cells = np.where(some, largest, -np.inf)
-    cells[missing] = np.nan
-    cells[nonfinite] = np.inf
-    return cells
-
-
-def cell_codes(cells: Array) -> np.ndarray:
-    """Return cells as int16: hundredths of a decade, and three codes for what is no number."""
-    codes = np.clip(np.nan_to_num(cells, nan=0.0, posinf=0.0, neginf=0.0) * _HUNDREDTHS, -_MOST, _MOST).round()
-    codes[np.isneginf(cells)] = CELL_ZERO
-    codes[np.isposinf(cells)] = CELL_NONFINITE
-    codes[np.isnan(cells)] = CELL_MISSING
-    return codes.astype("<i2")
-
-
 # ------------------------------------------------------------------ series over the layers
 class Series(NamedTuple):
     """One curve over the layers.
@@ -367,10 +135,10 @@ def fixed_series(history: History, view: View) -> list[Series]:
     if view.theory is not None and not view.hidden:
         layers, low, expected, high = view.theory
         pairs = (("low", low), ("high", high), ("theory", expected))
-        found += [Series(role, np.asarray(layers, float), _log(np.asarray(values))) for role, values in pairs]
+        found += [Series(role, np.asarray(layers, float), plain_log(np.asarray(values))) for role, values in pairs]
     signal = history.row("delta_norm", 0)
     if view.guess is not None and measured_decades(signal) is not None:
-        found.append(_series("guess", _log(guess_line(signal, view.guess))))
+        found.append(_series("guess", plain_log(guess_line(signal, view.guess))))
     return found
 
 

@@ -12,21 +12,9 @@ from gradlab.growth import growth
 from gradlab.history import History
 from gradlab.locale import Text
 from gradlab.measures import MEASURES
-from gradlab.plots.picture import (
-    JUMP,
-    Axes,
-    Decades,
-    Limits,
-    View,
-    cell_codes,
-    fixed_series,
-    last_finite,
-    marks,
-    measures_of,
-    row_logs,
-    stretch_of,
-    stretches,
-)
+from gradlab.plots.axes import JUMP, Axes, Decades, Limits, row_logs
+from gradlab.plots.picture import View, fixed_series, last_finite, marks, measures_of
+from gradlab.plots.stretches import cell_codes, stretch_of, stretches
 from gradlab.stage.shown import Lane, Learned, Shown, SlowStage
 
 _EACH = 4  # new rows that travel one by one; of more, the last

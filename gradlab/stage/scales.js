@@ -1,5 +1,5 @@
 // Numbers to places and to words: nothing here knows of a document. Values over the layers are log10, as in
-// plots/picture.py: -Infinity is exactly 0, Infinity is not finite, NaN is no gradient at all.
+// plots/stretches.py: -Infinity is exactly 0, Infinity is not finite, NaN is no gradient at all.
 
 /** @typedef {{x: number, y: number, w: number, h: number}} Rect */
 
@@ -12,7 +12,7 @@ export function linear(a, b, c, d) {
 /** @param {number} v @param {number} low @param {number} high */
 export const clamp = (v, low, high) => Math.min(Math.max(v, low), high);
 
-/** The first step of the stretch that a step lies in, as `stretch_of` in plots/picture.py. @param {number} step */
+/** The first step of the stretch that a step lies in, as `stretch_of` in plots/stretches.py. @param {number} step */
 export function stretchOf(step) {
   const width = 2 ** Math.max(0, Math.floor(Math.log2(Math.max(step, 1))) - 6);
   return Math.floor(step / width) * width;
@@ -88,7 +88,7 @@ export function formatLog(log, words) {
   return `${(10 ** (log - exponent)).toFixed(1)}e${exponent}`;
 }
 
-/** Decades relative to the last layer that has a finite value, as `ratios` in plots/picture.py. @param {ArrayLike<number>} logs */
+/** Decades relative to the last layer that has a finite value, as `ratios` in plots/stretches.py. @param {ArrayLike<number>} logs */
 export function ratios(logs) {
   let base = 0;
   for (let i = logs.length - 1; i >= 0; i -= 1) {

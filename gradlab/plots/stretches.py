@@ -1,0 +1,120 @@
+"""Long runs in few columns: stretches of steps that never change but for the newest."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from gradlab.history import Array, History
+from gradlab.plots.axes import logs_of, plain_log, ratios
+
+_DETAILED = 128  # steps that have a stretch of their own
+_HUNDREDTHS, _MOST = 100, 32_000  # cells travel as hundredths of a decade in 16 bits
+CELL_ZERO, CELL_NONFINITE, CELL_MISSING = -32_768, 32_767, 32_766
+
+
+def stretch_of(steps: Array) -> Array:
+    """Return the first step of the stretch that each step lies in.
+
+    The first 128 steps have a stretch each; from then on every doubling of the steps has 64. So a run of any
+    length has few stretches, none ever changes but the newest, and the first steps stay visible on a logarithmic
+    time axis.
+    """
+    exponent = np.frexp(np.maximum(steps, 1.0))[1] - 1
+    width = np.exp2(np.maximum(exponent - round(math.log2(_DETAILED)) + 1, 0))
+    return np.floor(steps / width) * width
+
+
+def step_limit(last: float) -> float:
+    """Return the end of the time axis: the next of 10, 20, 50, 100 ... so that it rarely moves."""
+    limit, turn = 10.0, 0
+    while limit < last:
+        limit *= (2.0, 2.5, 2.0)[turn % 3]
+        turn += 1
+    return limit
+
+
+class Stretches(NamedTuple):
+    """A run in stretches of steps.
+
+    Attributes
+    ----------
+    start : array (stretches,)
+        First step of each stretch.
+    low, median, high : array (stretches,)
+        log10 of the loss; nan where no loss of the stretch has a logarithm.
+    zero, nonfinite : array of bool (stretches,)
+        Whether a loss was exactly 0, and whether one was not finite.
+    cells : array (stretches, layers)
+        Decades relative to the last layer at the same step, the largest of the stretch; what is not finite
+        outshines it, and 0 and no gradient show where all steps of the stretch have them.
+    end : float
+        The step after the last.
+    """
+
+    start: Array
+    low: Array
+    median: Array
+    high: Array
+    zero: np.ndarray
+    nonfinite: np.ndarray
+    cells: Array
+    end: float
+
+
+def stretches(history: History, measure: str, since: int = 0) -> Stretches:
+    """Return the stretches of a history from row `since` on, which should begin one."""
+    steps, loss = history.column("step", since), history.column("loss", since)
+    starts = stretch_of(steps)
+    first = np.flatnonzero(np.diff(starts, prepend=-1.0))
+    if not len(first):
+        none = np.zeros(0)
+        return Stretches(none, none, none, none, none > 0, none > 0, np.zeros((0, len(history.layer_names))), 0.0)
+    logs = plain_log(loss)
+    plain = np.isfinite(logs)
+    low = np.minimum.reduceat(np.where(plain, logs, np.inf), first)
+    high = np.maximum.reduceat(np.where(plain, logs, -np.inf), first)
+    some = np.logical_or.reduceat(plain, first)
+    nonfinite = np.logical_or.reduceat(~np.isfinite(loss), first)
+    zero = np.logical_or.reduceat(loss == 0, first)
+    cells = _cells(ratios(logs_of(history, measure, history.column(measure, since))), first)
+    median = _medians(np.where(plain, logs, np.inf), plain, first)
+    low, high = (np.where(some, values, np.nan) for values in (low, high))
+    return Stretches(starts[first], low, median, high, zero, nonfinite, cells, float(steps[-1]) + 1)
+
+
+def _medians(logs: Array, plain: np.ndarray, first: np.ndarray) -> Array:
+    """Return the median of the plain values of each stretch, the others of which are inf."""
+    number = np.zeros(len(logs), int)
+    number[first[1:]] = 1
+    ordered = logs[np.lexsort((logs, np.cumsum(number)))]
+    counts = np.add.reduceat(plain.astype(int), first)
+    middle = (
+        ordered[first + np.maximum(counts - 1, 0) // 2],
+        ordered[first + np.maximum(counts // 2, 0) % np.maximum(counts, 1)],
+    )
+    with np.errstate(invalid="ignore"):
+        return np.where(counts > 0, (middle[0] + middle[1]) / 2, np.nan)
+
+
+def _cells(ratio: Array, first: np.ndarray) -> Array:
+    known = np.isfinite(ratio)
+    largest = np.maximum.reduceat(np.where(known, ratio, -np.inf), first)
+    some = np.logical_or.reduceat(known, first)
+    nonfinite = np.logical_or.reduceat(np.isposinf(ratio), first)
+    missing = np.logical_and.reduceat(np.isnan(ratio), first)
+    cells = np.where(some, largest, -np.inf)
+    cells[missing] = np.nan
+    cells[nonfinite] = np.inf
+    return cells
+
+
+def cell_codes(cells: Array) -> np.ndarray:
+    """Return cells as int16: hundredths of a decade, and three codes for what is no number."""
+    codes = np.clip(np.nan_to_num(cells, nan=0.0, posinf=0.0, neginf=0.0) * _HUNDREDTHS, -_MOST, _MOST).round()
+    codes[np.isneginf(cells)] = CELL_ZERO
+    codes[np.isposinf(cells)] = CELL_NONFINITE
+    codes[np.isnan(cells)] = CELL_MISSING
+    return codes.astype("<i2")
