@@ -10,7 +10,7 @@ const OWN = {
 };
 
 /** @param {HTMLElement} panel @param {Stage} stage @param {string} letter */
-function press(panel, stage, letter) {
+function pressButton(panel, stage, letter) {
   const button = /** @type {HTMLButtonElement | null} */ (panel.querySelector(`.gradlab-key-${letter}`));
   if (button) {
     if (button.disabled || button.offsetParent === null) return false;
@@ -55,7 +55,7 @@ export function guardKeys(stage) {
       /** @type {HTMLElement} */ (event.target).click();
     }
     const letter = /^Key([A-Z])$/.exec(event.code)?.[1].toLowerCase();
-    if (event.altKey && !command && !event.shiftKey && letter && press(panel, stage, letter)) {
+    if (event.altKey && !command && !event.shiftKey && letter && pressButton(panel, stage, letter)) {
       event.preventDefault();
       event.stopPropagation();
     }

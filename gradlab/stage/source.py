@@ -10,7 +10,7 @@ from importlib import resources
 from gradlab.locale import STRINGS, Text
 
 _SHARED = ("scales", "packet", "store", "palette", "layout", "labels", "strip", "profile", "charts", "learned")
-_MODULES = (*_SHARED, "shell", "transport", "stage", "keys")
+_MODULES = (*_SHARED, "shell", "words", "pointing", "transport", "stage", "keys")
 """Each after those that it imports."""
 
 _IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)

@@ -1,16 +1,17 @@
 // The stage: packets in, a picture and words out; what a person does with it goes to the kernel as messages.
 
 import { drawHeat, drawLoss, time } from "./charts.js";
-import { columnX, inside, layerAt, layout } from "./layout.js";
-import { drawBoundary, drawSample } from "./learned.js";
+import { columnX, layout } from "./layout.js";
 import { Labels } from "./labels.js";
 import { PALETTES, themeOf } from "./palette.js";
-import { drawProfile, profileScale } from "./profile.js";
-import { between, clamp, formatLog, formatNumber, stepLimit, timeScale } from "./scales.js";
-import { build, make, write, writeNumbers } from "./shell.js";
+import { listen } from "./pointing.js";
+import { drawProfile } from "./profile.js";
+import { between, clamp, formatNumber, stepLimit } from "./scales.js";
+import { build, make } from "./shell.js";
 import { Store } from "./store.js";
 import { drawStrips } from "./strip.js";
 import { Transport } from "./transport.js";
+import { showWords } from "./words.js";
 
 /** @typedef {import("./store.js").Row} Row */
 /** @typedef {{layer?: number, step?: number, lane?: number}} Place */
@@ -86,7 +87,7 @@ export class Stage {
     this.resized?.disconnect();
     this.resized = new ResizeObserver(() => this.size());
     this.resized.observe(this.parts.picture);
-    this.listen();
+    listen(this);
     this.showSpeed();
     this.setTheme();
     this.size();
@@ -271,119 +272,6 @@ export class Stage {
     this.tell();
   }
 
-  listen() {
-    const { picture, time: bar } = this.parts;
-    picture.addEventListener("pointermove", (/** @type {PointerEvent} */ e) => this.point(e));
-    picture.addEventListener("pointerdown", (/** @type {PointerEvent} */ e) => this.press(e));
-    picture.addEventListener("pointerleave", () => this.leave());
-    picture.addEventListener("keydown", (/** @type {KeyboardEvent} */ e) => this.pictureKey(e));
-    bar.track.addEventListener("pointerdown", (/** @type {PointerEvent} */ e) => {
-      bar.track.setPointerCapture(e.pointerId);
-      bar.track.focus();
-      this.drag(e);
-    });
-    bar.track.addEventListener("pointermove", (/** @type {PointerEvent} */ e) => e.buttons && this.drag(e));
-    bar.track.addEventListener("keydown", (/** @type {KeyboardEvent} */ e) => this.timeKey(e));
-  }
-
-  /** @param {PointerEvent} event */
-  drag(event) {
-    const box = this.parts.time.track.getBoundingClientRect();
-    this.lookAt(timeScale(Math.max(1, this.store.last), this.logTime, box.left, box.right).step(event.clientX));
-  }
-
-  /** @param {KeyboardEvent} event */
-  timeKey(event) {
-    const { step, store } = this;
-    const far = Math.max(1, Math.round(store.last / 20));
-    const to = { ArrowLeft: step - 1, ArrowDown: step - 1, ArrowRight: step + 1, ArrowUp: step + 1, PageDown: step - far, PageUp: step + far, Home: 0, End: store.last }[event.key];
-    if (to === undefined) return;
-    event.preventDefault();
-    event.stopPropagation();
-    this.lookAt(to);
-  }
-
-  /** What lies under a place of the picture. @param {number} x @param {number} y @returns {Place | null} */
-  placeAt(x, y) {
-    const { lay, store } = this;
-    if (!store.lanes.length || !lay || store.said.hidden) return null;
-    for (let i = 0; i < lay.strips.length; i += 1) if (inside(lay.strips[i], x, y, 3)) return { layer: layerAt(lay.strips[i], this.layers, x), lane: i };
-    if (inside(lay.profile, x, y, 14)) return { layer: layerAt(lay.profile, this.layers, x) };
-    const scene = /** @type {any} */ ({ limit: stepLimit(store.last + 1), logTime: this.logTime });
-    for (let i = 0; i < lay.heat.length; i += 1) {
-      const rect = lay.heat[i];
-      if (!inside(rect, x, y)) continue;
-      const layer = clamp(Math.floor(((rect.y + rect.h - y) / rect.h) * this.layers), 0, this.layers - 1);
-      return { layer, step: Math.min(Math.floor(time(scene, rect).step(x)), store.last), lane: i };
-    }
-    if (inside(lay.loss, x, y, 4)) return { step: Math.min(Math.round(time(scene, lay.loss).step(x)), store.last) };
-    return null;
-  }
-
-  /** @param {PointerEvent} event */
-  point(event) {
-    const box = this.parts.canvas.getBoundingClientRect();
-    const [x, y] = [event.clientX - box.left, event.clientY - box.top];
-    if (this.store.said.hidden && event.buttons) return this.guessAt(x, y);
-    if (this.pinned) return undefined;
-    this.hover = this.placeAt(x, y);
-    return this.tell();
-  }
-
-  /** @param {PointerEvent} event */
-  press(event) {
-    const box = this.parts.canvas.getBoundingClientRect();
-    const [x, y] = [event.clientX - box.left, event.clientY - box.top];
-    if (/** @type {HTMLElement} */ (event.target).closest("button")) return undefined;
-    if (this.store.said.hidden) return this.guessAt(x, y);
-    const place = this.placeAt(x, y);
-    this.pinned = this.pinned ? null : place;
-    this.hover = place;
-    if (place?.step !== undefined) this.lookAt(place.step);
-    return this.tell();
-  }
-
-  leave() {
-    this.hover = this.pinned;
-    this.tell();
-  }
-
-  /** Draw a prediction: a line from the last hidden layer's dot through this place. @param {number} x @param {number} y */
-  guessAt(x, y) {
-    const { lay, store } = this;
-    const given = store.main?.given;
-    if (given === null || given === undefined || !inside(lay.profile, x, y, 6)) return;
-    const last = this.layers - 2;
-    const layer = ((x - lay.profile.x) / lay.profile.w) * this.layers - 0.5;
-    if (last - layer < 0.5) return;
-    const [low, high] = this.store.limits;
-    const decades = high - ((y - lay.profile.y) / lay.profile.h) * (high - low) - given;
-    const growth = 10 ** (decades / (last - Math.max(layer, 0)));
-    clearTimeout(this.guessing);
-    this.guessing = setTimeout(() => this.command("guess", growth), 40);
-  }
-
-  /** The same cross-hair by keys. @param {KeyboardEvent} event */
-  pictureKey(event) {
-    if (event.altKey || event.ctrlKey || event.metaKey || event.target !== this.parts.picture) return;
-    const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
-    if (way && this.store.said.hidden) {
-      const guess = this.store.fixed["guess.y"];
-      const now = guess ? 10 ** (guess[0] - guess[1]) : 1;
-      if (way[1]) this.command("guess", now * 1.1 ** way[1]);
-    } else if (way) {
-      const at = this.pinned ?? this.hover ?? {};
-      this.hover = { ...at, layer: clamp((at.layer ?? (way[0] > 0 ? -1 : this.layers)) + way[0], 0, this.layers - 1) };
-      if (this.pinned) this.pinned = this.hover;
-      if (way[1]) this.lookAt(this.step + way[1]);
-      this.hear(this.cursorWords().join(", "));
-    } else if (event.key === "Enter" || event.key === " ") this.pinned = this.pinned ? null : this.hover;
-    else if (event.key === "Escape") this.pinned = this.hover = null;
-    else return;
-    event.preventDefault();
-    event.stopPropagation();
-    this.tell();
-  }
 
   // ---------------------------------------------------------------- size, and who looks
   watch() {
@@ -475,7 +363,7 @@ export class Stage {
       this.drawCross(scene);
     }
     this.labels.end();
-    if (this.changed) this.showWords(scene);
+    if (this.changed) showWords(this, scene);
     this.changed = false;
     this.cost = performance.now() - start;
   }
@@ -540,187 +428,5 @@ export class Stage {
     if (!short && Math.abs(growth) < 1) return this.words["growth.level"];
     if (!Number.isFinite(growth)) return this.words[growth < 0 ? "growth.to_zero" : "growth.to_inf"];
     return this.say(`growth.${short ? "short_" : ""}${growth > 0 ? "larger" : "smaller"}`, { factor: formatNumber(10 ** Math.abs(growth / spans)) });
-  }
-
-  /** The cross-hair in words: layer, value, ratio to the next layer, step. */
-  cursorWords() {
-    const place = this.pinned ?? this.hover;
-    const { store } = this;
-    if (!place || !store.lanes.length) return [];
-    const number = place.lane ?? store.lanes.length - 1;
-    const lane = store.lanes[number];
-    const row = place.step === undefined ? this.shown(number) : lane.row(Math.min(place.step, lane.steps - 1));
-    const said = [];
-    const words = { none: this.words["row.missing"] };
-    if (place.layer !== undefined && place.layer < lane.names.length) {
-      const i = place.layer;
-      const name = lane.names[i];
-      const plain = name === `layer ${i + 1}` || !name;
-      said.push(`${lane.label ? `${lane.label}, ` : ""}${this.say("stage.layer", { number: i + 1 })}${plain ? "" : ` (${name})`}: ${row ? formatLog(row.now[i], words) : ""}`);
-      if (row && i + 1 < row.now.length && Number.isFinite(row.now[i] - row.now[i + 1])) said.push(this.say("stage.of_next", { factor: formatNumber(10 ** (row.now[i] - row.now[i + 1])) }));
-      if (row?.second) said.push(`${this.secondTitle}: ${formatLog(row.second[i], words)}`);
-      if (row && row.unable[i] > 2) said.push(this.say("stage.unable_share", { share: Math.round(row.unable[i] / 2.55) }));
-    }
-    if (row) said.push(`${this.say("stage.step", { step: row.step })}, ${this.words["axis.loss"]} ${formatNumber(row.loss)}`);
-    return said;
-  }
-
-  /** @param {Scene} s */
-  showWords(s) {
-    const { parts, store, words } = this;
-    const said = store.said;
-    const predict = said.predict;
-    const question = said.hidden ? predict?.question : predict?.score;
-    write(parts.lesson, question || said.lesson || "");
-    parts.lesson.classList.toggle("gl-asked", Boolean(question));
-    this.showVerdicts();
-    const playing = this.transport.playing;
-    const play = parts.top.play;
-    const word = words[playing ? "button.pause" : "button.play"];
-    if (play.getAttribute("aria-label") !== word) {
-      play.setAttribute("aria-label", word);
-      write(play.lastChild, word);
-      play.firstChild.firstChild.setAttribute("d", playing ? "M4 2.5h3v11H4zM9 2.5h3v11H9z" : "M4 2.5v11l9-5.5z");
-      play.classList.toggle("gl-on", playing);
-    }
-    for (const node of [play, parts.top.step]) node.disabled = Boolean(said.hidden);
-    if (document.activeElement !== parts.top.seed && said.knobs.seed !== undefined) parts.top.seed.value = said.knobs.seed;
-    for (const item of this.root.querySelectorAll("[data-preset]")) item.toggleAttribute("data-on", item.dataset.preset === said.preset);
-    for (const chip of this.root.querySelectorAll(".gl-group")) chip.toggleAttribute("data-on", Boolean(chip.querySelector("[data-on]")));
-    this.showTime();
-    this.showSeen();
-    this.root.classList.toggle("gl-hidden", Boolean(said.hidden));
-    parts.guess.node.hidden = !said.hidden;
-    write(parts.guess.said, predict?.said ?? "");
-    parts.guess.reveal.disabled = !store.fixed["guess.y"];
-    parts.slow.hidden = !said.slow;
-    if (said.slow) {
-      write(parts.slow.firstChild, said.slow[1]);
-      parts.slow.title = said.slow[2];
-      parts.slow.style.top = `${s.lay.heads.profile > 0 ? s.lay.heads.profile : s.lay.inf}px`;
-    }
-    write(parts.alert, said.alert || this.announced);
-    parts.alert.classList.toggle("gl-quiet", !said.alert);
-    const rate = playing && store.rate ? ` \u00b7 ${this.say("stage.per_second", { rate: formatNumber(Math.round(store.rate)) })}` : "";
-    write(parts.status, `${said.status || this.say("stage.step", { step: this.step })}${rate}`);
-    this.showCursor(s);
-    this.hearSoon();
-  }
-
-  showVerdicts() {
-    const { store, parts } = this;
-    const lanes = store.said.hidden ? [] : store.lanes.filter((lane) => lane.verdict[1]);
-    while (parts.verdicts.children.length > lanes.length) parts.verdicts.lastChild.remove();
-    lanes.forEach((lane, i) => {
-      if (!parts.verdicts.children[i]) parts.verdicts.append(make("div", {}, [make("b"), make("small")]));
-      const pill = parts.verdicts.children[i];
-      pill.className = `gl-verdict gl-${lane.verdict[0]}`;
-      write(pill.children[0], `${lane.label ? `${lane.label}  ` : ""}${lane.verdict[1]}`);
-      write(pill.children[1], lane.verdict[2]);
-    });
-  }
-
-  showTime() {
-    const { time: bar } = this.parts;
-    const share = timeScale(Math.max(1, this.store.last), this.logTime, 0, 100).at(this.step);
-    bar.thumb.style.left = bar.fill.style.width = `${share}%`;
-    bar.track.setAttribute("aria-valuemax", String(this.store.last));
-    bar.track.setAttribute("aria-valuenow", String(this.step));
-    const text = this.say("stage.step", { step: this.step });
-    bar.track.setAttribute("aria-valuetext", text);
-    write(bar.step, text);
-    bar.live.disabled = this.at === null;
-    bar.rewind.disabled = this.at === null || this.at >= this.store.last;
-  }
-
-  showSeen() {
-    const { seen } = this.parts;
-    const { store } = this;
-    const many = store.lanes.length > 1;
-    const plane = store.lanes.filter((lane) => lane.learned.extent);
-    const key = store.lanes.map((lane) => `${Boolean(lane.learned.extent)}${lane.label}`).join();
-    if (seen.boards.dataset.key !== key) {
-      seen.boards.dataset.key = key;
-      seen.boards.replaceChildren(...plane.map((lane, i) => make("figure", {}, [make("canvas", { "aria-hidden": "true" }), make("figcaption", { class: `gl-lane${i}` })])));
-      this.boardSide = 0;
-    }
-    plane.forEach((lane, i) => {
-      const figure = seen.boards.children[i];
-      const side = figure.firstChild.clientWidth;
-      const stamp = `${side}|${this.theme}`;
-      if (figure.dataset.stamp !== stamp || figure.grid !== lane.learned.grid || figure.points !== lane.learned.points) {
-        Object.assign(figure, { grid: lane.learned.grid, points: lane.learned.points });
-        figure.dataset.stamp = stamp;
-        if (side) drawBoundary(figure.firstChild, lane.learned, this.pal, side);
-      }
-      write(figure.lastChild, many ? `${lane.label}  ${lane.learned.rows.map((/** @type {string[]} */ r) => r[1]).slice(0, 2).join(" \u00b7 ")}` : "");
-    });
-    writeNumbers(seen.numbers, many ? [] : store.main?.learned.rows ?? []);
-    this.showSamples();
-    for (const item of seen.marks.children) item.hidden = !this.marksShown().has(item.dataset.kind);
-  }
-
-  showSamples() {
-    const box = this.parts.seen.samples;
-    const samples = this.store.main?.learned.samples ?? [];
-    if (box.samples === samples && box.dataset.theme === this.theme) return;
-    box.samples = samples;
-    box.dataset.theme = this.theme;
-    box.replaceChildren(...samples.map((/** @type {any} */ sample) => {
-      const canvas = make("canvas", { "aria-hidden": "true" });
-      drawSample(canvas, sample, this.pal);
-      return make("figure", { class: sample.right ? "gl-right-one" : "gl-wrong-one" }, [canvas, make("figcaption", { text: `${sample.target} \u2192 ${sample.output}` })]);
-    }));
-  }
-
-  /** Which marks the legend explains: those that the picture may hold now. */
-  marksShown() {
-    const { store } = this;
-    const found = new Set(["now", "first", "nonfinite", "zero", "underflow", "missing"]);
-    const row = this.shown(store.lanes.length - 1);
-    if (row?.second && store.lanes.length === 1) found.add("second");
-    if (row?.after && store.lanes.length === 1) found.add("after");
-    for (const role of ["theory", "ghost", "guess"]) if (store.fixed[`${role}.y`]) found.add(role);
-    if (row?.unable.some((v) => v > 5)) found.add("unable");
-    if (store.main?.learned.points?.length) found.add("train");
-    if (store.main?.learned.held?.length) found.add("held");
-    return found;
-  }
-
-  /** @param {Scene} s */
-  showCursor(s) {
-    const { seen, tag } = this.parts;
-    const said = this.cursorWords();
-    const text = said.length ? said.join("\n") : this.words["stage.hover"];
-    write(seen.cursor, text);
-    seen.cursor.classList.toggle("gl-quiet", !said.length);
-    const place = this.pinned ?? this.hover;
-    const row = place?.layer === undefined ? undefined : this.shown(place.lane ?? this.store.lanes.length - 1);
-    const there = row && place?.layer !== undefined && place.step === undefined && Number.isFinite(row.now[place.layer]);
-    tag.hidden = !there;
-    if (!there || !row || place?.layer === undefined || !this.lay) return;
-    write(tag, formatLog(row.now[place.layer], { none: "" }));
-    const x = columnX(this.lay.profile, s.layers, place.layer);
-    const right = x > this.lay.profile.x + this.lay.profile.w - 70;
-    tag.style.transform = `translate(${x + (right ? -9 : 9)}px,${profileScale(s)(row.now[place.layer]) - 12}px) translate(${right ? "-100%" : "0"},-50%)`;
-    tag.classList.toggle("gl-pinned", Boolean(this.pinned));
-  }
-
-  /** @param {string} text */
-  hear(text) {
-    write(this.parts.live, text);
-  }
-
-  /** Tell a screen reader what is shown: at most once a second, and not while the run plays fast. */
-  hearSoon() {
-    if (this.hearing) return;
-    this.hearing = setTimeout(() => {
-      this.hearing = 0;
-      const row = this.shown(this.store.lanes.length - 1);
-      if (!row || (this.transport.playing && this.transport.rate > 2) || this.hover) return;
-      const { store } = this;
-      const verdicts = store.lanes.map((lane) => lane.verdict.slice(1).join(", ")).filter(Boolean);
-      this.hear([this.say("stage.step", { step: row.step }), `${this.words["axis.loss"]} ${formatNumber(row.loss)}`, this.growthWords(row), ...verdicts].join(". "));
-    }, 1000);
   }
 }

@@ -1,0 +1,192 @@
+// The words and numbers around the picture: told when something changed, never with every frame.
+
+import { columnX } from "./layout.js";
+import { drawBoundary, drawSample } from "./learned.js";
+import { profileScale } from "./profile.js";
+import { formatLog, formatNumber, timeScale } from "./scales.js";
+import { make, write, writeNumbers } from "./shell.js";
+
+/** @typedef {import("./stage.js").Scene} Scene */
+/** @typedef {import("./stage.js").Stage & Record<string, any>} Stage */
+
+/** The cross-hair in words: layer, value, ratio to the next layer, step. */
+export function cursorWords(/** @type {Stage} */ stage) {
+  const place = stage.pinned ?? stage.hover;
+  const { store } = stage;
+  if (!place || !store.lanes.length) return [];
+  const number = place.lane ?? store.lanes.length - 1;
+  const lane = store.lanes[number];
+  const row = place.step === undefined ? stage.shown(number) : lane.row(Math.min(place.step, lane.steps - 1));
+  const said = [];
+  const words = { none: stage.words["row.missing"] };
+  if (place.layer !== undefined && place.layer < lane.names.length) {
+    const i = place.layer;
+    const name = lane.names[i];
+    const plain = name === `layer ${i + 1}` || !name;
+    said.push(`${lane.label ? `${lane.label}, ` : ""}${stage.say("stage.layer", { number: i + 1 })}${plain ? "" : ` (${name})`}: ${row ? formatLog(row.now[i], words) : ""}`);
+    if (row && i + 1 < row.now.length && Number.isFinite(row.now[i] - row.now[i + 1])) said.push(stage.say("stage.of_next", { factor: formatNumber(10 ** (row.now[i] - row.now[i + 1])) }));
+    if (row?.second) said.push(`${stage.secondTitle}: ${formatLog(row.second[i], words)}`);
+    if (row && row.unable[i] > 2) said.push(stage.say("stage.unable_share", { share: Math.round(row.unable[i] / 2.55) }));
+  }
+  if (row) said.push(`${stage.say("stage.step", { step: row.step })}, ${stage.words["axis.loss"]} ${formatNumber(row.loss)}`);
+  return said;
+}
+
+/** @param {Scene} s */
+export function showWords(/** @type {Stage} */ stage, s) {
+  const { parts, store, words } = stage;
+  const said = store.said;
+  const predict = said.predict;
+  const question = said.hidden ? predict?.question : predict?.score;
+  write(parts.lesson, question || said.lesson || "");
+  parts.lesson.classList.toggle("gl-asked", Boolean(question));
+  showVerdicts(stage);
+  const playing = stage.transport.playing;
+  const play = parts.top.play;
+  const word = words[playing ? "button.pause" : "button.play"];
+  if (play.getAttribute("aria-label") !== word) {
+    play.setAttribute("aria-label", word);
+    write(play.lastChild, word);
+    play.firstChild.firstChild.setAttribute("d", playing ? "M4 2.5h3v11H4zM9 2.5h3v11H9z" : "M4 2.5v11l9-5.5z");
+    play.classList.toggle("gl-on", playing);
+  }
+  for (const node of [play, parts.top.step]) node.disabled = Boolean(said.hidden);
+  if (document.activeElement !== parts.top.seed && said.knobs.seed !== undefined) parts.top.seed.value = said.knobs.seed;
+  for (const item of stage.root.querySelectorAll("[data-preset]")) item.toggleAttribute("data-on", item.dataset.preset === said.preset);
+  for (const chip of stage.root.querySelectorAll(".gl-group")) chip.toggleAttribute("data-on", Boolean(chip.querySelector("[data-on]")));
+  showTime(stage);
+  showSeen(stage);
+  stage.root.classList.toggle("gl-hidden", Boolean(said.hidden));
+  parts.guess.node.hidden = !said.hidden;
+  write(parts.guess.said, predict?.said ?? "");
+  parts.guess.reveal.disabled = !store.fixed["guess.y"];
+  parts.slow.hidden = !said.slow;
+  if (said.slow) {
+    write(parts.slow.firstChild, said.slow[1]);
+    parts.slow.title = said.slow[2];
+    parts.slow.style.top = `${s.lay.heads.profile > 0 ? s.lay.heads.profile : s.lay.inf}px`;
+  }
+  write(parts.alert, said.alert || stage.announced);
+  parts.alert.classList.toggle("gl-quiet", !said.alert);
+  const rate = playing && store.rate ? ` \u00b7 ${stage.say("stage.per_second", { rate: formatNumber(Math.round(store.rate)) })}` : "";
+  write(parts.status, `${said.status || stage.say("stage.step", { step: stage.step })}${rate}`);
+  showCursor(stage, s);
+  hearSoon(stage);
+}
+
+function showVerdicts(/** @type {Stage} */ stage) {
+  const { store, parts } = stage;
+  const lanes = store.said.hidden ? [] : store.lanes.filter((lane) => lane.verdict[1]);
+  while (parts.verdicts.children.length > lanes.length) parts.verdicts.lastChild.remove();
+  lanes.forEach((lane, i) => {
+    if (!parts.verdicts.children[i]) parts.verdicts.append(make("div", {}, [make("b"), make("small")]));
+    const pill = parts.verdicts.children[i];
+    pill.className = `gl-verdict gl-${lane.verdict[0]}`;
+    write(pill.children[0], `${lane.label ? `${lane.label}  ` : ""}${lane.verdict[1]}`);
+    write(pill.children[1], lane.verdict[2]);
+  });
+}
+
+function showTime(/** @type {Stage} */ stage) {
+  const { time: bar } = stage.parts;
+  const share = timeScale(Math.max(1, stage.store.last), stage.logTime, 0, 100).at(stage.step);
+  bar.thumb.style.left = bar.fill.style.width = `${share}%`;
+  bar.track.setAttribute("aria-valuemax", String(stage.store.last));
+  bar.track.setAttribute("aria-valuenow", String(stage.step));
+  const text = stage.say("stage.step", { step: stage.step });
+  bar.track.setAttribute("aria-valuetext", text);
+  write(bar.step, text);
+  bar.live.disabled = stage.at === null;
+  bar.rewind.disabled = stage.at === null || stage.at >= stage.store.last;
+}
+
+function showSeen(/** @type {Stage} */ stage) {
+  const { seen } = stage.parts;
+  const { store } = stage;
+  const many = store.lanes.length > 1;
+  const plane = store.lanes.filter((lane) => lane.learned.extent);
+  const key = store.lanes.map((lane) => `${Boolean(lane.learned.extent)}${lane.label}`).join();
+  if (seen.boards.dataset.key !== key) {
+    seen.boards.dataset.key = key;
+    seen.boards.replaceChildren(...plane.map((lane, i) => make("figure", {}, [make("canvas", { "aria-hidden": "true" }), make("figcaption", { class: `gl-lane${i}` })])));
+    stage.boardSide = 0;
+  }
+  plane.forEach((lane, i) => {
+    const figure = seen.boards.children[i];
+    const side = figure.firstChild.clientWidth;
+    const stamp = `${side}|${stage.theme}`;
+    if (figure.dataset.stamp !== stamp || figure.grid !== lane.learned.grid || figure.points !== lane.learned.points) {
+      Object.assign(figure, { grid: lane.learned.grid, points: lane.learned.points });
+      figure.dataset.stamp = stamp;
+      if (side) drawBoundary(figure.firstChild, lane.learned, stage.pal, side);
+    }
+    write(figure.lastChild, many ? `${lane.label}  ${lane.learned.rows.map((/** @type {string[]} */ r) => r[1]).slice(0, 2).join(" \u00b7 ")}` : "");
+  });
+  writeNumbers(seen.numbers, many ? [] : store.main?.learned.rows ?? []);
+  showSamples(stage);
+  for (const item of seen.marks.children) item.hidden = !marksShown(stage).has(item.dataset.kind);
+}
+
+function showSamples(/** @type {Stage} */ stage) {
+  const box = stage.parts.seen.samples;
+  const samples = stage.store.main?.learned.samples ?? [];
+  if (box.samples === samples && box.dataset.theme === stage.theme) return;
+  box.samples = samples;
+  box.dataset.theme = stage.theme;
+  box.replaceChildren(...samples.map((/** @type {any} */ sample) => {
+    const canvas = make("canvas", { "aria-hidden": "true" });
+    drawSample(canvas, sample, stage.pal);
+    return make("figure", { class: sample.right ? "gl-right-one" : "gl-wrong-one" }, [canvas, make("figcaption", { text: `${sample.target} \u2192 ${sample.output}` })]);
+  }));
+}
+
+/** Which marks the legend explains: those that the picture may hold now. */
+function marksShown(/** @type {Stage} */ stage) {
+  const { store } = stage;
+  const found = new Set(["now", "first", "nonfinite", "zero", "underflow", "missing"]);
+  const row = stage.shown(store.lanes.length - 1);
+  if (row?.second && store.lanes.length === 1) found.add("second");
+  if (row?.after && store.lanes.length === 1) found.add("after");
+  for (const role of ["theory", "ghost", "guess"]) if (store.fixed[`${role}.y`]) found.add(role);
+  if (row?.unable.some((v) => v > 5)) found.add("unable");
+  if (store.main?.learned.points?.length) found.add("train");
+  if (store.main?.learned.held?.length) found.add("held");
+  return found;
+}
+
+/** @param {Scene} s */
+function showCursor(/** @type {Stage} */ stage, s) {
+  const { seen, tag } = stage.parts;
+  const said = cursorWords(stage);
+  const text = said.length ? said.join("\n") : stage.words["stage.hover"];
+  write(seen.cursor, text);
+  seen.cursor.classList.toggle("gl-quiet", !said.length);
+  const place = stage.pinned ?? stage.hover;
+  const row = place?.layer === undefined ? undefined : stage.shown(place.lane ?? stage.store.lanes.length - 1);
+  const there = row && place?.layer !== undefined && place.step === undefined && Number.isFinite(row.now[place.layer]);
+  tag.hidden = !there;
+  if (!there || !row || place?.layer === undefined || !stage.lay) return;
+  write(tag, formatLog(row.now[place.layer], { none: "" }));
+  const x = columnX(stage.lay.profile, s.layers, place.layer);
+  const right = x > stage.lay.profile.x + stage.lay.profile.w - 70;
+  tag.style.transform = `translate(${x + (right ? -9 : 9)}px,${profileScale(s)(row.now[place.layer]) - 12}px) translate(${right ? "-100%" : "0"},-50%)`;
+  tag.classList.toggle("gl-pinned", Boolean(stage.pinned));
+}
+
+/** @param {string} text */
+export function hear(/** @type {Stage} */ stage, text) {
+  write(stage.parts.live, text);
+}
+
+/** Tell a screen reader what is shown: at most once a second, and not while the run plays fast. */
+function hearSoon(/** @type {Stage} */ stage) {
+  if (stage.hearing) return;
+  stage.hearing = setTimeout(() => {
+    stage.hearing = 0;
+    const row = stage.shown(stage.store.lanes.length - 1);
+    if (!row || (stage.transport.playing && stage.transport.rate > 2) || stage.hover) return;
+    const { store } = stage;
+    const verdicts = store.lanes.map((lane) => lane.verdict.slice(1).join(", ")).filter(Boolean);
+    hear(stage, [stage.say("stage.step", { step: row.step }), `${stage.words["axis.loss"]} ${formatNumber(row.loss)}`, stage.growthWords(row), ...verdicts].join(". "));
+  }, 1000);
+}
