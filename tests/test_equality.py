@@ -2,7 +2,6 @@
 
 import copy
 import math
-import time
 
 import pytest
 import torch
@@ -10,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import gradlab
-from gradlab import ACCUMULATIONS, Config, CumulativeGradient, Equality, GradLab, Trainer, accumulation_equality
+from gradlab import ACCUMULATIONS, Config, CumulativeGradient, Equality, Trainer, accumulation_equality
 
 TOLERANCE = {"float32": 3e-6, "float64": 6e-15}  # as SEMANTICS promises of `mean`
 EVEN = {"depth": 3, "width": 16, "activation": "tanh", "n_samples": 64, "batch_size": 16}
@@ -212,73 +211,3 @@ def test_every_accumulation_rule_gets_a_verdict_with_a_reason_or_none_is_needed(
 
 
 # ---------------------------------------------------------------------- the badge
-
-
-@pytest.fixture
-def panel():
-    made = []
-
-    def make(*args, **knobs):
-        made.append(GradLab(*args, **{**EVEN, **knobs}))
-        return made[-1]
-
-    yield make
-    for lab in made:
-        lab.close()
-
-
-def test_the_badge_stands_while_gradients_are_accumulated_and_changes_sign_with_the_rule(panel):
-    lab = panel()
-    assert (lab.badge.words, lab.badge.box.value) == ("", "")
-    lab.set(accumulation="mean")
-    assert lab.badge.words.startswith("= one batch of 64: difference ")
-    assert float(lab.badge.words.split()[-1]) <= 3e-6
-    lab.set(accumulation="sum")
-    assert lab.badge.words == (
-        "\N{NOT EQUAL TO} one batch of 64: difference 3 (a sum of 4, not divided: 4 times the mean)"
-    )
-    lab.set(accumulation="none")
-    assert lab.badge.words == ""
-
-
-def test_the_badge_is_of_the_window_that_comes_next(panel):
-    lab = panel(n_samples=100, accumulation="naive_mean", accumulation_steps=4)
-    assert lab.badge.words.startswith("= one batch of 64")
-    lab.step()
-    assert lab.badge.words.startswith("\N{NOT EQUAL TO} one batch of 36")  # 16 + 16 + 4: the short tail
-
-
-def test_while_training_plays_the_badge_is_measured_once_a_second_at_most(panel, monkeypatch):
-    lab = panel(accumulation="mean")
-    measured = []
-
-    def counted(trainer):
-        measured.append(time.monotonic())
-        return accumulation_equality(trainer)
-
-    monkeypatch.setattr("gradlab.panel.badge.accumulation_equality", counted)
-    lab.play()
-    time.sleep(1.5)
-    playing, measured[:] = len(measured), []
-    lab.pause()
-    assert playing <= 2
-    assert len(measured) <= 1
-    assert lab.badge.found.relative_difference == accumulation_equality(lab.trainer).relative_difference
-
-
-def test_a_network_that_takes_no_other_batch_size_leaves_a_panel_that_works(panel):
-    class Sixteen(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.only = nn.Linear(2, 2)
-
-        def forward(self, x):
-            if len(x) != 16:
-                raise RuntimeError("sixteen at a time")
-            return self.only(x)
-
-    with torch.random.fork_rng():
-        lab = panel(network=Sixteen(), accumulation="mean")
-    lab.run(3)
-    assert lab.badge.words == "? one batch of 64: not comparable (sixteen at a time)"
-    assert lab.trainer.step_count == 3

@@ -1,35 +1,15 @@
 """Predict, then reveal."""
 
 import math
-import time
 
-import ipywidgets as widgets
 import numpy as np
 import pytest
+from panels import named, patched, stage_of
 
-from gradlab import Config, GradLab, Trainer
+from gradlab import Trainer
 from gradlab.guess import Score, line, measured_decades
-from gradlab.measures import MEASURES
 
 SMALL = {"predict": True}
-
-
-def wait_until(condition, seconds=30.0):
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert condition()
-
-
-def buttons_of(widget):
-    """Every button of a panel by its name."""
-    found = {}
-    for child in widget.children:
-        if isinstance(child, widgets.Box):
-            found |= buttons_of(child)
-        elif isinstance(child, widgets.Button):
-            found[child.description] = child
-    return found
 
 
 @pytest.mark.parametrize(
@@ -48,71 +28,88 @@ def test_growth_is_measured_from_the_last_hidden_layer_to_the_first():
     assert line(np.array([9.0, 9.0, 8.0, 1.0]), 0.5) == pytest.approx([2.0, 4.0, 8.0])
 
 
-@pytest.mark.parametrize("value", [1e-45, 1e-20, 1e-9, 3e-4, 1.0, 1e3, 1e30])
-def test_a_place_on_the_axis_reads_back_to_its_value(value):
-    measure = MEASURES["delta_norm"]
-    assert measure.value(float(measure.position(np.array(value)))) == pytest.approx(value, rel=1e-6)
+@pytest.fixture
+def browser(monkeypatch):
+    """A front end; it must stand before `panel` in a test's arguments."""
+    return patched(monkeypatch)
 
 
-def test_all_is_hidden_until_the_reveal_and_then_scored_by_the_measured_signal(panel):
-    lab = panel(depth=12, activation="sigmoid", init="normal")
+def test_all_is_hidden_until_the_reveal_and_then_scored_by_the_measured_signal(browser, panel):
+    with browser.cell():
+        lab = panel(depth=12, activation="sigmoid", init="normal")
     signal = Trainer(lab.config).step().delta_norm
     truth = math.log10(signal[0]) - math.log10(signal[11])
-    assert lab.predictor.hidden
-    assert lab.predictor.reveal.disabled
-    assert lab._repr_mimebundle_()["image/png"]  # a picture without the profile stands there
+    answer = browser.show(lab)
+    assert answer["hidden"]
+    assert "layer 12" in answer["predict"]["question"]
+    assert "now" not in {name for _, name, *_ in answer["parts"]}
+    assert (answer["lesson"], answer["lanes"][0].get("learned")) == ("", None)
     assert "hidden" in lab.words
     assert lab.said == {}
-    lab.predictor.predict(0.5)
-    assert "/ 2 per layer" in lab.predictor.sentence
-    lab.predictor.show_measured()
-    assert not lab.predictor.hidden
-    (score,) = lab.predictor.scores
-    assert (score.guessed, score.measured) == (pytest.approx(11 * math.log10(0.5)), pytest.approx(truth))
-    assert f"{score.points} of 100" in lab.said["Prediction"]
+    browser.command(lab, "reveal")  # nothing was predicted yet
+    assert browser.ask(lab, "all", run=-1)[0]["hidden"]
+    answer = browser.command(lab, "guess", 0.5)
+    assert "/ 2 per layer" in answer["predict"]["said"]
+    answer = browser.command(lab, "reveal")
+    assert answer["hidden"] is False
+    points = Score(11 * math.log10(0.5), truth, 12).points
+    assert f"{points} of 100" in lab.said["Prediction"]
+    assert f"{points} of 100" in answer["predict"]["score"]
     assert "Backward signal" in lab.words
 
 
-def test_play_and_step_wait_for_the_reveal_and_a_new_network_hides_again(panel):
-    lab = panel(depth=5)
-    buttons = buttons_of(lab)
-    assert buttons["Play"].disabled
-    assert buttons["Step"].disabled
-    lab.predictor.predict(1.0)
-    lab.predictor.show_measured()
-    assert not buttons["Play"].disabled
-    lab.reset()  # the same network: its profile is known
-    assert not lab.predictor.hidden
-    lab.set(lr=0.3)
-    assert not lab.predictor.hidden
-    lab.set(gain=1.5)
-    assert lab.predictor.hidden
-    assert lab.predictor.guess is None
-    assert buttons["Step"].disabled
-
-
-def test_a_network_too_shallow_for_a_slope_is_not_hidden(panel):
-    lab = panel(depth=2)
-    assert not lab.predictor.hidden
-    assert "three hidden layers" in lab.predictor.sentence
-    assert lab.run(2)[-1].step == 1
-
-
-def test_without_predict_nothing_is_hidden():
-    lab = GradLab(Config(depth=4))
-    assert lab.predictor is None
-    assert "Backward signal" in lab.words
-    lab.close()
-
-
-def test_slow_motion_waits_for_the_prediction_and_the_status_line_says_so(panel):
-    lab = panel()
+def test_play_and_step_wait_for_the_reveal_and_a_new_network_hides_again(browser, panel):
+    with browser.cell():
+        lab = panel(depth=5)
+        lab.play()
+        lab.run(3)
+    assert (lab.playing, lab.trainer.step_count) == (False, 0)
     assert lab.status == "First predict and reveal"
-    lab.slow.next.click()
-    wait_until(lambda: lab.slow.words == "First predict and reveal")
-    assert lab.slow.stages == []
-    lab.predictor.ways["flat"].click()
-    lab.predictor.reveal.click()
-    wait_until(lambda: lab.status.startswith("Ready"))
-    lab.slow.next.click()
-    wait_until(lambda: lab.slow.half_way)
+    lab.guess(1.0)
+    lab.reveal()
+    assert lab.status.startswith("Ready")
+    lab.run(3)
+    lab.set(lr=0.2)  # the same network
+    lab.reset()
+    assert len(lab.run(2)) == 2
+    lab.set(gain=2.0)  # another
+    assert lab.status == "First predict and reveal"
+    assert len(lab.run(2)) == 0
+
+
+@pytest.mark.parametrize("growth", [0, -1, math.inf, math.nan, "2"])
+def test_a_growth_that_is_none_is_refused(panel, growth):
+    with pytest.raises(ValueError, match=r"growth=.*expected a finite number > 0"):
+        panel(depth=5).guess(growth)
+
+
+def test_the_names_of_presets_do_not_give_the_answer_away(panel):
+    labels = [p["label"] for group in stage_of(panel(depth=5)).look["groups"] for p in group["presets"]]
+    assert labels[:2] == ["Case 1", "Case 2"]
+    named_ones = [
+        p["label"] for group in stage_of(panel(depth=5, predict=False)).look["groups"] for p in group["presets"]
+    ]
+    assert len(named_ones) == len(labels)
+    assert not set(labels) & set(named_ones)
+
+
+def test_without_predict_nothing_is_hidden(panel):
+    assert "Backward signal" in panel(depth=4, predict=False).words
+
+
+def test_slow_motion_waits_for_the_prediction(browser, panel):
+    with browser.cell():
+        lab = panel(depth=5)
+    browser.show(lab)
+    browser.set(named(lab, "Slow motion"), "value", True)
+    browser.press(named(lab, "Next stage"))
+    assert browser.ask(lab, "all", run=-1)[0]["slow"] is None
+    browser.command(lab, "guess", 1.0)
+    browser.command(lab, "reveal")
+    browser.press(named(lab, "Next stage"))
+    assert browser.ask(lab, "all", run=-1)[0]["slow"][0] == "forward"
+
+
+def test_a_prediction_for_a_network_too_shallow_for_one_is_not_asked(panel):
+    lab = panel(depth=2)
+    assert len(lab.run(2)) == 2

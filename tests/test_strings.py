@@ -34,6 +34,7 @@ WORD = re.compile(r"[A-Za-z][A-Za-z_]+")
 SAME_EVERYWHERE = {
     *(
         "ReLU",
+        "MLP",
         "Leaky",
         "tanh",
         "Sigmoid",
@@ -193,7 +194,7 @@ def assert_chinese(text, where=""):
 
 def widgets_in(widget):
     """A widget and all in it, but for lines of PyTorch, which are code in every language."""
-    if "gradlab-slow-code" in getattr(widget, "_dom_classes", ()):
+    if "gradlab-code" in getattr(widget, "_dom_classes", ()):
         return
     yield widget
     for child in getattr(widget, "children", ()):
@@ -242,7 +243,10 @@ def chinese_panel():
 
 def test_no_english_is_left_in_a_chinese_panel(chinese_panel):
     lab = chinese_panel(depth=3, width=8)
-    assert_panel_is_chinese(lab)
+    for widget in list(widgets_in(lab)):
+        if isinstance(widget, widgets.ToggleButton):
+            widget.value = not widget.value  # opens every section
+            assert_panel_is_chinese(lab)
     lab.run(12)
     assert_panel_is_chinese(lab)
     lab.set(clip="value", accumulation="mean", lr=0.1)
@@ -305,6 +309,7 @@ def test_an_entry_of_ones_own_keeps_its_own_label_in_every_language(chinese_pane
 
 def test_an_english_panel_shows_the_labels_that_were_registered():
     lab = GradLab(depth=2, width=8)
+    next(w for w in widgets_in(lab) if getattr(w, "description", "") == "More").value = True
     by_label = {w.description: w for w in widgets_in(lab) if getattr(w, "description", "")}
     assert by_label["Clip order"].options == (("after", "after"), ("each micro batch", "each_micro_batch"))
     assert by_label["Norm"].options[0] == ("None", "none")
@@ -313,13 +318,13 @@ def test_an_english_panel_shows_the_labels_that_were_registered():
 
 
 def test_a_panel_whose_pictures_cannot_be_chinese_says_what_to_install(chinese_panel, monkeypatch):
-    monkeypatch.setattr("gradlab.panel.display.can_draw", lambda lang: False)
+    monkeypatch.setattr("gradlab.panel.description.can_draw", lambda lang: False)
     lab = chinese_panel(depth=2, width=8)
-    said = " ".join(text for widget in widgets_in(lab) for _, text in texts_of(widget))
+    said = " ".join(lab.said.values())
     assert "没有装中文字体" in said
     assert "fonts-noto-cjk" in said
 
 
 def test_a_panel_whose_pictures_are_chinese_says_nothing_of_fonts(chinese_panel):
-    said = " ".join(text for widget in widgets_in(chinese_panel(depth=2, width=8)) for _, text in texts_of(widget))
+    said = " ".join(chinese_panel(depth=2, width=8).said.values())
     assert ("中文字体" in said) == (not can_draw("zh"))

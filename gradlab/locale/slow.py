@@ -20,7 +20,7 @@ EN = {
     "slow.update": "Update: step {step} is taken. Largest change: layer {layer}, {ratio} of its weights.",
     "slow.kept": "Update: the carry-over keeps this gradient back; step {step} is taken without a change.",
     "slow.nonfinite": "Not finite: the step ends here and is not applied.",
-    "slow.half": "The pictures above stay at the last whole step.",
+    "slow.half": "The profile stays at the last whole step.",
     "slow.abandoned": "The half step is abandoned, without a trace: the run moved on another way. Next stage "
     "begins a new one.",
     "slow.stopped": "The run has diverged: go back to a finite step, or move a knob.",
@@ -65,7 +65,7 @@ ZH = {
     "slow.update": "更新：第 {step} 步完成。变化最大的是第 {layer} 层：其权重的 {ratio}。",
     "slow.kept": "更新：跨步保留暂存此梯度；第 {step} 步完成，权重不变。",
     "slow.nonfinite": "出现非有限数：此步到此为止，不予应用。",
-    "slow.half": "上方的图仍停在上一个完整的步。",
+    "slow.half": "图仍停在上一个完整的步。",
     "slow.abandoned": "这半步已放弃，不留痕迹：训练已另行前进。“下一阶段”将开始新的一步。",
     "slow.stopped": "训练已发散：请回退到有限的步，或移动旋钮。",
     "slow.code": "以 PyTorch 写出的一步，标出此阶段的代码行",

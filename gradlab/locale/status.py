@@ -3,14 +3,12 @@
 EN = {
     "status.counts": "step {step} | updates {updates} | micro-batches {micro_batches} | epoch {epoch} "
     "| samples {samples}",
+    "status.short": "step {step} | epoch {epoch} | samples {samples} | loss {loss}",
     "status.loss": "loss {loss}",
     "status.speed": "{speed} steps/s",
     "status.ready": "Ready. Press Play or Step.",
-    "status.skipped": "{text}",
     "status.diverged": "{sentence} The step was not applied; training is paused.",
     "status.continued": "{sentence} Training goes on, as Non-finite says.",
-    "status.no_view": "Paused: no view of this panel was left.",
-    "status.idle": "Paused after {minutes} minutes without a touch.",
     "status.rejected": "Not accepted, nothing was changed: {error}",
     "status.rewound": "Back at step {step}.",
     "status.closed": "This panel is closed.",
@@ -30,14 +28,12 @@ EN = {
 ZH = {
     "status.counts": "第 {step} 步 | 更新 {updates} 次 | 微批次 {micro_batches} 个 | 第 {epoch} 轮 "
     "| 样本 {samples} 个",
+    "status.short": "第 {step} 步 | 第 {epoch} 轮 | 样本 {samples} 个 | 损失 {loss}",
     "status.loss": "损失 {loss}",
     "status.speed": "{speed} 步/秒",
     "status.ready": "准备就绪。请按“播放”或“单步”。",
-    "status.skipped": "{text}",
     "status.diverged": "{sentence}这一步没有执行，训练已暂停。",
     "status.continued": "{sentence}训练照常继续，如“非有限”所选。",
-    "status.no_view": "已暂停：这个面板没有打开的视图了。",
-    "status.idle": "{minutes} 分钟无人操作，已暂停。",
     "status.rejected": "未被接受，什么都没有改变：{error}",
     "status.rewound": "已回退到第 {step} 步。",
     "status.closed": "这个面板已关闭。",

@@ -78,7 +78,9 @@ class Column:
         self.sections: dict[str, Any] = {}
         self.opened = ""
         lesson = LECTURE if lecture and names is None else names
-        first = lesson if lesson is not None else ("depth", "gain", "lr", "init", "activation", "accumulation", "clip")
+        first = (
+            lesson if lesson is not None else ("depth", "gain", "lr", "init", "activation", "accumulation", "clip")
+        )
         self._controls = [Controls(make, moved, first)]
         self._buttons(make)
         self._knobs = make.box("knobs", *self._controls[0].lesson(lesson), *self._views(make, lesson))
@@ -102,7 +104,10 @@ class Column:
             widgets.ToggleButton, False, description=text("button.compare"), tooltip=text("tip.compare")
         )
         self.compare.add_class("gradlab-key-c")
-        self.swap, self.back = make.button("button.swap", "tip.swap"), make.button("button.back", "tip.back", "b", step=0)
+        self.swap, self.back = (
+            make.button("button.swap", "tip.swap"),
+            make.button("button.back", "tip.back", "b", step=0),
+        )
         self.try_it = make.button("button.try", "tip.try", "", knobs="")
         self.pin.on_click(lambda _: act(of.pin))
         self.swap.on_click(lambda _: act(of.swap))
@@ -136,14 +141,11 @@ class Column:
         self.theory = Switch(
             make, text("control.theory"), text("tip.theory"), False, lambda on: act(lambda: theory(on))
         )
-        parts: list[widgets.Widget] = []
-        if wanted("measure"):
-            parts.append(self.measure.box)
-        if wanted("theory"):
-            parts.append(self.theory.box)
+        looks = [part.box for name, part in (("measure", self.measure), ("theory", self.theory)) if wanted(name)]
+        parts: list[widgets.Widget] = [make.box("looks", *looks)] if looks else []
         if wanted("compare"):
             parts.append(make.row(self.pin, self.compare, self.swap))
-        return [*parts, make.box("slack"), self.try_it, self.back]
+        return [*parts, make.box("slack"), make.box("offers", self.try_it, self.back)]
 
     # ------------------------------------------------------------------ sections
     def _toggle(self, make: WidgetSet, name: str) -> widgets.ToggleButton:
@@ -210,11 +212,11 @@ class Column:
         if self.compare.value != (self._of.rival is not None):
             self.compare.value = self._of.rival is not None
         self.swap.disabled = self._of.rival is None
-        knobs = {} if self._of.locked else self._description.suggestion
+        back = self._of.last_finite_step
+        knobs = {} if self._of.locked or back is not None else self._description.suggestion
         visible(self.try_it, bool(knobs))
         if knobs:
             self.try_it.description = text("button.try", knobs=", ".join(f"{n}={v}" for n, v in knobs.items()))
-        back = self._of.last_finite_step
         visible(self.back, back is not None)
         if back is not None:
             self.back.description = text("button.back", step=back)

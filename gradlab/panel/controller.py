@@ -13,7 +13,7 @@ from gradlab.config import Config
 from gradlab.engine import Trainer
 from gradlab.history import History
 from gradlab.locale import Text
-from gradlab.panel.prediction import Prediction
+from gradlab.panel.predicting import Prediction
 from gradlab.panel.start import failure_of
 from gradlab.plots import BOTH
 from gradlab.presets import PRESETS

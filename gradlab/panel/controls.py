@@ -92,7 +92,7 @@ class Choice:
     @property
     def value(self) -> str:
         """What is chosen."""
-        return self._menu.value
+        return str(self._menu.value)
 
     def refuse(self, refused: bool) -> None:
         """A menu holds nothing that can be refused."""
@@ -125,9 +125,7 @@ class Switch:
 class Rule:
     """A switch, the rule that it turns on and the rule's number; all but the switch dimmed while it is off."""
 
-    def __init__(
-        self, make: WidgetSet, name: str, knob: Knob, number: Number, moved: Callable[[str], None]
-    ) -> None:
+    def __init__(self, make: WidgetSet, name: str, knob: Knob, number: Number, moved: Callable[[str], None]) -> None:
         text, self._moved = make.text, moved
         key = {"clip": "clipping"}.get(name, name)
         options = [option for option in choice_labels(name, knob, text) if option[1] != "none"]

@@ -22,6 +22,7 @@ from gradlab.panel.controller import Controller
 from gradlab.panel.learned import LearnedLooks
 from gradlab.panel.start import unused, without_effect
 from gradlab.plots import LIGHT, Theme, View, anchored, measures_of, row_beside
+from gradlab.plots.fonts import PACKAGE, can_draw
 from gradlab.presets import PRESETS
 from gradlab.stage import Lane, Shown, SlowStage
 from gradlab.theory import Band, Prediction, predict
@@ -133,7 +134,7 @@ class Description:
             view=view,
             lesson=self.lesson(due),
             alert=c.alert,
-            status=c.note or self.counts(),
+            status=c.note or self.counts(short=True),
             rate=c.rate,
             slow=slow,
             at=c.at,
@@ -194,6 +195,8 @@ class Description:
             said |= {text("info.ghost"): self.ghost_words(), text("info.lanes"): self._lanes_words()}
         if c.prediction is not None and not c.locked:
             said[text("predict.head")] = c.prediction.sentence
+        if not can_draw(text.lang):
+            said[text("info.font")] = text("font.missing", package=PACKAGE)
         said[text("info.threads")] = self._threads()
         return {head: sentence for head, sentence in said.items() if sentence}
 
@@ -213,8 +216,8 @@ class Description:
             text("info.check"): self._check if self._checked is trainer else "",
         }
 
-    def counts(self) -> str:
-        """Return step, updates, micro-batches, epoch, samples, loss and speed in one line."""
+    def counts(self, short: bool = False) -> str:
+        """Return step, updates, micro-batches, epoch, samples and loss in one line; `short` for a narrow place."""
         history, text = self._of.trainer.history, self._text
         if self._of.locked:
             return text("tip.predict_first")
@@ -223,6 +226,8 @@ class Description:
         last = history[-1]
         names = ("updates", "micro_batches", "epoch", "samples")
         step = last.step + (0 if history.diverged and history.diverged.step == last.step else 1)
+        if short and self._of.trainer.config.accumulation == "none":
+            return text("status.short", step=step, epoch=last.epoch, samples=last.samples, loss=f"{last.loss:.4g}")
         line = text("status.counts", step=step, **{name: getattr(last, name) for name in names})
         return f"{line} | {text('status.loss', loss=f'{last.loss:.4g}')}"
 
@@ -276,7 +281,9 @@ class Description:
         name = found.layer_names[found.errors.index(found.worst)]
         number = trainer.layer_names.index(name) + 1
         layer = text("check.layer", number=number) if name == f"layer {number}" else name
-        self._check = text("check.good" if found.worst < _AGREE else "check.bad", worst=f"{found.worst:.1e}", layer=layer)
+        self._check = text(
+            "check.good" if found.worst < _AGREE else "check.bad", worst=f"{found.worst:.1e}", layer=layer
+        )
 
     # ------------------------------------------------------------------ the ghost and the lanes
     def _ghost_knobs(self) -> list[str]:
@@ -330,7 +337,9 @@ class Description:
             differences=self._differences(),
             ahead=who_is_ahead(self.histories(), self._text.lang),
         )
-        return self._text("alt.between").join(filter(None, (words, self._text("lanes.ended") if rival.stopped else "")))
+        return self._text("alt.between").join(
+            filter(None, (words, self._text("lanes.ended") if rival.stopped else ""))
+        )
 
     def greyed(self) -> set[str]:
         """Return the knobs that change nothing here: of an own network or data, or unread by the architecture."""
@@ -342,6 +351,7 @@ class Description:
         self._previews.clear()
         self._predicted, self._band = None, (None, None)
         self._verdicts.clear()
+        self._lesson, self._checked = (None, ""), None
         self._looks = (LearnedLooks(self._text), LearnedLooks(self._text))
 
 

@@ -21,10 +21,11 @@ from gradlab.panel.column import Column
 from gradlab.panel.controller import SEEDS, Controller
 from gradlab.panel.description import Description
 from gradlab.panel.layout import CSS, WidgetSet, close_all
+from gradlab.panel.sections import PlainPicture
 from gradlab.panel.stage_widget import StageWidget
-from gradlab.panel.start import check_flag, chosen, first_trainer, groups, refuse_own, starting_config
+from gradlab.panel.start import check_flag, chosen, first_trainer, look_of, refuse_own, starting_config
 from gradlab.plots import CONTRAST, draw_view, figure_png
-from gradlab.stage import Shown, stage_words
+from gradlab.stage import Shown
 
 _EVERY = 0.1  # seconds between two pictures while a cell trains
 
@@ -101,14 +102,14 @@ class GradLab(widgets.VBox):
         elif problem is not None:
             controller.reject(problem)
         self._make = make = WidgetSet(text)
-        look = _look(text, names, lecture, predict)
+        look = look_of(text, names, lecture, predict)
         self._stage = make(
             StageWidget, self._asked, self._failed, controller.lock, look=look, speed="paced", layout=widgets.Layout()
         )
         self._column = Column(
             controller, self._description, self._stage, make, self._act, self._moved, names, lecture
         )
-        self._plain = _PlainPicture(make, self._act, controller)
+        self._plain = PlainPicture(make, self._act, controller)
         super().__init__([make.html(CSS), self._stage, self._column.box, self._plain.box])
         self.add_class("gradlab")
         if lecture:
@@ -207,7 +208,7 @@ class GradLab(widgets.VBox):
         if self._stage.playing != self._controller.playing:
             self._stage.playing = self._controller.playing
         self._column.show()
-        self._plain.show(self)
+        self._plain.show(self.png)
 
     def _show(self, refused: Sequence[str] = ()) -> None:
         """Show everything as it is now; what was typed and not accepted stays where it stands."""
@@ -449,48 +450,6 @@ class GradLab(widgets.VBox):
         knobs = repr(controller.trainer.config).removeprefix("Config(").removesuffix(")")
         steps = controller.trainer.step_count
         return f"<GradLab({knobs}), {steps} step{'' if steps == 1 else 's'}>"
-
-
-class _PlainPicture:
-    """Words, three buttons and matplotlib's picture, where a front end does not load the stage's module."""
-
-    def __init__(
-        self, make: WidgetSet, act: Callable[[Callable[[], None]], None], controller: Controller
-    ) -> None:
-        notice = make.html(f'<div class="gradlab-words">{make.text("plain.notice")}</div>')
-        works = {"step": lambda: controller.take(1), "many": lambda: controller.take(100), "reset": controller.restart}
-        buttons = {name: make.button(f"plain.{name}", f"plain.tip_{name}") for name in works}
-        for name, work in works.items():
-            buttons[name].on_click(lambda _, work=work: self._use(act, work))
-        self._image = make(widgets.Image, format="png", layout=widgets.Layout(display="none"))
-        self._used = False
-        self.box = make.box("plain", notice, make.row(*buttons.values()), self._image)
-
-    def _use(self, act: Callable[[Callable[[], None]], None], work: Callable[[], None]) -> None:
-        self._used = True
-        act(work)
-
-    def show(self, lab: GradLab) -> None:
-        """Draw, once somebody has used the buttons."""
-        if self._used:
-            self._image.value = lab.png()
-            self._image.layout.display = ""
-
-
-def _look(text: Text, names: tuple[str, ...] | None, lecture: bool, predict: bool) -> dict[str, Any]:
-    """Return what the browser needs to know once."""
-
-    def wanted(name: str) -> bool:
-        return names is None or name in names
-
-    return {
-        "theme": "contrast" if lecture else "auto",
-        "lecture": lecture,
-        "lang": text.lang,
-        "words": stage_words(text),
-        "groups": groups(text, nameless=predict) if wanted("preset") else [],
-        "hide": [part for part in ("time",) if not wanted(part)],
-    }
 
 
 def _current_cell() -> tuple[str, str] | None:

@@ -47,9 +47,7 @@ class LearnedLooks:
         started = self._clock()
         if trainer is not self._of:
             self._begin(trainer)
-        elif trainer.step_count == self._step:
-            return self._found
-        elif not now and started - self._last < max(_EVERY, _REST * self._cost):
+        elif trainer.step_count == self._step or (not now and started - self._last < max(_EVERY, _REST * self._cost)):
             return self._found
         self._found = self._look(trainer)
         self._step = trainer.step_count

@@ -96,14 +96,14 @@ class StageWidget(anywidget.AnyWidget):
         else:
             head, parts = self._encoder.new(shown)
         self.answered += 1
-        self._send(head, parts, asked)
+        self._emit(head, parts, asked)
 
     def publish(self, shown: Shown) -> None:
         """Send what is new: the answer to a control's message, or a picture of a running cell."""
         if self.comm is not None and self.seen:
-            self._send(*self._encoder.new(shown), {})
+            self._emit(*self._encoder.new(shown), {})
 
-    def _send(self, head: dict[str, Any], parts: list[bytes], asked: dict[str, Any]) -> None:
+    def _emit(self, head: dict[str, Any], parts: list[bytes], asked: dict[str, Any]) -> None:
         self.sent += 1
         self.send({"kind": "packet", **asked, **head}, parts)
 

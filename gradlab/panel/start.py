@@ -11,6 +11,7 @@ from gradlab.exercise import exercise as open_exercise
 from gradlab.locale import Text
 from gradlab.network import KNOBS, uses
 from gradlab.presets import PRESETS
+from gradlab.stage import stage_words
 
 EXTRAS = ("preset", "new_seed", "seed", "measure", "theory", "check")
 SECTIONS = ("time", "compare", "exercise", "slow", "home", "closeup", "phase")
@@ -121,3 +122,19 @@ def groups(text: Text, nameless: bool) -> list[dict[str, Any]]:
     if nameless:
         return [{"label": text("group.cases"), "presets": found[""]}]
     return [{"label": text(f"preset.group.{group}"), "presets": presets} for group, presets in found.items()]
+
+
+def look_of(text: Text, names: tuple[str, ...] | None, lecture: bool, predict: bool) -> dict[str, Any]:
+    """Return what the browser needs to know once."""
+
+    def wanted(name: str) -> bool:
+        return names is None or name in names
+
+    return {
+        "theme": "contrast" if lecture else "auto",
+        "lecture": lecture,
+        "lang": text.lang,
+        "words": stage_words(text),
+        "groups": groups(text, nameless=predict) if wanted("preset") else [],
+        "hide": [part for part in ("time",) if not wanted(part)],
+    }

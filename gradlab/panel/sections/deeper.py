@@ -98,9 +98,13 @@ class DeeperLook:
             return
         said = self._description.said
         colon = self._text("info.colon")
-        self._said.value = '<div class="gradlab-words">' + "".join(
-            f"<div><b>{html.escape(head)}{colon}</b>{html.escape(words)}</div>" for head, words in said.items()
-        ) + "</div>"
+        self._said.value = (
+            '<div class="gradlab-words">'
+            + "".join(
+                f"<div><b>{html.escape(head)}{colon}</b>{html.escape(words)}</div>" for head, words in said.items()
+            )
+            + "</div>"
+        )
         now = (trainer, trainer.config, trainer.step_count)
         if now != self._of_step:
             self._of_step = now

@@ -47,7 +47,9 @@ class Exercises:
         self.menu = make(widgets.Dropdown, options=titles, value=NONE, tooltip=text("task.tip_menu"))
         self.menu.add_class("gradlab-choice")
         self.menu.disabled = not usable
-        self.buttons = {name: make.button(f"task.{name}", f"task.tip_{name}") for name in ("check", "hint", "restart")}
+        self.buttons = {
+            name: make.button(f"task.{name}", f"task.tip_{name}") for name in ("check", "hint", "restart")
+        }
         self._task, self._said = make.html(), make.html()
         self.page = make.box("page", self.menu, self._task, make.row(*self.buttons.values()), self._said)
         self.menu.observe(lambda change: act(lambda: self._choose(change["new"])), "value")

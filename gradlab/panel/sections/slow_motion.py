@@ -74,9 +74,9 @@ class SlowMotion:
         if self._walk is None or not self.stages:
             return None
         stage = self.stages[-1]
-        lines = [line.text.strip() for line in step_lines(self._trainer.config, self._trainer.data.loss)
-                 if stage.name in line.stages and line.text]
-        return SlowStage(stage=stage.name, line="\n".join(lines[-2:]), words=self.words)
+        code = step_lines(self._trainer.config, self._trainer.data.loss)
+        lines = [line.text.strip() for line in code if stage.name in line.stages and line.text]
+        return SlowStage(stage=stage.name, line="\n".join(lines[-2:]), words="")
 
     # ------------------------------------------------------------------ under the run's lock
     def advance(self) -> None:

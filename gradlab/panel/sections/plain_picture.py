@@ -1,0 +1,53 @@
+"""`PlainPicture`: words, buttons and a still picture, where a front end does not load the stage's module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import ipywidgets as widgets
+
+from gradlab.panel.controller import Controller
+from gradlab.panel.layout import WidgetSet
+
+
+class PlainPicture:
+    """Shown by the style sheet a few seconds after the start, unless the stage stands there.
+
+    Parameters
+    ----------
+    make : WidgetSet
+        Makes the widgets.
+    act : callable
+        ``act(work)`` does something to the run, under its lock, and shows what came of it.
+    controller : Controller
+        The panel's run.
+
+    Attributes
+    ----------
+    box : ipywidgets.Box
+        What is displayed.
+    """
+
+    def __init__(self, make: WidgetSet, act: Callable[[Callable[[], None]], None], controller: Controller) -> None:
+        notice = make.html(f'<div class="gradlab-words">{make.text("plain.notice")}</div>')
+        works = {
+            "step": lambda: controller.take(1),
+            "many": lambda: controller.take(100),
+            "reset": controller.restart,
+        }
+        buttons = {name: make.button(f"plain.{name}", f"plain.tip_{name}") for name in works}
+        for name, work in works.items():
+            buttons[name].on_click(lambda _, work=work: self._use(act, work))
+        self._image = make(widgets.Image, format="png", layout=widgets.Layout(display="none"))
+        self._used = False
+        self.box = make.box("plain", notice, make.row(*buttons.values()), self._image)
+
+    def _use(self, act: Callable[[Callable[[], None]], None], work: Callable[[], None]) -> None:
+        self._used = True
+        act(work)
+
+    def show(self, png: Callable[[], bytes]) -> None:
+        """Draw, once somebody has used the buttons."""
+        if self._used:
+            self._image.value = png()
+            self._image.layout.display = ""
