@@ -35,6 +35,12 @@ SAME_EVERYWHERE = {
     *(
         "ReLU",
         "MLP",
+        "LN",
+        "W_hh",
+        "Transformer",
+        "RNN",
+        "LSTM",
+        "GRU",
         "Leaky",
         "tanh",
         "Sigmoid",

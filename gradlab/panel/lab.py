@@ -23,7 +23,7 @@ from gradlab.panel.description import Description
 from gradlab.panel.layout import CSS, WidgetSet, close_all
 from gradlab.panel.sections import PlainPicture
 from gradlab.panel.stage_widget import StageWidget
-from gradlab.panel.start import check_flag, chosen, first_trainer, look_of, refuse_own, starting_config
+from gradlab.panel.start import check_flag, chosen, close_earlier, first_trainer, look_of, refuse_own, starting_config
 from gradlab.plots import CONTRAST, draw_view, figure_png
 from gradlab.stage import Shown
 
@@ -120,7 +120,7 @@ class GradLab(widgets.VBox):
         if exercise is not None:
             self._column.section("exercise").start(exercise)
             self._column.open("exercise")
-        self._enter_cell()
+        close_earlier(self, self._by_cell)
         self._column.show()
 
     # ------------------------------------------------------------------ what the front end does
@@ -413,21 +413,6 @@ class GradLab(widgets.VBox):
     def __del__(self) -> None:
         """A script that ends with an open panel says nothing: there is no front end left to tell."""
 
-    def _enter_cell(self) -> None:
-        """Note the panel, and close those that an earlier run of the same notebook cell made."""
-        where = _current_cell()
-        if where is None:
-            return
-        cell, run = where
-        old_run, panels = self._by_cell.get(cell, ("", []))
-        if old_run != run:
-            for reference in panels:
-                if (old := reference()) is not None:
-                    old.close()
-            panels = []
-        panels.append(weakref.ref(self))
-        self._by_cell[cell] = (run, panels)
-
     # ------------------------------------------------------------------ shown without a kernel
     def png(self) -> bytes:
         """Return the picture as matplotlib draws it, as a PNG."""
@@ -450,17 +435,3 @@ class GradLab(widgets.VBox):
         knobs = repr(controller.trainer.config).removeprefix("Config(").removesuffix(")")
         steps = controller.trainer.step_count
         return f"<GradLab({knobs}), {steps} step{'' if steps == 1 else 's'}>"
-
-
-def _current_cell() -> tuple[str, str] | None:
-    """Return (cell id, id of this execution) of the running cell; None outside a front end that tells."""
-    try:
-        from IPython.core.getipython import get_ipython
-    except ImportError:
-        return None
-    kernel = getattr(get_ipython(), "kernel", None)
-    if kernel is None:
-        return None
-    parent: dict[str, Any] = kernel.get_parent() or {}
-    cell = parent.get("metadata", {}).get("cellId")
-    return (cell, parent.get("header", {}).get("msg_id", "")) if cell else None

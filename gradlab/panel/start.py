@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -138,3 +139,33 @@ def look_of(text: Text, names: tuple[str, ...] | None, lecture: bool, predict: b
         "groups": groups(text, nameless=predict) if wanted("preset") else [],
         "hide": [part for part in ("time",) if not wanted(part)],
     }
+
+
+def close_earlier(panel: Any, by_cell: dict[str, tuple[str, list[weakref.ref[Any]]]]) -> None:
+    """Note a new panel, and close those that an earlier run of the same notebook cell made."""
+    where = _current_cell()
+    if where is None:
+        return
+    cell, run = where
+    old_run, panels = by_cell.get(cell, ("", []))
+    if old_run != run:
+        for reference in panels:
+            if (old := reference()) is not None:
+                old.close()
+        panels = []
+    panels.append(weakref.ref(panel))
+    by_cell[cell] = (run, panels)
+
+
+def _current_cell() -> tuple[str, str] | None:
+    """Return (cell id, id of this execution) of the running cell; None outside a front end that tells."""
+    try:
+        from IPython.core.getipython import get_ipython
+    except ImportError:
+        return None
+    kernel = getattr(get_ipython(), "kernel", None)
+    if kernel is None:
+        return None
+    parent: dict[str, Any] = kernel.get_parent() or {}
+    cell = parent.get("metadata", {}).get("cellId")
+    return (cell, parent.get("header", {}).get("msg_id", "")) if cell else None
