@@ -60,7 +60,7 @@ def test_picture_diagnosis_prediction_exercise_and_sweep_show_one_number():
     expected = (signal[0] / signal[-2]) ** (1 / 19)
     shown = f"{expected:.3g}"
     texts = [t.get_text() for ax in draw(history).axes for t in (*ax.texts, *ax.artists) if hasattr(t, "get_text")]
-    assert any(f"x {shown} per layer" in text for text in texts)
+    assert any(f"{shown} with every layer" in text for text in texts)
     assert re.search(rf"multiplied by {re.escape(shown)} per layer", diagnose(history, DEFAULT_RELU).sentence)
     assert 10 ** (measured_decades(signal) / 19) == pytest.approx(expected, rel=1e-12)
     assert float(growth_per_layer(signal[0], signal[-2], 20)) == pytest.approx(expected, rel=1e-12)

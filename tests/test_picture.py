@@ -120,7 +120,7 @@ def test_browser_and_matplotlib_show_the_same_series_marks_limits_and_words(name
 def test_the_words_on_the_slope_are_the_estimate_that_everything_else_quotes():
     history = history_of([1000.0, 100.0, 10.0, 1.0, 7.0])
     view = View(measure="delta_norm")
-    assert describe(history, view).slope == "\N{MULTIPLICATION SIGN} 10 larger with every layer toward the input"
+    assert describe(history, view).slope == "grows \N{MULTIPLICATION SIGN} 10 with every layer toward the input"
     found = told([PacketEncoder().new(Shown(1, (Lane(history),), view))])["lanes"][0]["row"]
     assert float(found["growth"]) == pytest.approx(3.0)
     assert found["spans"] == 3

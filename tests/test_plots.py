@@ -11,8 +11,8 @@ from gradlab import PLOTS, Config, History, Trainer, draw
 from gradlab.history import Mark
 from gradlab.measures import sort_kinds
 from gradlab.plots import DARK, View, draw_view
-from gradlab.plots.draw import KIND_COLOURS, RAMP, cell_colours
 from gradlab.plots.stretches import step_limit
+from gradlab.plots.style import KIND_COLOURS, RAMP, cell_colours
 from tests.helpers.histories import history_of, record
 
 TINY = float(np.finfo(np.float32).tiny)

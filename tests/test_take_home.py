@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from gradlab import Config, History, Mark, StepRecord, Trainer
-from gradlab.export import history_to_csv, replay_html, to_call
+from gradlab.export import history_to_csv, to_call
 from gradlab.history import PER_LAYER, SCALARS
 from gradlab.locale import STRINGS
-from gradlab.locale.replay import WORDS
+from gradlab.stage import replay_html
 
 
 def record(step, loss=1.0, layers=2, **changed):
@@ -103,7 +103,7 @@ class Page(html.parser.HTMLParser):
         super().__init__()
         self.found, self.links, self._open = {}, [], ""
         self.feed(text)
-        self.run = json.loads(self.found["script#run"])
+        self.run = json.loads(self.found["script#data"])
 
     def handle_starttag(self, tag, attrs):
         given = dict(attrs)
@@ -116,51 +116,59 @@ class Page(html.parser.HTMLParser):
     def handle_data(self, data):
         self.found[self._open] = self.found.get(self._open, "") + data
 
+    def frames(self, measure="both"):
+        """Return the arrays of every frame, by name."""
+        return [arrays(*packet) for packet in self.run["records"][measure]]
 
-def array(text, kind):
-    return np.frombuffer(base64.b64decode(text), dtype=kind)
+
+def arrays(head, text):
+    """Cut the arrays of the run out of a packet."""
+    data, place, found = base64.b64decode(text), 0, {}
+    for lane, name, kind, count in head["parts"]:
+        dtype = np.dtype(("<f4", "<i2", "u1")[kind])
+        if lane == 0:
+            found[name] = np.frombuffer(data, dtype, count, place)
+        place += count * dtype.itemsize
+    return found
 
 
 def test_the_replay_holds_the_numbers_of_every_layer_as_logarithms():
     values = np.array([1e-40, 0.0, math.inf, math.nan, 250.0, math.nan])
     has_gradient = np.array([1.0, 1, 1, 0, 1, 1])
     history = history_of(record(0, layers=6), record(1, layers=6, grad_norm=values, has_gradient=has_gradient))
-    run = Page(replay_html(history)).run
-    (grad,) = (m for m in run["measures"] if m["name"] == "grad_norm")
-    read = array(grad["values"], "<f4").reshape(2, 6)[1]
+    page = Page(replay_html(history))
+    read = page.frames()[1]["second"]
     assert read[0] == pytest.approx(-40, abs=1e-5)  # float32 keeps seven digits
     assert read[1] == -math.inf  # exactly zero
     assert read[2] == math.inf
     assert math.isnan(read[3])  # no gradient at all
     assert read[4] == pytest.approx(math.log10(250), abs=1e-6)
     assert read[5] == math.inf  # NaN although there was a gradient: not finite
-    assert run["logTiny"] == pytest.approx(math.log10(2.0**-126))
+    assert page.run["records"]["both"][0][0]["tiny"] == pytest.approx([math.log10(2.0**-126)])
 
 
 def test_the_replay_of_a_long_run_takes_even_frames_and_keeps_the_spikes_of_the_loss():
     losses = np.ones(20_001)
     losses[7_777], losses[13_131] = 1e6, math.nan
     history = history_of(*(record(i, loss) for i, loss in enumerate(losses)))
-    run = Page(replay_html(history, frames=11)).run
     kept = history.column("step")  # a long history is thinned
-    shown = array(run["steps"], "<f8")
+    frames = Page(replay_html(history, frames=11)).frames()
+    shown = [frame["step"][-1] for frame in frames]
     assert len(shown) == 11
     assert (shown[0], shown[-1]) == (0, 20_000)
-    rows = np.searchsorted(kept, shown)
-    assert np.ptp(np.diff(rows)) <= 1  # evenly spaced, but for rounding
-    curve = dict(zip(array(run["curve"]["steps"], "<f8"), array(run["curve"]["loss"], "<f8"), strict=True))
-    assert len(curve) < 3_100
-    for step in {7_777, 13_131} & set(kept):
-        assert curve[step] == losses[step] or math.isnan(losses[step])
+    assert np.ptp(np.diff(np.searchsorted(kept, shown))) <= 1  # evenly spaced, but for rounding
+    if 7_777 in kept:
+        assert max(np.nanmax(frame["high"]) for frame in frames) == pytest.approx(6)
+    if 13_131 in kept:
+        assert any((frame["odd"] & 2).any() for frame in frames)
 
 
 def test_a_spike_between_two_frames_stays_in_the_curve():
     losses = np.ones(5_000)
     losses[1_234], losses[4_321] = 1e6, math.nan
-    run = Page(replay_html(history_of(*(record(i, loss) for i, loss in enumerate(losses))))).run
-    curve = array(run["curve"]["loss"], "<f8")
-    assert np.nanmax(curve) == 1e6
-    assert np.isnan(curve).sum() == 1
+    frames = Page(replay_html(history_of(*(record(i, loss) for i, loss in enumerate(losses))))).frames()
+    assert max(np.nanmax(frame["high"]) for frame in frames) == pytest.approx(6)
+    assert any((frame["odd"] & 2).any() for frame in frames)
 
 
 def test_300_frames_at_depth_100_stay_under_five_megabytes():
@@ -173,7 +181,7 @@ def test_300_frames_at_depth_100_stay_under_five_megabytes():
         )
     )
     page = replay_html(history, config=Config(depth=100))
-    assert len(Page(page).run["measures"][1]["after"]) > 0  # clipping is shown, the largest case
+    assert len(Page(page).frames()[1]["after"]) > 0  # clipping is shown, the largest case
     assert len(page.encode()) < 5e6
 
 
@@ -195,7 +203,7 @@ def test_hostile_text_stays_text():
     page = Page(text)
     assert text.count("</script>") == 2  # the numbers' and the program's
     assert page.found["h1"] == evil
-    assert page.run["marks"] == [{"step": 0, "kind": "knob", "text": evil}]
+    assert page.run["records"]["both"][0][0]["lanes"][0]["marks"] == [[0, "knob", evil]]
 
 
 def test_the_title_and_the_config_stand_in_the_page():
@@ -212,15 +220,14 @@ def test_a_replay_of_nothing_is_refused(frames, steps):
 
 
 def test_a_replay_of_one_frame_shows_the_last_step():
-    run = Page(replay_html(history_of(record(0), record(1)), frames=1)).run
-    assert array(run["steps"], "<f8").tolist() == [1]
+    (frame,) = Page(replay_html(history_of(record(0), record(1)), frames=1)).frames()
+    assert frame["step"].tolist() == [0, 1]  # and the first, which it is compared with
 
 
-def test_the_replay_speaks_every_language_of_the_lab_and_no_string_is_missing():
-    assert set(STRINGS) <= set(WORDS)
-    for words in WORDS.values():
-        assert set(words) == set(WORDS["en"])
+def test_the_replay_speaks_every_language_of_the_lab():
     for lang in STRINGS:
-        assert Page(replay_html(history_of(record(0)), lang=lang)).run["lang"] == lang
-    with pytest.raises(ValueError, match="lang='xx'; expected one of en"):
+        page = Page(replay_html(history_of(record(0)), lang=lang))
+        assert page.run["look"]["lang"] == lang
+        assert page.run["look"]["words"]["button.play"] == STRINGS[lang]["button.play"]
+    with pytest.raises(ValueError, match="lang='xx'"):
         replay_html(history_of(record(0)), lang="xx")

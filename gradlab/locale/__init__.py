@@ -25,7 +25,6 @@ from gradlab.locale import (
     presets,
     record,
     slow,
-    stage,
     status,
     sweep,
     task,
@@ -50,7 +49,6 @@ _PARTS: tuple[ModuleType, ...] = (
     home,
     badge,
     slow,
-    stage,
     task,
 )
 

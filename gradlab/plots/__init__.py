@@ -2,7 +2,8 @@
 
 from gradlab.plots.closeup import draw_closeups
 from gradlab.plots.draw import PLOTS, anchored, draw, draw_view, figure_png
-from gradlab.plots.picture import BOTH, CONTRAST, DARK, LIGHT, Theme, View, describe, measures_of, row_beside
+from gradlab.plots.picture import BOTH, View, describe, measures_of, row_beside
+from gradlab.plots.style import CONTRAST, DARK, LIGHT, Theme
 
 __all__ = [
     "BOTH",

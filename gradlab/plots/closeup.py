@@ -17,10 +17,10 @@ from gradlab.history import Array
 from gradlab.inspect import Histogram, Noise, Sharpness
 from gradlab.measures import sort_kinds
 from gradlab.plots.axes import Decades, extent
-from gradlab.plots.draw import KIND_COLOURS, MARKERS, colour_axes, layer_ticks
 from gradlab.plots.fonts import drawable, set_font
 from gradlab.plots.picture import View
 from gradlab.plots.stretches import step_limit
+from gradlab.plots.style import KIND_COLOURS, MARKERS, colour_axes, layer_ticks
 
 COLOURS = colormaps["viridis"](np.linspace(0, 1, 256))
 _BELOW = -0.2  # of the axis: where the words under it stand

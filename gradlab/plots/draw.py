@@ -11,7 +11,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
-from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -19,8 +18,9 @@ from gradlab.history import Array, History
 from gradlab.locale import Text
 from gradlab.measures import MEASURES
 from gradlab.plots.fonts import drawable, set_font
-from gradlab.plots.picture import BOTH, Picture, Series, Theme, View, describe, measures_of
+from gradlab.plots.picture import BOTH, Picture, Series, View, describe, measures_of
 from gradlab.plots.stretches import Stretches, step_limit
+from gradlab.plots.style import MARKERS, RAMP, Theme, cell_colours, colour_axes, layer_ticks
 from gradlab.registry import Registry
 from gradlab.theory import Band, Prediction
 
@@ -33,14 +33,6 @@ Update = Callable[[History, View], None]
 DEFAULT = ("loss", "heatmap", "profile")
 SIZE = (1000, 430)  # logical pixels
 _DPI = 200
-RAMP = LinearSegmentedColormap.from_list(
-    "gradlab",
-    ["#17549e", "#3882be", "#82bbda", "#cce2ee", "#f0f0ee", "#fcd8c4", "#f19c7a", "#d15444", "#aa1026"],
-)
-"""Blue where the signal is smaller than at the last layer, red where it is larger: the stage's colours."""
-
-KIND_COLOURS = {"nonfinite": "#7f0a1e", "zero": "#ffffff", "missing": "#cfd6dd"}
-MARKERS = {"underflow": "v", "zero": "o", "nonfinite": "*", "missing": "_"}
 _ROWS = {"nonfinite": 0.06, "zero": -0.07, "missing": -0.13}  # of the axis, beyond its ends
 _LOOKS: dict[str, dict[str, Any]] = {
     "first": {"lw": 1.6},
@@ -272,19 +264,6 @@ def _draw_heatmap(ax: Axes, picture: Picture, history: History, view: View) -> N
     _colour_bar(ax, picture.limits.span, view)
 
 
-def cell_colours(cells: Array, span: float) -> Array:
-    """Return RGBA of cells: red above the last layer's value, blue below, and what is no number."""
-    with np.errstate(invalid="ignore"):
-        colours = RAMP((np.nan_to_num(cells, posinf=0.0, neginf=0.0) / span + 1) / 2)
-    for kind, where in (
-        ("nonfinite", np.isposinf(cells)),
-        ("zero", np.isneginf(cells)),
-        ("missing", np.isnan(cells)),
-    ):
-        colours[where] = to_rgba(KIND_COLOURS[kind])
-    return colours
-
-
 def _colour_bar(ax: Axes, span: int, view: View) -> None:
     bar = ax.inset_axes((1.012, 0.0, 0.014, 1.0))
     bar.imshow(RAMP(np.linspace(0, 1, 64))[:, None], origin="lower", aspect="auto", extent=(0, 1, -span, span))
@@ -292,26 +271,6 @@ def _colour_bar(ax: Axes, span: int, view: View) -> None:
     bar.yaxis.tick_right()
     bar.set_yticks([-span, 0, span], [f"1e-{span}", "x1", f"1e{span}"])
     bar.tick_params(colors=view.theme.ink, labelsize=7, length=0, pad=1)
-
-
-def layer_ticks(layers: int) -> list[int]:
-    """Return the numbers of the layers named on an axis: the first, and about eight at regular distances."""
-    every = max(1, -(-layers // 8))
-    return sorted({1, *range(every, layers + 1, every)})
-
-
-def colour_axes(ax: Axes, theme: Theme) -> None:
-    """Give an axis the colours and sizes of a theme."""
-    ax.set_facecolor(theme.back)
-    ax.tick_params(colors=theme.ink, labelsize=9, length=2, pad=2)
-    for spine in ax.spines.values():
-        spine.set_color(theme.faint)
-    ax.grid(True, color=theme.faint, lw=0.6)
-    ax.set_axisbelow(True)
-    for label in (ax.xaxis.label, ax.yaxis.label, ax.title):
-        label.set_color(theme.ink)
-        label.set_fontsize(10)
-    ax.title.set_fontsize(11)
 
 
 # ------------------------------------------------------------------ the figure

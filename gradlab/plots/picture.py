@@ -20,30 +20,11 @@ from gradlab.locale import Text
 from gradlab.measures import MEASURES
 from gradlab.plots.axes import Axes, Limits, plain_log, row_logs
 from gradlab.plots.stretches import Stretches, stretch_of, stretches
+from gradlab.plots.style import LIGHT, Theme
 from gradlab.theory import Band
 
 BOTH = "both"
 """The measure that stands for backward signal and gradient norm on one axis."""
-
-
-@dataclass(frozen=True)
-class Theme:
-    """Colours of a drawn picture; the data colours are Okabe & Ito's (2008), which survive colour blindness."""
-
-    back: str
-    ink: str
-    faint: str
-    now: str
-    after: str
-    theory: str
-    alarm: str
-    first: str
-    guess: str
-
-
-LIGHT = Theme("#ffffff", "#1a1a1a", "#d9d9d9", "#0072b2", "#e69f00", "#009e73", "#d55e00", "#8c8c8c", "#b0508a")
-CONTRAST = Theme("#ffffff", "#000000", "#bdbdbd", "#0060a0", "#c47700", "#00795a", "#c44500", "#6b6b6b", "#8e2f6b")
-DARK = Theme("#111111", "#f2f2f2", "#3d3d3d", "#56b4e9", "#e69f00", "#2fd6a3", "#ff7f3f", "#a6a6a6", "#e79bc7")
 
 
 @dataclass(frozen=True)
@@ -194,7 +175,7 @@ def growth_words(found: Growth | None, text: Text) -> str:
     if not math.isfinite(found.decades):
         return text("growth.to_zero" if found.decades < 0 else "growth.to_inf")
     per_layer = found.decades / (found.layers - 1)
-    return text("growth.larger" if per_layer > 0 else "growth.smaller", factor=times(abs(per_layer)))
+    return text("growth.larger" if per_layer > 0 else "growth.smaller", factor=times(per_layer))
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from gradlab.history import Array
 from gradlab.locale import Text
 from gradlab.plots.critical import critical_lines
 from gradlab.plots.fonts import drawable, set_font
-from gradlab.plots.picture import LIGHT, Theme
+from gradlab.plots.style import LIGHT, Theme
 from gradlab.sweep import MEASURES, Sweep
 
 # ------------------------------------------------------------------ a swept knob as an axis

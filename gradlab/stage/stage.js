@@ -427,6 +427,6 @@ export class Stage {
     if (Number.isNaN(growth)) return "";
     if (!short && Math.abs(growth) < 1) return this.words["growth.level"];
     if (!Number.isFinite(growth)) return this.words[growth < 0 ? "growth.to_zero" : "growth.to_inf"];
-    return this.say(`growth.${short ? "short_" : ""}${growth > 0 ? "larger" : "smaller"}`, { factor: formatNumber(10 ** Math.abs(growth / spans)) });
+    return this.say(`growth.${short ? "short" : growth > 0 ? "larger" : "smaller"}`, { factor: formatNumber(10 ** (growth / spans)) });
   }
 }
