@@ -9,7 +9,17 @@ import pytest
 import torch
 from torch import nn
 
-from gradlab import Config, History, StepRecord, Trainer, build_network
+from gradlab import (
+    Config,
+    History,
+    StepRecord,
+    Trainer,
+    build_network,
+    compare,
+    gradient_noise,
+    sharpness,
+    sweep,
+)
 from gradlab.engine.time import TimeProbe
 from gradlab.history import PER_LAYER, SCALARS
 from gradlab.inspect import gate_means, jacobian_spectrum, recurrent_matrices
@@ -468,3 +478,35 @@ def test_the_column_is_saved_and_loaded_with_its_names(tmp_path):
 
 def test_the_learning_rate_that_is_recorded_is_the_warmed_one():
     assert rnn_trainer(lr=0.5, warmup=4).run(6).column("lr").tolist() == [0.125, 0.25, 0.375, 0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("architecture", ["rnn", "lstm", "gru", "conv", "transformer"])
+def test_whatever_looks_at_a_run_looks_at_every_architecture(architecture):
+    """Copies of the network, rewind, slow motion, comparison and sweep; between steps and within one."""
+    dataset = "digits" if architecture == "conv" else "latch"
+    base = {"n_samples": 24, "batch_size": 8, "depth": 1, "width": 4, "sequence_length": 5, "activation": "tanh"}
+    config = Config(architecture=architecture, dataset=dataset, **base)
+    trainer = Trainer(config)
+    trainer.run(2)
+    assert trainer.check_gradients(samples=2).worst < 1e-5
+    stages = trainer.stages()
+    next(stages)
+    sharpness(trainer)
+    gradient_noise(trainer)
+    trainer.rewind(1)
+    assert trainer.run(1).column("loss").tolist() == Trainer(config).run(2).column("loss").tolist()
+    lanes = compare({"a": config, "b": config.replace(lr=0.1)}, 2)
+    assert all(len(history) == 2 for history in lanes.values())
+    found = sweep(config, over={"lr": [0.01, 0.1]}, steps=2, seeds=2, progress=False)
+    assert "4 of 4 networks" in repr(found)
+    with pytest.raises(ValueError, match="a script is written of architecture='mlp'"):
+        config.to_code()
+
+
+def test_an_own_network_is_copied_with_its_hooks_in_the_middle_of_a_step():
+    trainer = rnn_trainer(Own("LSTM"))
+    stages = trainer.stages()
+    next(stages)
+    sharpness(trainer)
+    assert [stage.name for stage in stages] == ["backward", "accumulate", "clip", "update"]
+    assert trainer.history[0].time_norm.shape == (1, 10)

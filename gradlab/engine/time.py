@@ -315,9 +315,17 @@ class TimeProbe:
         for handle in self._handles:
             handle.remove()
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> TimeProbe:
+        """Return itself: a network is copied with its hooks, and those of a copy note nothing."""
+        return self
+
     def begin(self) -> None:
         """Forget the last pass and note the next one."""
-        self._on, self.why, self._fused = True, None, []
+        self._on, self.why = True, None
+        self._forget()
+
+    def _forget(self) -> None:
+        self._fused = []
         for row in self._rows:
             row.states, row.corrections = [], []
 
@@ -331,9 +339,9 @@ class TimeProbe:
         return of_states + [edge for _, seen in self._fused for edge in seen.edges]
 
     def _note(self, module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
-        if not self._on:
+        first = self._first.get(module)
+        if not self._on or first is None:
             return
-        first = self._first[module]
         if isinstance(module, Cell):
             self._rows[first].states += [tuple(map(_edge, state)) for state in output]
         elif isinstance(module, nn.RNNCellBase):
@@ -378,8 +386,9 @@ class TimeProbe:
         samples : int
             Of the pass; divided by the root of all samples of a step, the norms become root-mean-squares.
         """
-        rows = []
-        for whole in self.whole(found):
+        rows, wholes = [], self.whole(found)
+        self._forget()
+        for whole in wholes:
             if whole is None:
                 rows.append(torch.zeros(0, dtype=torch.float64))
                 continue
