@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -84,6 +84,36 @@ def make_dataset(name: str, n: int, noise: float, seed: int, dtype: torch.dtype,
     sizes = (length,) if entry.options.get("sequence") else ()
     x, y = entry(n, noise, Generator().manual_seed(seed), *sizes)
     return as_data(x, y, dtype, outputs=entry.options.get("outputs"), name=name)
+
+
+def draw_again(name: str, n: int, noise: float, seed: int, dtype: torch.dtype, length: int = 32) -> Data | None:
+    """Draw as many fresh points of a generated set, after those that `make_dataset` draws.
+
+    None if the set is always the same. A regression draws its teacher too: its entry's option `again` draws more
+    points of the same one.
+    """
+    entry, generator = DATASETS[name], Generator().manual_seed(seed)
+    sizes = (length,) if entry.options.get("sequence") else ()
+    if "again" in entry.options:
+        x, y = entry.options["again"](n, noise, generator)
+    else:
+        (first, _), (x, y) = (entry(n, noise, generator, *sizes) for _ in range(2))
+        if entry.options.get("fixed") or torch.equal(first, x):
+            return None
+    return as_data(x, y, dtype, outputs=entry.options.get("outputs"), name=name)
+
+
+def hold_out(data: Data, share: float, seed: int) -> tuple[Data, Data | None]:
+    """Split data into what is trained on, in its order, and a random `share` that is not; None for a share of 0.
+
+    At least one sample goes to either side.
+    """
+    if share == 0 or data.n < 2:
+        return data, None
+    held = torch.zeros(data.n, dtype=torch.bool)
+    count = min(max(round(share * data.n), 1), data.n - 1)
+    held[torch.randperm(data.n, generator=Generator().manual_seed(seed))[:count]] = True
+    return replace(data, x=data.x[~held], y=data.y[~held]), replace(data, x=data.x[held], y=data.y[held])
 
 
 def as_data(
@@ -228,16 +258,28 @@ def blobs(n: int, noise: float, generator: Generator) -> tuple[Tensor, Tensor]:
     return _jitter(1.5 * torch.stack([angle.cos(), angle.sin()], 1), 0.3 + noise, generator), y
 
 
-@DATASETS.register("regression", "Teacher and student")
-def regression(n: int, noise: float, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Targets of a random tanh teacher network on 8 Gaussian inputs, squared error."""
+def _ask_the_teacher_again(n: int, noise: float, generator: Generator) -> tuple[Tensor, Tensor]:
+    x, first, second = _teacher(n, generator)
+    _jitter(x[:, :1], noise, generator)
     x = torch.randn(n, 8, generator=generator, dtype=torch.float64)
-    first = torch.randn(8, 16, generator=generator, dtype=torch.float64) / math.sqrt(8)
-    second = torch.randn(16, 1, generator=generator, dtype=torch.float64) / math.sqrt(16)
     return x, _jitter(torch.tanh(2.0 * x @ first) @ second, noise, generator)
 
 
-@DATASETS.register("digits", "Handwritten digits")
+def _teacher(n: int, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
+    x = torch.randn(n, 8, generator=generator, dtype=torch.float64)
+    first = torch.randn(8, 16, generator=generator, dtype=torch.float64) / math.sqrt(8)
+    second = torch.randn(16, 1, generator=generator, dtype=torch.float64) / math.sqrt(16)
+    return x, first, second
+
+
+@DATASETS.register("regression", "Teacher and student", again=_ask_the_teacher_again)
+def regression(n: int, noise: float, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Targets of a random tanh teacher network on 8 Gaussian inputs, squared error."""
+    x, first, second = _teacher(n, generator)
+    return x, _jitter(torch.tanh(2.0 * x @ first) @ second, noise, generator)
+
+
+@DATASETS.register("digits", "Handwritten digits", fixed=True)
 def digits(n: int, noise: float, generator: Generator) -> tuple[Tensor, Tensor]:
     """8 x 8 images of handwritten digits, ten classes (needs scikit-learn; at most 1797)."""
     try:
@@ -250,13 +292,13 @@ def digits(n: int, noise: float, generator: Generator) -> tuple[Tensor, Tensor]:
     return _jitter(x, noise, generator), torch.as_tensor(labels)[chosen].long()
 
 
-@DATASETS.register("article", "The article's three numbers")
+@DATASETS.register("article", "The article's three numbers", fixed=True)
 def article(n: int, noise: float, generator: Generator) -> tuple[Tensor, Tensor]:
     """x = 1, 2, 3 with labels 2, 3, 1, four classes: always three samples, never noise."""
     return torch.tensor([[1.0], [2.0], [3.0]], dtype=torch.float64), torch.tensor([2, 3, 1])
 
 
-@DATASETS.register("article_literal", "The article's numbers, one output", outputs=1)
+@DATASETS.register("article_literal", "The article's numbers, one output", outputs=1, fixed=True)
 def article_literal(n: int, noise: float, generator: Generator) -> tuple[Tensor, Tensor]:
     """The article's data as printed, under a single output: cannot be trained, and says why."""
     return article(n, noise, generator)

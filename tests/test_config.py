@@ -29,6 +29,7 @@ DEFAULTS = {
     "dataset": "moons",
     "n_samples": 512,
     "noise": 0.1,
+    "holdout": 0.0,
     "sequence_length": 32,
     "architecture": "mlp",
     "depth": 8,
@@ -98,6 +99,7 @@ WHOLE = {
 }
 REAL = {
     "noise": "a finite number >= 0",
+    "holdout": "a finite number >= 0 and <= 0.9",
     "gain": "a finite number >= 0",
     "bias_std": "a finite number >= 0",
     "recurrent_gain": "a finite number >= 0",

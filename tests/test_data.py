@@ -275,3 +275,51 @@ def test_bad_data_get_a_clear_error_before_the_first_step(case):
     data, message = BAD[case]
     with pytest.raises(ValueError, match=message):
         Trainer(Config(depth=1), data=data)
+
+
+# ---------------------------------------------------------------------- held-out data
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_held_out_points_of_a_generated_set_are_fresh_and_training_keeps_its_own(name):
+    config = Config(dataset=name, n_samples=64)
+    plain, held = Trainer(config), Trainer(config.replace(holdout=0.5))
+    assert torch.equal(plain.data.x, held.data.x)
+    x, y = held.held_out
+    assert x.shape == held.data.x.shape
+    assert y.shape == held.data.y.shape
+    assert not (x.flatten(1)[:, None] == held.data.x.flatten(1)).all(2).any()
+
+
+def test_the_teacher_of_a_regression_is_asked_again_and_is_no_other():
+    trainer = Trainer(Config(dataset="regression", n_samples=2000, noise=0.0, depth=0, lr=0.1, batch_size=2000))
+    trainer.run(200)
+    found = trainer.evaluate()  # the best linear answer to one teacher, over two draws of 2000 points
+    assert found["holdout_loss"] == pytest.approx(found["loss"], rel=0.15)
+
+
+def test_a_share_of_digits_and_of_own_data_is_kept_out_of_training():
+    x = torch.arange(50.0)[:, None]
+    trainer = Trainer(Config(depth=1, holdout=0.2), data=(x, (x[:, 0] > 25).long()))
+    inside, outside = set(trainer.data.x[:, 0].tolist()), set(trainer.held_out[0][:, 0].tolist())
+    assert (len(inside), len(outside)) == (40, 10)
+    assert not inside & outside
+    digits = Trainer(Config(dataset="digits", n_samples=100, holdout=0.25))
+    assert (digits.data.n, len(digits.held_out[0])) == (75, 25)
+
+
+def test_nothing_is_held_out_unless_asked_of_data_that_are_always_the_same():
+    x = torch.arange(50.0)[:, None]
+    for trainer in (Trainer(Config(depth=1), data=(x, x)), Trainer(Config(dataset="digits", n_samples=50))):
+        assert trainer.held_out is None
+        assert not [name for name in trainer.evaluate() if name.startswith("holdout")]
+
+
+def test_held_out_loss_and_accuracy_are_those_of_plain_torch():
+    trainer = Trainer(Config())
+    trainer.run(30)
+    x, y = trainer.held_out
+    found, output = trainer.evaluate(), trainer.network(x).detach()
+    assert found["holdout_loss"] == pytest.approx(float(F.cross_entropy(output, y)), rel=1e-6)
+    assert found["holdout_accuracy"] == float((output.argmax(1) == y).double().mean())
+    assert set(found) == {"loss", "accuracy", "holdout_loss", "holdout_accuracy"}

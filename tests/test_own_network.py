@@ -342,7 +342,7 @@ def test_a_network_of_ones_own_may_learn_a_built_in_dataset():
     network = fill(nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 2)))
     trainer = Trainer(Config(dataset="moons"), network=network)
     assert trainer.step().applied
-    assert set(trainer.evaluate()) == {"loss", "accuracy"}
+    assert set(trainer.evaluate()) == {"loss", "accuracy", "holdout_loss", "holdout_accuracy"}
 
 
 def test_a_loss_of_ones_own_may_take_any_output():

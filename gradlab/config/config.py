@@ -54,6 +54,14 @@ class Config:
     sequence_length: int = knob(
         32, "Sequence length", "Time steps of the sequence data sets", low=1, high=10_000, slider=(2, 200, "linear")
     )
+    holdout: float = knob(
+        0.0,
+        "Held out",
+        "Share of digits or own data kept out of training; other sets are drawn afresh",
+        low=0,
+        high=0.9,
+        slider=(0, 0.5, "linear"),
+    )
     architecture: str = knob("mlp", "Architecture", "What kind of network", choices=ARCHITECTURES)
     recurrent_init: str = knob("orthogonal", "Recurrent init", "Distribution of the first W_hh", choices=INITS)
     recurrent_gain: float = knob(

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.nn.parameter import is_lazy
 
 from gradlab.config import Config
-from gradlab.data import Data, Loss, as_data, make_dataset
+from gradlab.data import DATASETS, Data, Loss, as_data, draw_again, hold_out, make_dataset
 from gradlab.engine.state import Buffers
 from gradlab.locale import Said
 from gradlab.network import NORMS, Network
@@ -21,6 +21,30 @@ from gradlab.network import NORMS, Network
 
 def prepare_data(config: Config, data: Any, loss: Loss | None) -> Data:
     """Return the data to train on: own data checked and cast, or the config's data set."""
+    return split_data(config, data, loss)[0]
+
+
+def split_data(config: Config, data: Any, loss: Loss | None) -> tuple[Data, Data | None]:
+    """Return what to train on, and what `holdout` keeps out of own data and of sets that are always the same."""
+    everything = _all_data(config, data, loss)
+    if data is None and not DATASETS[config.dataset].options.get("fixed"):
+        return everything, None
+    return hold_out(everything, config.holdout, config.data_seed)
+
+
+def fresh_data(config: Config) -> Data | None:
+    """Return fresh points of the config's data set, None if it is always the same."""
+    return draw_again(
+        config.dataset,
+        config.n_samples,
+        config.noise,
+        config.data_seed,
+        config.torch_dtype,
+        config.sequence_length,
+    )
+
+
+def _all_data(config: Config, data: Any, loss: Loss | None) -> Data:
     if loss is not None and not callable(loss):
         raise ValueError(f"loss={loss!r}; expected a callable loss(output, y) -> mean loss, a scalar tensor")
     if data is None:

@@ -89,7 +89,8 @@ class Trainer:
         config = Config() if config is None else config
         if not isinstance(config, Config):
             raise ValueError(f"config={config!r:.60}; expected a Config")
-        self.data = check.prepare_data(config, data, loss)
+        self.data, self._kept_out = check.split_data(config, data, loss)
+        self._own_data = data is not None
         self._run = self._assemble(config, network)
         self.network = self._run.network
         self.layer_names = tuple(layer.name for layer in self._run.layers)
@@ -371,28 +372,42 @@ class Trainer:
         fused = self._run.fused
         return fused is not None and all(fused.chain(len(rows)) for rows in self._run.draw_window().micro_batches)
 
-    def evaluate(self) -> dict[str, float]:
-        """Return the loss over all the data, and the share classified right where there are classes.
+    @property
+    def held_out(self) -> tuple[Tensor, Tensor] | None:
+        """(X, y) that are not trained on, None where there are none.
 
+        As many fresh points of a generated set; of digits and of own data the share that `Config.holdout` says.
+        """
+        if self._kept_out is None and not self._own_data:
+            self._kept_out = check.fresh_data(self.config)
+        return None if self._kept_out is None else (self._kept_out.x, self._kept_out.y)
+
+    def evaluate(self) -> dict[str, float]:
+        """Return the loss over all the training data, and the share classified right where there are classes.
+
+        Of data that are held out (`held_out`) the same as ``holdout_loss`` and ``holdout_accuracy``.
         The network is in evaluation mode for it (batch norm uses its running statistics).
         """
+        held = self.held_out
         before, buffers = TorchState.now(self._run.stochastic), self._run.buffers.copy()
         try:
             with torch.no_grad():
-                found = self._evaluate()
+                found = self._evaluate(self.data.x, self.data.y)
+                for name, value in self._evaluate(*held).items() if held is not None else ():
+                    found[f"holdout_{name}"] = value
             self._leave_evaluation(before, buffers)
         except BaseException:
             self._leave_evaluation(before, buffers)
             raise
         return found
 
-    def _evaluate(self) -> dict[str, float]:
+    def _evaluate(self, x: Tensor, y: Tensor) -> dict[str, float]:
         self.network.eval()
         with self._run.sealed_randomness(0) if self._run.stochastic else nullcontext():
-            output = self.network(self.data.x.clone())  # a network may change what it is given
-        found = {"loss": float(self.data.loss(output, self.data.y))}
+            output = self.network(x.clone())  # a network may change what it is given
+        found = {"loss": float(self.data.loss(output, y))}
         if self.data.classification and isinstance(output, Tensor) and output.dim() == 2:
-            found["accuracy"] = float((output.argmax(1) == self.data.y).double().mean())
+            found["accuracy"] = float((output.argmax(1) == y).double().mean())
         return found
 
     def _leave_evaluation(self, before: TorchState, buffers: list[Tensor | None]) -> None:

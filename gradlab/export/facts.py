@@ -81,7 +81,8 @@ def find_facts(config: Config) -> Facts:
         If the config cannot be trained, with the sentence that the `Trainer` says.
     """
     data = check.prepare_data(config, None, None)
-    if config.architecture != "mlp" or data.every_step or config.warmup:
+    kept_out = config.holdout and DATASETS[config.dataset].options.get("fixed")
+    if config.architecture != "mlp" or data.every_step or config.warmup or kept_out:
         raise ValueError(Said("error.no_script"))
     check.check_inputs(data)
     check.check_micro_batches(config, data.n)

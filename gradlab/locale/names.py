@@ -11,6 +11,8 @@ ZH = {
     "knob.n_samples.help": "数据集中的样本个数（n_samples）",
     "knob.noise.label": "噪声",
     "knob.noise.help": "加在数据上的噪声（noise）",
+    "knob.holdout.label": "留出比例",
+    "knob.holdout.help": "手写数字或自带数据中不参加训练的比例；其他数据集会另外重新抽取（holdout）",
     "knob.sequence_length.label": "序列长度",
     "knob.sequence_length.help": "序列数据集的时间步数（sequence_length）",
     "knob.architecture.label": "结构",
