@@ -20,81 +20,89 @@ class PresetRegistry(Registry):
 
 
 PRESETS = PresetRegistry("preset")
+"""Options: ``group``, where the panel lists it; ``failure``, the preset, or the knobs, that it cures or does not."""
 
 
-@PRESETS.register("healthy", "A healthy network")
+@PRESETS.register("healthy", "A healthy network", group="start")
 def healthy() -> Config:
     """Eight ReLU layers at Kaiming init learn two moons in a few dozen steps."""
     return Config()
 
 
-@PRESETS.register("exploding_tanh", "Exploding: tanh, gain 2")
+@PRESETS.register("exploding_tanh", "Exploding: tanh, gain 2", group="explode")
 def exploding_tanh() -> Config:
     """Thirty tanh layers at gain 2: the gradient grows with every layer toward the input."""
     return Config(depth=30, width=64, activation="tanh", init="normal", gain=2.0, lr=0.02)
 
 
-@PRESETS.register("vanishing_sigmoid", "Vanishing: deep sigmoid")
+@PRESETS.register("vanishing_sigmoid", "Vanishing: deep sigmoid", group="vanish")
 def vanishing_sigmoid() -> Config:
     """Twelve sigmoid layers: the gradient shrinks about fourfold with every layer toward the input."""
     return Config(depth=12, activation="sigmoid", init="normal")
 
 
-@PRESETS.register("relu_pytorch_default", "Vanishing: ReLU, PyTorch's default")
+@PRESETS.register("relu_pytorch_default", "Vanishing: ReLU, PyTorch's default", group="vanish")
 def relu_pytorch_default() -> Config:
     """Twenty ReLU layers at PyTorch's default init: each passes on 0.41 of the gradient, and nothing is learned."""
     return Config(depth=20, init="pytorch")
 
 
-@PRESETS.register("kaiming", "Cured: Kaiming init")
+@PRESETS.register("kaiming", "Cured: Kaiming init", group="cure", failure="relu_pytorch_default")
 def kaiming() -> Config:
     """The same twenty ReLU layers at Kaiming init: the gradient stays level, and the network learns."""
     return relu_pytorch_default().replace(init="kaiming")
 
 
-@PRESETS.register("tiny_init", "Vanishing: weights N(0, 0.01²)")
+@PRESETS.register("tiny_init", "Vanishing: weights N(0, 0.01²)", group="vanish")
 def tiny_init() -> Config:
     """Ten tanh layers with weights N(0, 0.01²): signal and gradient shrink twelvefold with every layer."""
     return Config(depth=10, width=64, activation="tanh", init="fixed", gain=0.01)
 
 
-@PRESETS.register("dead_relus", "Dead ReLUs")
+@PRESETS.register("dead_relus", "Dead ReLUs", group="vanish")
 def dead_relus() -> Config:
     """Adam at a learning rate of 0.3 kills a whole layer of ReLUs; no gradient passes it, so none revives it."""
     return Config(optimizer="adam", lr=0.3)
 
 
-@PRESETS.register("lr_past_sharpness", "Learning rate past 2/sharpness")
+@PRESETS.register("lr_past_sharpness", "Learning rate past 2/sharpness", group="explode")
 def lr_past_sharpness() -> Config:
     """The gradient is level, but the step is past 2/sharpness: the loss on all the data climbs and overflows."""
     return Config(dataset="regression", depth=3, batch_size=512, lr=0.3)
 
 
-@PRESETS.register("clipping_rescues", "Cured: clipping rescues an explosion")
+@PRESETS.register("clipping_rescues", "Cured: clipping rescues an explosion", group="cure", failure={"clip": "none"})
 def clipping_rescues() -> Config:
     """Twenty ReLU layers, weights a fifth too large: overflow in a few steps, but with clipping they learn."""
     return Config(depth=20, width=64, gain=1.2, clip="global_norm")
 
 
-@PRESETS.register("clipping_cannot_cure_vanishing", "Not cured: clipping a vanishing gradient")
+@PRESETS.register(
+    "clipping_cannot_cure_vanishing",
+    "Not cured: clipping a vanishing gradient",
+    group="cure",
+    failure="vanishing_sigmoid",
+)
 def clipping_cannot_cure_vanishing() -> Config:
     """Clipping only shortens a gradient: the deep sigmoid's falls off as before, and nothing is learned."""
     return vanishing_sigmoid().replace(clip="global_norm", clip_threshold=0.1)
 
 
-@PRESETS.register("micro_batch_mean", "Not cured: the mean of micro-batches")
+@PRESETS.register(
+    "micro_batch_mean", "Not cured: the mean of micro-batches", group="accumulate", failure="exploding_tanh"
+)
 def micro_batch_mean() -> Config:
     """The mean of four micro-batches of 16 is the gradient of one batch of 64, and explodes like it."""
     return exploding_tanh().replace(batch_size=16, accumulation="mean", accumulation_steps=4)
 
 
-@PRESETS.register("forgotten_division", "Exploding: the forgotten division")
+@PRESETS.register("forgotten_division", "Exploding: the forgotten division", group="accumulate")
 def forgotten_division() -> Config:
     """Sixteen micro-batches added and not divided: a step sixteen times as long, which the network cannot take."""
     return Config(lr=0.1, accumulation="sum", accumulation_steps=16)
 
 
-@PRESETS.register("clip_every_micro_batch", "Wrong: clipping every micro-batch")
+@PRESETS.register("clip_every_micro_batch", "Wrong: clipping every micro-batch", group="accumulate")
 def clip_every_micro_batch() -> Config:
     """Clipped after each micro-batch instead of once, the sum forgets: the last of eight weighs three quarters."""
     return Config(
@@ -106,19 +114,21 @@ def clip_every_micro_batch() -> Config:
     )
 
 
-@PRESETS.register("batch_norm_explodes", "Exploding: batch norm")
+@PRESETS.register("batch_norm_explodes", "Exploding: batch norm", group="explode")
 def batch_norm_explodes() -> Config:
     """Batch norm keeps every signal level, yet over thirty layers the gradient grows a thousandfold, at any gain."""
     return Config(depth=30, width=64, norm="batch", batch_size=128)
 
 
-@PRESETS.register("residual", "Cured: residual blocks with layer norm")
+@PRESETS.register(
+    "residual", "Cured: residual blocks with layer norm", group="cure", failure={"residual": False, "norm": "none"}
+)
 def residual() -> Config:
     """Thirty residual layers with a layer norm: the gradient grows like the root of the depth, and it learns."""
     return Config(depth=30, width=64, residual=True, norm="layer", lr=0.01)
 
 
-@PRESETS.register("article", "The article")
+@PRESETS.register("article", "The article", group="article")
 def article() -> Config:
     """The article's network, made well-posed by four logits: its running sum of gradients drives the loss up."""
     return Config(
@@ -132,7 +142,7 @@ def article() -> Config:
     )
 
 
-@PRESETS.register("article_literal", "The article, as printed")
+@PRESETS.register("article_literal", "The article, as printed", group="article")
 def article_literal() -> Config:
     """One sigmoid output under a four-class loss: it cannot be trained, and the status line says why."""
     return article().replace(dataset="article_literal")

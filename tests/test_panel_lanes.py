@@ -219,7 +219,8 @@ def test_a_cure_or_what_is_none_opens_beside_its_failure(monkeypatch, panel):
         failure = PRESETS.entry(name).options.get("failure")
         if failure is not None:
             answer = browser.command(lab, "preset", name)
-            assert (lab.rival.config, lab.config) == (PRESETS[failure], PRESETS[name])
+            failed = PRESETS[failure] if isinstance(failure, str) else PRESETS[name].replace(**failure)
+            assert (lab.rival.config, lab.config) == (failed, PRESETS[name])
             assert answer["labels"][0][0] == "A"
 
 

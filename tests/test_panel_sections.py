@@ -102,7 +102,7 @@ def test_a_network_that_takes_no_other_batch_size_leaves_a_panel_that_works(open
 
 def test_closer_looks_are_off_at_first_and_survive_a_ruined_network(opened):
     lab, browser = opened("Look deeper"), opened.browser
-    image = next(w for w in widgets_of(lab) if isinstance(w, Image))
+    image = [w for w in widgets_of(lab) if isinstance(w, Image)][:3][-1]
     lab.run(2)
     assert image.layout.display == "none"
     for name in ("Gradient histogram", "Gradient noise", "Sharpness"):

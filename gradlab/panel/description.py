@@ -123,7 +123,7 @@ class Description:
                 self.history(trainer),
                 label=("A", "B")[n] if two else "",
                 knobs=self._lane_knobs(n) if two else "",
-                verdict=self._verdict(n, trainer, due),
+                verdict=self._verdict(n, trainer, due, two),
                 learned=None if view.hidden else self._looks[n].look(trainer, not playing),
             )
             for n, trainer in enumerate(trainers)
@@ -150,14 +150,14 @@ class Description:
         said, score = (asked.sentence, "") if asked.hidden else ("", asked.sentence)
         return {"question": asked.question, "said": said, "score": score}
 
-    def _verdict(self, lane: int, trainer: Trainer, due: bool) -> tuple[str, str, str]:
-        """Return kind, headline and small print of a lane's verdict."""
-        of = (trainer, trainer.config)
+    def _verdict(self, lane: int, trainer: Trainer, due: bool, two: bool) -> tuple[str, str, str]:
+        """Return kind, headline and small print of a lane's verdict; less of it where two stand side by side."""
+        of = (trainer, trainer.config, two)
         known = self._verdicts.get(lane)
         if known is None or known[0] != of or due:
             found = verdict(trainer.history, trainer.config, lang=self._text.lang)
             headline = found.headline or self._text("verdict.waiting")
-            known = self._verdicts[lane] = (of, (_tone(trainer, found), headline, found.line))
+            known = self._verdicts[lane] = (of, (_tone(trainer, found), headline, found.now if two else found.line))
         return known[1]
 
     def lesson(self, due: bool = True) -> str:

@@ -100,8 +100,10 @@ def unused(config: Config) -> set[str]:
 
 def failure_of(preset: str) -> Config | None:
     """Return the failure that a preset cures, or does not cure; None for one that is about itself alone."""
-    name = PRESETS.entry(preset).options.get("failure")
-    return None if name is None else PRESETS[name]
+    failure = PRESETS.entry(preset).options.get("failure")
+    if failure is None or isinstance(failure, str):
+        return PRESETS[failure] if failure else None
+    return PRESETS[preset].replace(**failure)
 
 
 def groups(text: Text, nameless: bool) -> list[dict[str, Any]]:

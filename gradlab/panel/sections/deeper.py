@@ -27,6 +27,7 @@ from gradlab.plots import draw_closeups, figure_png
 LOOKS = ("histogram", "noise", "sharpness")
 _EVERY = 1.0  # seconds between two looks while training runs, and so many times what a look costs:
 _REST = 12
+_SIZE = (4.6, 2.9)  # inches of a picture
 _POINTS = 200  # of the sharpness kept
 _COLOURS = {"equal": "#009e73", "rounding": "#0072b2", "unequal": "#d55e00", "unknown": "#8c8c8c"}
 
@@ -72,8 +73,11 @@ class DeeperLook:
         self.check = make.button("button.check", "tip.check")
         self.check.on_click(lambda _: act(description.check_gradients))
         self._said, self._badge, self._words = make.html(), make.html(), make.html()
-        self._image = make(widgets.Image, format="png", layout=widgets.Layout(display="none"))
-        parts = (self._said, self._badge, make.row(self.check), *self.switches.values(), self._words, self._image)
+        self._images = {
+            name: make(widgets.Image, format="png", layout=widgets.Layout(display="none")) for name in LOOKS
+        }
+        looks = (part for name in LOOKS for part in (self.switches[name], self._images[name]))
+        parts = (self._said, self._badge, make.row(self.check), self.switches["units"], *looks, self._words)
         self.page = make.box("page", *parts)
         self.badge, self.found = "", None
         self._points: deque[Sharpness] = deque(maxlen=_POINTS)
@@ -115,24 +119,27 @@ class DeeperLook:
 
     # ------------------------------------------------------------------ pictures
     def _draw(self, trainer: Trainer) -> None:
-        asked = [name for name in LOOKS if self.switches[name].value]
         self._words.value = ""
-        if not asked or self._of.locked:
-            self._image.layout.display = "none"
-            return
-        view = self._description.view
-        try:
-            figure = draw_closeups(
-                gradient_histogram(trainer) if "histogram" in asked else None,
-                gradient_noise(trainer) if "noise" in asked else None,
-                self._sharpness(trainer) if "sharpness" in asked else None,
-                view,
-            )
-        except ValueError as error:  # the run left the finite numbers, say: the panel goes on without a look
-            self._words.value = html.escape(self._text("closeup.failed", error=self._text.say(error)))
-            return
-        self._image.value = figure_png(figure)
-        self._image.layout.display = ""
+        for name, image in self._images.items():
+            if not self.switches[name].value or self._of.locked:
+                image.layout.display = "none"
+                continue
+            try:
+                image.value = self._picture(name, trainer)
+                image.layout.display = ""
+            except ValueError as error:  # the run left the finite numbers, say: the panel goes on without a look
+                self._words.value = html.escape(self._text("closeup.failed", error=self._text.say(error)))
+
+    def _picture(self, name: str, trainer: Trainer) -> bytes:
+        """Return a look as a PNG as wide as the column."""
+        figure = draw_closeups(
+            gradient_histogram(trainer) if name == "histogram" else None,
+            gradient_noise(trainer) if name == "noise" else None,
+            self._sharpness(trainer) if name == "sharpness" else None,
+            self._description.view,
+        )
+        figure.set_size_inches(_SIZE)
+        return figure_png(figure)
 
     def _sharpness(self, trainer: Trainer) -> list[Sharpness]:
         if trainer is not self._sharp_of or (self._points and self._points[-1].step > trainer.step_count):
