@@ -126,6 +126,14 @@ def cell():
 linecache.cache["<cell>"] = (len(CELL), None, CELL.splitlines(keepends=True), "<cell>")  # what IPython does
 exec(compile(CELL, "<cell>", "exec"))
 
+HARM = '"""; print("PWNED"); """\nprint("PWNED")'
+
+
+@CLIPS.register(HARM, "Harm")
+def harmless(params, threshold):
+    """Nothing at all."""
+
+
 CASES = [
     {"activation": "wobble"},
     {"activation": "wobble", "residual": True, "norm": "double"},
@@ -135,6 +143,7 @@ CASES = [
     {"carry_over": "every_other", "optimizer": "plain"},
     {"dataset": "line"},
     {"activation": "cell"},
+    {"clip": HARM},
     {"activation": "shifted"},
     {"activation": "nameless"},
     {"activation": "sourceless"},

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from gradlab import ACCUMULATIONS, CARRY_OVERS, CLIPS, OPTIMIZERS, Config, Registry, Trainer
-from gradlab.export.idiom import step_lines
+from gradlab.export.lines import step_lines
 
 SMALL = {"depth": 3, "width": 8, "activation": "tanh", "n_samples": 61, "batch_size": 16}
 RULES = {table.function.__name__: table.function for table in [*CLIPS.values(), *CARRY_OVERS.values()]}
@@ -113,7 +113,7 @@ def test_an_entry_whose_source_cannot_be_written_is_called_by_its_place_in_the_t
         """Take a lock that no script has."""
         lock.acquire()
 
-    monkeypatch.setattr("gradlab.export.idiom.CLIPS", table)
+    monkeypatch.setattr("gradlab.export.lines.CLIPS", table)
     assert "CLIPS['agc'](params, 1.0)" in [line.text for line in step_lines(Config(clip="agc"))]
 
 

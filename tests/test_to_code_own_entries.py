@@ -17,7 +17,7 @@ WORKING = {
     "activation": "class Wobble(nn.Module):",
     "residual": "skip_init",
     "norm": "class Double(nn.Module):",
-    "clip": "def step_2(params, threshold=1.0):",
+    "clip": "def step_2(params, threshold: float = 1.0) -> None:",
     "class of torch": "import Mish",
     "carry-over": "every_other(gradients, carry)",
     "arrays": "y = y.to(torch.float32).reshape(-1, 1)",
@@ -62,16 +62,24 @@ def test_the_script_of_an_entry_of_ones_own_prints_the_losses_of_the_trainer(fou
     assert printed_by(code) == losses
 
 
-def test_comments_stay_and_types_and_the_rest_of_a_docstring_go(found):
+def test_an_entry_stands_in_the_script_as_it_stands_in_its_file_but_for_a_name_that_clashes(found):
     code, _ = found[list(WORKING).index("clip")]
     assert "# a comment that stays – whatever its letters" in code
-    assert "def halve(tensor, by=2.0, *others, **more):" in code
-    assert "second paragraph" not in code
-    assert "def norms(tensors):" in code
+    assert "def halve(tensor, by: float = 2.0, *others: float, **more: int) -> None:" in code
+    assert "A second paragraph" in code
+    assert "halve(p.grad, by=factor)" in code
+    assert "register(" not in code
+
+
+def test_the_name_of_an_entry_is_data_and_runs_nothing(found):
+    code, losses = found[len(WORKING)]
+    assert "PWNED" in code
+    assert printed_by(code) == losses
+    assert losses.count("\n") == 8
 
 
 @pytest.mark.parametrize(
-    ("number", "sentence"), list(enumerate(REFUSED.values(), start=len(WORKING))), ids=list(REFUSED)
+    ("number", "sentence"), list(enumerate(REFUSED.values(), start=len(WORKING) + 1)), ids=list(REFUSED)
 )
 def test_an_entry_that_cannot_be_copied_is_refused_by_name(found, number, sentence):
     code, message = found[number]

@@ -15,7 +15,7 @@ import numpy as np
 
 from gradlab.config import Config
 from gradlab.engine.check import check_count
-from gradlab.export.call import to_call
+from gradlab.export.script import to_call
 from gradlab.history import History
 from gradlab.locale import Text
 from gradlab.plots.picture import BOTH, View

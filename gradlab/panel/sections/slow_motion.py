@@ -10,7 +10,7 @@ import numpy as np
 
 from gradlab.config import Config
 from gradlab.engine import Stage, Trainer
-from gradlab.export.idiom import step_lines
+from gradlab.export.lines import step_lines
 from gradlab.panel.controller import Controller
 from gradlab.panel.layout import WidgetSet
 from gradlab.stage import SlowStage
