@@ -205,6 +205,7 @@ FAULTS = {  # name: (loop, what diagnose is told, key of the verdict, words that
 }
 
 
+@pytest.mark.filterwarnings("ignore:gradlab.watch saw no forward pass")  # as the diagnosis then says too
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_planted_fault_is_found(name):
     loop, told, key, words = FAULTS[name]
@@ -239,6 +240,7 @@ def test_the_zero_factor_of_lora_is_no_dead_layer():
         assert found.kind in ("unsure", "healthy"), found
 
 
+@pytest.mark.filterwarnings("ignore:gradlab.watch saw no forward pass")  # as the diagnosis then says too
 def test_what_was_not_seen_is_said():
     found = diagnose(train(Hidden(cut=True), lr=0.1), **CLASSES)
     assert "25 % of the layers showed no backward signal" in found.sentence

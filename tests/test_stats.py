@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gradlab.engine.stats import LARGE, LayerStats, ListNorms, read, row_norms, stacked
+from gradlab.engine.stats import LARGE, LayerStats, ListNorms, norms_of, read, row_norms, stacked
 
 SHAPES = [(3, 6, 4), (1, 6, 2)]
 
@@ -82,15 +82,22 @@ def test_norms_are_numpys_also_where_squares_leave_the_range(dtype, scale):
     assert read([row_norms(stack) for stack in found]) == pytest.approx(expected, rel=1e-6)
 
 
-def test_the_norms_of_a_list_come_in_its_order_whatever_the_shapes_and_dtypes():
+def test_the_norms_of_a_list_come_at_every_moment_whatever_the_shapes_and_dtypes():
     generator = torch.Generator().manual_seed(0)
-    shapes = [(3, 4), (5,), (4, 3), (LARGE + 1,), (), (5,), (0,)]
-    tensors = [torch.randn(shape, generator=generator) for shape in shapes]
-    tensors[2] = tensors[2].bfloat16()
-    norms = ListNorms(tensors)
-    found = read([norms.of(norms.stacks(tensors))])
-    expected = [np.linalg.norm(t.double().numpy()) for t in tensors]
-    assert [found[place] for place in norms.places] == pytest.approx(expected, rel=1e-12)
+    shapes = [(3, 4), (5,), (4, 3), (LARGE + 1,), (), (5,), (0,), (3, 4)]
+    first = [torch.randn(shape, generator=generator) for shape in shapes]
+    first[2] = first[2].bfloat16()
+    second = [t + torch.randn(t.shape, generator=generator).to(t.dtype) for t in first]
+    norms = ListNorms(first, 2)
+    norms.take(0, first, keep=True)
+    norms.change(1, 0, second)
+    found = np.array(read([norms.of([0, 1])])).reshape(2, -1)
+    numbers = [t.double().numpy() for t in first]
+    moved = [b.double().numpy() - a for a, b in zip(numbers, second, strict=True)]
+    assert found[0] == pytest.approx([np.linalg.norm(numbers[i]) for i in norms.order], rel=1e-12)
+    assert found[1] == pytest.approx([np.linalg.norm(moved[i]) for i in norms.order], rel=1e-6)  # float32
+    assert read([norms.of([1])]) == found[1].tolist()
+    assert read([norms_of(first)]) == pytest.approx([np.linalg.norm(x) for x in numbers], rel=1e-12)
 
 
 @pytest.mark.parametrize("name", ["float8_e4m3fn", "float8_e5m2"])

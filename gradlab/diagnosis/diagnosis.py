@@ -130,6 +130,7 @@ def diagnose(
         If `history` is no History, `config` no Config, a number is not accepted or the language is unknown.
     """
     chance = _check(history, config, chance_loss, num_classes, lang)
+    history = history.of_weights()
     if len(history) == 0:
         sentence = SENTENCES[lang]["unsure_short"].format(steps=0)
         return Diagnosis("unsure", sentence, _frozen({}), _frozen({}), "unsure_short")
@@ -168,6 +169,7 @@ def verdict(
     as after fifty.
     """
     chance = _check(history, config, chance_loss, num_classes, lang)
+    history = history.of_weights()
     texts = VERDICT[lang]
     if len(history) == 0:
         return Verdict("unsure", "", texts["start.none"], "", "unknown", "unsure_short")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook
+from torch.nn.modules import module as torch_module
 from torch.utils.hooks import RemovableHandle
 
 from gradlab.engine.stats import Range
@@ -118,6 +118,11 @@ class LayerObserver:
         Its layers, by `find_layers`.
     returned : callable
         ``returned(layer, z) -> bool``: told what a layer returned; whether to follow it.
+    others : sequence of Module
+        Modules that own parameters of fewer dimensions alone, such as norms: `returned` is told of them, with numbers
+        after the layers', and they are passed through like all that has no weight.
+    guard : callable, optional
+        Wraps the hook, such as to keep its errors from whoever calls the network.
     finished : callable, optional
         ``finished(args, kwargs, output)``: the network itself returned, or raised (output None).
 
@@ -133,12 +138,16 @@ class LayerObserver:
         layers: list[Layer],
         returned: Callable[[int, Tensor], bool],
         finished: Callable[[Any, Any, Any], object] | None = None,
+        others: Sequence[nn.Module] = (),
+        guard: Callable[[Callable[..., None]], Callable[..., None]] = lambda hook: hook,
     ) -> None:
         self._network, self._returned, self._finished = network, returned, finished
         self.seen: list[Seen] = []
         self._tails: dict[int, Seen] = {}
         self._handle: RemovableHandle | None = None
         self._numbers = {layer.module: i for i, layer in enumerate(layers)}
+        self._guarded = guard(self._hook)
+        self._others = {module: len(layers) + i for i, module in enumerate(others)}
         leaves = [m for m in network.modules() if m not in self._numbers and not list(m.children())]
         self._followers: dict[nn.Module, Range] = {
             m: asymptotes(m) if isinstance(m, BOUNDED) else None for m in leaves
@@ -146,15 +155,27 @@ class LayerObserver:
 
     def start(self) -> None:
         """Begin to look."""
-        if self._handle is None:
-            self._handle = register_module_forward_hook(
-                self._hook, with_kwargs=True, always_call=self._finished is not None
-            )
+        if self._handle is not None:
+            return
+        look = self._guarded
+
+        def hook(module: nn.Module, args: Any, kwargs: Any, output: Any = None) -> None:
+            if not torch.compiler.is_compiling():  # nothing of this becomes part of a compiled network
+                look(module, args, kwargs, output)
+
+        self._handle = torch_module.register_module_forward_hook(
+            hook, with_kwargs=True, always_call=self._finished is not None
+        )
 
     def stop(self) -> None:
         """Take the hook off and let go of everything."""
         if self._handle is not None:
             self._handle.remove()
+            for flags in (
+                torch_module._global_forward_hooks_with_kwargs,
+                torch_module._global_forward_hooks_always_called,
+            ):
+                flags.pop(self._handle.id, None)  # torch leaves the first behind, and then warns compiled networks
         self._handle = None
         self.take()
 
@@ -173,12 +194,14 @@ class LayerObserver:
 
     # ------------------------------------------------------------------ the hook
     def _hook(self, module: nn.Module, args: tuple[Any, ...], kwargs: Any, output: Any = None) -> None:
+        # where a forward pass raised, torch calls without keywords and with None for the output
         number = self._numbers.get(module)
         if number is not None:
             self._on_layer(number, args, output)
         elif self._tails and module in self._followers:
             self._on_follower(module, args, output)
-        # where a forward pass raised, torch calls without keywords and with None for the output
+        if module in self._others and isinstance(output, Tensor):
+            self._returned(self._others[module], output)
         if module is self._network and self._finished is not None:
             self._finished(args, kwargs, output)
 
@@ -186,12 +209,11 @@ class LayerObserver:
         z = output if isinstance(output, Tensor) else first_tensor(output)
         if z is None or not z.is_floating_point():
             return
-        if args and self.seen and id(args[0]) not in self._tails:
+        if args and id(args[0]) not in self._tails and self.seen:
             self._follow_function(args[0])
         if self._returned(number, z):
-            seen = Seen(number, z)
+            self._tails[id(z)] = seen = Seen(number, z)
             self.seen.append(seen)
-            self._tails[id(z)] = seen
 
     def _on_follower(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         seen = self._tails.pop(id(args[0]), None) if args and isinstance(output, Tensor) else None

@@ -19,6 +19,8 @@ Stack = tuple[tuple[int, ...], Tensor, Range]  # layers, their tensors along the
 
 LARGE = 1 << 16  # entries above which a tensor is measured by itself and in parts, never copied whole
 _STACK = 1 << 18  # entries of a stack: what a processor's cache holds
+_SMALL, _TINY = 1 << 14, 1 << 8  # entries of a parameter that is copied side by side with others; that is padded
+_KEPT = 1 << 22  # entries of wide copies whose memory is kept
 _PART = 1 << 22  # entries of a part on an accelerator, where a launch costs more than a call
 _ENDS = 0.025  # share of a bounded activation's range that counts as its end
 
@@ -35,6 +37,22 @@ def dense(tensor: Tensor) -> Tensor:
 def wide_dtype(device: torch.device) -> torch.dtype:
     """Return the dtype that sums accumulate in on a device."""
     return torch.float32 if device.type == "mps" else torch.float64
+
+
+class Scratch:
+    """Memory for wide copies, kept: to get it anew from the system takes longer than what is computed in it."""
+
+    def __init__(self) -> None:
+        self._kept: dict[torch.device, Tensor] = {}
+
+    def wide(self, tensor: Tensor) -> Tensor:
+        """Return a copy in the wide dtype, which lasts until the next one is asked for."""
+        entries, kept = tensor.numel(), self._kept.get(tensor.device)
+        if kept is None or kept.numel() < entries:
+            kept = torch.empty(entries, dtype=wide_dtype(tensor.device), device=tensor.device)
+            if entries <= _KEPT:
+                self._kept[tensor.device] = kept
+        return kept[:entries].view(tensor.shape).copy_(tensor)
 
 
 def stacked(items: Iterable[tuple[int, Tensor, Range]]) -> list[Stack]:
@@ -72,23 +90,22 @@ def _parts(flat: Tensor) -> Sequence[Tensor]:
 
 
 # ---------------------------------------------------------------------- norms
-def row_norms(stack: Tensor) -> Tensor:
+def row_norms(stack: Tensor, scratch: Scratch | None = None) -> Tensor:
     """Return the 2-norm of each ``stack[i]``, in the wide dtype.
 
     inf or nan only where an entry is; 0 only where every entry is exactly 0.
     """
-    if stack.numel() > LARGE * len(stack):
-        return torch.stack([_norms_together([_row_norms(part[None]) for part in _parts(_flat(t))]) for t in stack])
-    return _row_norms(stack.flatten(1) if stack.dim() > 1 else stack[:, None])
+    scratch = scratch or Scratch()
+    if stack.numel() <= LARGE * len(stack):
+        return _row_norms(stack.flatten(1) if stack.dim() > 1 else stack[:, None], scratch)
+    parts = [[_row_norms(part[None], scratch) for part in _parts(_flat(t))] for t in stack]
+    return torch.stack([_norms_together(norms) for norms in parts])
 
 
-def _row_norms(rows: Tensor) -> Tensor:
-    wide = wide_dtype(rows.device)
-    if rows.dtype == wide:
+def _row_norms(rows: Tensor, scratch: Scratch) -> Tensor:
+    if rows.dtype == wide_dtype(rows.device):
         return _scaled_norms(rows)
-    if rows.dtype.itemsize == 1:  # float8 has no arithmetic of its own
-        rows = rows.to(wide)
-    return torch.linalg.vector_norm(rows, 2, 1, dtype=wide)
+    return torch.linalg.vector_norm(scratch.wide(rows), 2, 1)
 
 
 def _scaled_norms(rows: Tensor) -> Tensor:
@@ -106,36 +123,91 @@ def _norms_together(norms: Sequence[Tensor]) -> Tensor:
     return _scaled_norms(torch.cat(list(norms))[None])[0]
 
 
+def norms_of(tensors: Sequence[Tensor]) -> Tensor:
+    """Return the norm of each of a list of tensors, in the wide dtype."""
+    found = stacked((i, dense(t), None) for i, t in enumerate(tensors))
+    norms = torch.cat([row_norms(stack) for _, stack, _ in found])
+    order = [i for numbers, _, _ in found for i in numbers]
+    return norms[torch.tensor(sorted(range(len(order)), key=order.__getitem__), device=norms.device)]
+
+
 class ListNorms:
-    """The norms of a list of tensors whose shapes stay, in as few operations as the shapes allow.
+    """The norms of a list of tensors of fixed shapes at several moments, in few operations however many there are.
+
+    Small tensors are copied side by side, in the wide dtype, for all moments, and measured at once when they are
+    asked for; large ones are measured as they come.
 
     Parameters
     ----------
     tensors : sequence of Tensor
-        What will be measured, or tensors like it.
+        Tensors like those to be measured.
+    moments : int
+        Number of moments.
+
+    Attributes
+    ----------
+    order : list of int
+        Whose norms `of` returns, one after another.
     """
 
-    def __init__(self, tensors: Sequence[Tensor]) -> None:
+    def __init__(self, tensors: Sequence[Tensor], moments: int) -> None:
+        here = [dense(t) for t in tensors]
+        self._plain = all(a is b for a, b in zip(here, tensors, strict=True))
         groups: dict[Any, list[int]] = {}
-        for i, t in enumerate(map(dense, tensors)):
-            key = (i,) if t.numel() > LARGE else (t.numel(), t.dtype, t.device)
-            groups.setdefault(key, []).append(i)
-        self._groups = list(groups.values())
-        order = [i for group in self._groups for i in group]
-        self.places = sorted(range(len(order)), key=order.__getitem__)
+        for i, t in enumerate(here):
+            if (entries := t.numel()) <= _SMALL:
+                groups.setdefault((max(entries, _TINY), t.dtype == wide_dtype(t.device), t.device), []).append(i)
+        self._large = [i for i, t in enumerate(here) if t.numel() > _SMALL]
+        self._small = [i for group in groups.values() for i in group]
+        self.order = self._small + self._large
+        self._rooms: list[tuple[Tensor, bool]] = []  # (moments, tensors, entries): what is not filled stays 0
+        self._views: list[list[Tensor]] = [[] for _ in range(moments)]
+        for (_, scaled, device), group in groups.items():
+            sizes = [here[i].numel() for i in group]
+            room = torch.zeros(moments, len(group), max(sizes), dtype=wide_dtype(device), device=device)
+            self._rooms.append((room, scaled))
+            for views, block in zip(self._views, room, strict=True):
+                views += [row[:n].view(here[i].shape) for row, i, n in zip(block, group, sizes, strict=True)]
+        self._norms: list[list[Tensor]] = [[] for _ in range(moments)]  # of the large ones
+        self._copies: list[Tensor] = []
+        self._all, self._scratch = list(range(moments)), Scratch()
 
-    def stacks(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Return the tensors in stacks, which `of` measures; large ones are not copied."""
-        return [
-            dense(tensors[group[0]])[None]
-            if len(group) == 1
-            else torch.stack([dense(tensors[i]).reshape(-1) for i in group])
-            for group in self._groups
-        ]
+    def take(self, moment: int, tensors: Sequence[Tensor], keep: bool = False) -> None:
+        """Take note of tensors as they are; `keep` copies of the large ones too, for `change`."""
+        here = self._copy(moment, tensors)
+        self._norms[moment] = [row_norms(here[i][None], self._scratch) for i in self._large]
+        if keep:
+            self._copies = [here[i].clone() for i in self._large]
 
-    def of(self, stacks: Sequence[Tensor]) -> Tensor:
-        """Return the norms of stacks; ``read`` values are put in order by ``[places]``."""
-        return torch.cat([row_norms(stack) for stack in stacks])
+    def change(self, moment: int, before: int, tensors: Sequence[Tensor]) -> None:
+        """Take note of how tensors have changed since they were kept."""
+        here = self._copy(moment, tensors)
+        for room, _ in self._rooms:
+            room[moment].sub_(room[before])
+        self._norms[moment] = []
+        for i, old in zip(self._large, self._copies, strict=True):
+            # a difference in half precision would be rounded to nothing
+            exact = torch.float32 if old.dtype.itemsize < 4 else old.dtype
+            moved = torch.sub(here[i], old, out=old) if old.dtype == exact else here[i].to(exact) - old.to(exact)
+            self._norms[moment].append(row_norms(moved[None], self._scratch))
+        self._copies = []
+
+    def _copy(self, moment: int, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+        here = tensors if self._plain else [dense(t) for t in tensors]
+        if self._small:
+            torch._foreach_copy_(self._views[moment], [here[i] for i in self._small])
+        return here
+
+    def of(self, moments: Sequence[int]) -> Tensor:
+        """Return the norms of the moments, each in `order`, as one vector."""
+        columns = []
+        for room, scaled in self._rooms:
+            rows = (room if list(moments) == self._all else room[list(moments)]).flatten(0, 1)
+            norms = _scaled_norms(rows) if scaled else torch.linalg.vector_norm(rows, 2, 1)
+            columns.append(norms.view(len(moments), -1))
+        if self._large:
+            columns.append(torch.stack([torch.cat(self._norms[m]) for m in moments]))
+        return torch.cat(columns, 1).reshape(-1)
 
 
 # ---------------------------------------------------------------------- reading
@@ -169,6 +241,8 @@ class LayerStats:
     ----------
     layers : int
         Number of layers.
+    scratch : Scratch, optional
+        Memory that several of these share, one after another.
 
     Attributes
     ----------
@@ -180,7 +254,8 @@ class LayerStats:
         The first layer with an activation that is not finite, and inf or nan.
     """
 
-    def __init__(self, layers: int) -> None:
+    def __init__(self, layers: int, scratch: Scratch | None = None) -> None:
+        self._scratch = scratch or Scratch()
         self.layers, self.samples, self.loss = layers, 0, 0.0
         self.first_not_finite: tuple[int, float] | None = None
         self._count, self._mean, self._spread = [0] * layers, [0.0] * layers, [0.0] * layers
@@ -206,16 +281,26 @@ class LayerStats:
             if not stack.is_floating_point() or stack.numel() == 0:
                 continue
             stack = stack.float() if stack.dtype.itemsize == 1 else stack
-            self._moments.append(_moments(layers, stack))
+            self._moments.append(_moments(layers, stack, self._scratch))
             if bounds is not None:
                 self._at_ends.append((layers, _count_at_ends(stack, bounds)))
-            alive, known = _alive(stack), self._alive.get(layers)
-            self._alive[layers] = alive if known is None or known.shape != alive.shape else known | alive
+            self._see_alive(layers, _alive(stack))
 
     @torch.no_grad()
     def see_deltas(self, stacks: Iterable[Stack], n: int) -> None:
         """Add dL/dz of a micro-batch of `n` samples; the per-sample gradient is n times a row of it."""
-        self._deltas += [(layers, row_norms(stack), n) for layers, stack, _ in stacks]
+        self._deltas += [(layers, row_norms(stack, self._scratch), n) for layers, stack, _ in stacks]
+
+    def absorb(self, other: LayerStats) -> None:
+        """Add the activations that another one, which was not read, has seen."""
+        self._moments += other._moments
+        self._at_ends += other._at_ends
+        for layers, alive in other._alive.items():
+            self._see_alive(layers, alive)
+
+    def _see_alive(self, layers: tuple[int, ...], alive: Tensor) -> None:
+        known = self._alive.get(layers)
+        self._alive[layers] = alive if known is None or known.shape != alive.shape else known | alive
 
     @torch.no_grad()
     def read(self, *more: Tensor) -> list[float]:
@@ -303,7 +388,7 @@ class LayerStats:
         return self._dead
 
 
-def _moments(layers: tuple[int, ...], stack: Tensor) -> Moments:
+def _moments(layers: tuple[int, ...], stack: Tensor, scratch: Scratch) -> Moments:
     """Sum the entries and their squares of each ``stack[i]``.
 
     Large ones are not kept for a second look, so they are counted from an entry of theirs: it lies within sqrt(n)
@@ -312,18 +397,18 @@ def _moments(layers: tuple[int, ...], stack: Tensor) -> Moments:
     entries = stack.numel() // len(stack)
     if entries <= LARGE:
         rows = stack.flatten(1)
-        wide = rows.to(wide_dtype(stack.device))
+        wide = scratch.wide(rows)
         return Moments(layers, entries, wide.sum(1), torch.linalg.vector_norm(wide, 2, 1), rows, None)
-    found = [_moments_in_parts(_flat(t)) for t in stack]
+    found = [_moments_in_parts(_flat(t), scratch) for t in stack]
     sums, roots, pivots = (torch.stack(numbers) for numbers in zip(*found, strict=True))
     return Moments(layers, entries, sums, roots, None, pivots)
 
 
-def _moments_in_parts(flat: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _moments_in_parts(flat: Tensor, scratch: Scratch) -> tuple[Tensor, Tensor, Tensor]:
     pivot = flat[0].to(wide_dtype(flat.device))
     sums, roots = [], []
     for part in _parts(flat):
-        wide = part.to(pivot.dtype, copy=True).sub_(pivot)[None]
+        wide = scratch.wide(part).sub_(pivot)[None]
         sums.append(wide.sum(1))
         roots.append(torch.linalg.vector_norm(wide, 2, 1) if part.dtype != pivot.dtype else _scaled_norms(wide))
     return torch.cat(sums).sum(), _norms_together(roots), pivot

@@ -334,6 +334,7 @@ def draw(
     matplotlib.figure.Figure
         Not known to pyplot; a notebook shows it, ``savefig`` writes it.
     """
+    history = history.of_weights()
     if clip is None:
         clip = len(history) > 0 and bool(np.any(history.column("clip_coef") < 1))
     view = View(measure=measure, clip=clip, ghost=ghost, theory=anchored(theory, history), text=Text(lang))

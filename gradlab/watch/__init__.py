@@ -1,5 +1,5 @@
 """The same instrument on somebody's own training loop: `watch`."""
 
-from gradlab.watch.watch import watch
+from gradlab.watch.watcher import Watcher, watch
 
-__all__ = ["watch"]
+__all__ = ["Watcher", "watch"]

@@ -1,116 +1,208 @@
-"""`Window`: what the backward passes since the last optimizer step have shown."""
+"""What the loop does to the parameters between one optimizer step and the next, as tensors until it is read."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
-import numpy as np
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from gradlab.engine.meter import Meter
-from gradlab.history import Array
-from gradlab.watch.lazy import lazy_norms, read
-from gradlab.watch.probe import WatchedPass
+from gradlab.engine.stats import LayerStats, ListNorms, norms_of
 
-Norms = Mapping[int, float]
+Norms = dict[int, float]
+Versions = list[tuple[int, int] | None]
+
+WEIGHT, CHANGE, GRADIENT, USED = range(4)  # the moments at which a parameter or its gradient is measured
+
+
+class Arranged(NamedTuple):
+    """Parameters by their numbers, and what measures them."""
+
+    numbers: tuple[int, ...]
+    norms: ListNorms
+
+
+class ParameterNorms:
+    """Measures parameters and gradients by their numbers; what belongs to one set of them is arranged once.
+
+    Parameters
+    ----------
+    params : list of Parameter
+        All parameters of the network.
+    """
+
+    def __init__(self, params: list[nn.Parameter]) -> None:
+        self.params = params
+        self._arranged: dict[tuple[int, ...], Arranged] = {}
+
+    def _arrange(self, numbers: tuple[int, ...], tensors: Sequence[Tensor]) -> Arranged:
+        if numbers not in self._arranged:
+            self._arranged[numbers] = Arranged(numbers, ListNorms(tensors, 4))
+        return self._arranged[numbers]
+
+    def forget(self) -> None:
+        """Let go of all arrangements."""
+        self._arranged = {}
+
+    @torch.no_grad()
+    def gradients(self, moment: int, numbers: Iterable[int]) -> Arranged | None:
+        """Take note of the gradients that are there."""
+        params = self.params
+        found = {i: grad for i in numbers if (grad := params[i].grad) is not None}
+        if not found:
+            return None
+        tensors, key = list(found.values()), tuple(found)
+        sparse = any(t.is_sparse for t in tensors)  # their entries come and go
+        arranged = Arranged(key, ListNorms(tensors, 4)) if sparse else self._arrange(key, tensors)
+        arranged.norms.take(moment, tensors)
+        return arranged
+
+    @torch.no_grad()
+    def norms(self, numbers: Iterable[int]) -> Tensor | None:
+        """Return the norms of the gradients that are there."""
+        found = [grad for i in numbers if (grad := self.params[i].grad) is not None]
+        return norms_of(found) if found else None
+
+    def versions(self, numbers: Iterable[int]) -> Versions:
+        """Return which tensors the gradients are, and how often each was changed."""
+        grads = [self.params[i].grad for i in numbers]
+        return [None if g is None else (id(g), g._version) for g in grads]
+
+    @torch.no_grad()
+    def weights(self, numbers: tuple[int, ...]) -> Arranged:
+        """Take note of parameters, and keep copies for `change`."""
+        tensors = [self.params[i] for i in numbers]
+        arranged = self._arrange(numbers, tensors)
+        arranged.norms.take(WEIGHT, tensors, keep=True)
+        return arranged
+
+    @torch.no_grad()
+    def change(self, arranged: Arranged) -> None:
+        """Take note of how parameters have changed since `weights`."""
+        arranged.norms.change(CHANGE, WEIGHT, [self.params[i] for i in arranged.numbers])
+
+    @torch.no_grad()
+    def fixed(self, numbers: Sequence[int]) -> Tensor | None:
+        """Return the norms of parameters that do not move."""
+        return norms_of([self.params[i] for i in numbers]) if numbers else None
 
 
 class Shown(NamedTuple):
-    """What a window has shown, as numbers.
+    """What a window has shown, as numbers; norms by the number of the parameter.
 
     Attributes
     ----------
     loss : float or None
         Sum of the scalars that backward passes began at; None if there was none.
-    norms : mapping of int to float
-        Norm of each parameter's accumulated gradient as the last backward pass left it.
-    delta_norm : array (layers,)
-        The backward signal; nan where no gradient came by.
-    activations : Meter
-        The statistics of the activations.
-    samples, micro_batches : int
-        Of the passes that a backward pass came back to.
+    gradient, used : dict of int to float
+        Norms of the accumulated gradients as the last backward pass left them, and as the optimizers got them.
+    weights, changes : dict of int to float
+        Norms of the parameters before their step, and of what it changed.
+    frozen : dict of int to float
+        Norms of the parameters that no optimizer moves.
+    uncleared : bool
+        Whether gradients of the step before were still there.
+    applied : bool
+        False if a fused optimizer was told to skip the step.
+    lr : float
+        The first learning rate.
     """
 
     loss: float | None
-    norms: Norms
-    delta_norm: Array
-    activations: Meter
-    samples: int
-    micro_batches: int
+    gradient: Norms
+    used: Norms
+    weights: Norms
+    changes: Norms
+    frozen: Norms
+    uncleared: bool
+    applied: bool
+    lr: float
 
 
+@dataclass
 class Window:
-    """What the backward passes since the last optimizer step have shown.
-
-    Parameters
-    ----------
-    layers : int
-        Number of layers.
+    """What the passes and optimizer steps since the last record have shown of the parameters, still on the device.
 
     Attributes
     ----------
     scale : float
-        What the losses are multiplied with (AMP); every number read from here is without it.
+        What the losses are multiplied with (AMP); the numbers read are without it.
+    losses : list of Tensor
+        The scalars that backward passes began at.
+    backwards : int
+        Backward passes so far.
+    stepped : bool
+        Whether an optimizer has moved them.
+    gradient : Arranged or None
+        The accumulated gradients, as the last backward pass left them.
+    inside, used : list of Arranged
+        The gradients that optimizers got, inside a backward pass and altogether.
+    moved : list of Arranged
+        The parameters that optimizers have moved, or may yet.
+    uncleared : Tensor or None
+        Norms of gradients of the step before that nobody cleared.
+    frozen : (sequence of int, Tensor) or None
+        Norms of the parameters that no optimizer moves.
+    refused, unscaled : list of Tensor
+        What a fused optimizer was told: whether gradients were infinite, and the scale still to be divided by.
+    lr : float or Tensor
+        The first learning rate.
     """
 
-    def __init__(self, layers: int) -> None:
-        self.scale = 1.0
-        self._layers = layers
-        self._passes: list[WatchedPass] = []
-        self._losses: list[Tensor] = []
-        self._deltas: list[tuple[int, Tensor]] = []
-        self._norms: dict[int, Tensor] = {}
+    scale: float = 1.0
+    losses: list[Tensor] = field(default_factory=list)
+    gradient: Arranged | None = None
+    inside: list[Arranged] = field(default_factory=list)
+    used: list[Arranged] = field(default_factory=list)
+    moved: list[Arranged] = field(default_factory=list)
+    backwards: int = 0
+    stepped: bool = False
+    uncleared: Tensor | None = None
+    frozen: tuple[Sequence[int], Tensor | None] = ((), None)
+    refused: list[Tensor] = field(default_factory=list)
+    unscaled: list[Tensor] = field(default_factory=list)
+    lr: Any = float("nan")
 
-    def __contains__(self, watched: WatchedPass) -> bool:
-        return watched in self._passes
+    def _moments(self) -> dict[int, tuple[Arranged, list[int]]]:
+        """Return what is to be measured: each arrangement, and its moments in order."""
+        chosen: list[tuple[int, Arranged]] = [(WEIGHT, a) for a in self.moved]
+        chosen += [(CHANGE, a) for a in self.moved] if self.stepped else []
+        chosen += [(GRADIENT, self.gradient)] if self.gradient else []
+        chosen += [(USED, a) for a in self.used]
+        found: dict[int, tuple[Arranged, list[int]]] = {}
+        for moment, arranged in chosen:
+            found.setdefault(id(arranged.norms), (arranged, []))[1].append(moment)
+        return found
 
-    @property
-    def empty(self) -> bool:
-        """Whether no parameter has received a gradient."""
-        return not self._norms
-
-    def see_pass(self, watched: WatchedPass) -> None:
-        """Count a forward pass that a backward pass has come to."""
-        watched.measure()
-        self._passes.append(watched)
-
-    def see_loss(self, loss: Tensor) -> None:
-        """Add the scalar of one backward pass."""
-        self._losses.append(loss)
-
-    def see_delta(self, layer: int, gradient: Tensor) -> None:
-        """Add dL/dz of a layer."""
-        self._deltas.append((layer, lazy_norms([gradient])[0]))
-
-    def see_gradients(self, numbers: Sequence[int], gradients: Sequence[Tensor]) -> None:
-        """Note what has accumulated in the ``.grad`` of parameters; the last note counts."""
-        self._norms.update(zip(numbers, lazy_norms(gradients), strict=True))
-
-    def norms(self) -> Norms:
-        """Return the norm of each parameter's accumulated gradient."""
-        values = read(list(self._norms.values()))
-        return {number: value / self.scale for number, value in zip(self._norms, values, strict=True)}
-
-    def read(self) -> Shown:
-        """Return everything as numbers."""
-        total = Meter(self._layers)
-        for watched in self._passes:
-            watched.measure()
-            total.absorb(watched.meter)
-        samples = sum(p.samples for p in self._passes)
-        loss = sum(read(self._losses)) / self.scale if self._losses else None
-        return Shown(loss, self.norms(), self._delta_norm(samples), total, samples, len(self._passes))
-
-    def _delta_norm(self, samples: int) -> Array:
-        """Return the root-mean-square of the samples' own gradients.
-
-        The sum of the losses is taken as the mean over the window's N samples, so a sample's own gradient is
-        N times its row of dL/dz, and their root-mean-square is sqrt(N) times the norm of dL/dz.
-        """
-        found = np.full(self._layers, np.nan)
-        for (layer, _), norm in zip(self._deltas, read([n for _, n in self._deltas]), strict=True):
-            found[layer] = norm if np.isnan(found[layer]) else math.hypot(found[layer], norm)
-        return found * (math.sqrt(max(samples, 1)) / self.scale)
+    def read(self, stats: LayerStats) -> Shown:
+        """Read everything at once: the layers' numbers into `stats`, the rest as numbers."""
+        moments = list(self._moments().values())
+        numbers, fixed = self.frozen
+        tensors = [arranged.norms.of(chosen) for arranged, chosen in moments]
+        single = [*self.losses, *self.refused, *self.unscaled, *([self.lr] if isinstance(self.lr, Tensor) else [])]
+        tensors += [t for t in (*single, self.uncleared, fixed) if t is not None]
+        values = stats.read(*tensors)
+        norms: tuple[Norms, ...] = ({}, {}, {}, {})
+        start = 0
+        for arranged, chosen in moments:
+            order = [arranged.numbers[i] for i in arranged.norms.order]
+            for moment in chosen:
+                norms[moment].update(zip(order, values[start : start + len(order)], strict=True))
+                start += len(order)
+        found = iter(values[start:])
+        loss = sum(next(found) for _ in self.losses) / self.scale if self.losses else None
+        refused = sum(next(found) for _ in self.refused) > 0
+        unscaled = max((next(found) for _ in self.unscaled), default=1.0)
+        lr = next(found) if isinstance(self.lr, Tensor) else self.lr
+        uncleared = self.uncleared is not None and sum(next(found) for _ in range(self.uncleared.numel())) > 0
+        frozen = {i: next(found) for i in numbers}
+        used, scale = norms[USED], self.scale
+        inside = {i: used[i] for arranged in self.inside for i in arranged.numbers}
+        gradient = inside | norms[GRADIENT]
+        if scale != 1.0:
+            gradient = {i: norm / scale for i, norm in gradient.items()}
+        if unscaled != 1.0:
+            used = {i: norm / unscaled for i, norm in used.items()}
+        return Shown(loss, gradient, used, norms[WEIGHT], norms[CHANGE], frozen, uncleared, not refused, lr)

@@ -1,0 +1,217 @@
+"""Forward and backward passes of a network somebody else trains."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+from weakref import ref
+
+import torch
+from torch import Tensor, nn
+
+from gradlab.engine.layers import Layer, LayerObserver, in_backward
+from gradlab.engine.stats import LARGE, LayerStats, Scratch, dense, stacked
+
+_MOST = 256  # activations held at all: a part of a network may be called for ever, and no gradient come back
+_HELD = 4  # large activations held until they are followed to their end; more would defeat gradient checkpointing
+
+
+class ForwardPass:
+    """One forward pass: what it showed, kept alive by the graph it built and gone with it."""
+
+    __slots__ = ("reached", "samples", "seen", "stats")
+
+    def __init__(self, samples: int, stats: LayerStats) -> None:
+        self.samples, self.stats = samples, stats
+        self.seen: set[int] = set()
+        self.reached = False
+
+
+class PassObserver:
+    """Observes every pass through a network that a gradient can come back from.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        The network.
+    layers : list of Layer
+        Its layers.
+    others : sequence of Module
+        Its modules that own vectors alone: their backward signal is seen too.
+    batch_dim : int
+        Dimension of the network's first tensor argument that counts samples.
+    guard : callable
+        ``guard(function)`` keeps an error of this instrument out of the loop.
+
+    Attributes
+    ----------
+    called : bool
+        Whether a layer ever returned something that a gradient can come back from.
+    deaf : bool
+        Whether nothing is looked at until `renew`.
+    passes : list of ForwardPass
+        Those that a backward pass has come to since `renew`.
+
+    Notes
+    -----
+    With gradient checkpointing a layer runs twice. Without reentry its first run counts; with reentry, when
+    nothing is recorded the first time, the run inside the backward pass does.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        layers: list[Layer],
+        others: Sequence[nn.Module],
+        batch_dim: int,
+        guard: Callable[[Callable[..., None]], Callable[..., None]],
+    ) -> None:
+        self._signals, self._layers = len(layers) + len(others), len(layers)
+        self._batch_dim, self._guarded = batch_dim, guard(self._come_back)
+        self._scratch = Scratch()
+        self._hooked: list[ref[Any]] = []
+        self.called = False
+        self.passes: list[ForwardPass] = []
+        self._stats = LayerStats(self._signals, self._scratch)
+        self._deltas: list[tuple[int, Tensor, None]] = []
+        self._on = self.deaf = False
+        self._open: ForwardPass | None = None
+        self._current: ForwardPass | None = None
+        self._large = 0
+        self._observer = LayerObserver(network, layers, self._returned, self._finished, others, guard)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._on, self.deaf = True, False
+        self._observer.start()
+
+    def stop(self) -> None:
+        """Take all hooks off, also those on a graph that is still there."""
+        self._on = False
+        self._observer.stop()
+        for hooks in filter(None, (hooked() for hooked in self._hooked)):
+            for key in [key for key in hooks if isinstance(key, tuple) and key[0] is self]:
+                del hooks[key]
+        self.renew()
+
+    def renew(self) -> LayerStats:
+        """Return what was seen since the last time, not yet read, and let go of it."""
+        self.settle()
+        found = self._stats
+        for watched in self.passes:
+            found.absorb(watched.stats)
+        self._open = self._current = None
+        self._hooked = []
+        self._stats, self.passes = LayerStats(self._signals, self._scratch), []
+        self.deaf, self._large = False, 0
+        return found
+
+    def settle(self) -> None:
+        """Measure what is still held of a backward pass that has ended."""
+        if self._current is not None:
+            self._measure(self._current)
+        if self._deltas:
+            self._stats.see_deltas(stacked(self._deltas), 1)
+            self._deltas = []
+
+    def ignore(self) -> None:
+        """Look at nothing until `renew`: a closure that an optimizer calls again and again shows its first run."""
+        self.deaf = True
+
+    # ------------------------------------------------------------------ forward
+    def _returned(self, number: int, z: Tensor) -> bool:
+        if self.deaf or not torch.is_grad_enabled():
+            return False
+        watched = self._pass_of(number, z)
+        if watched is None:
+            return False
+        self.called = True
+        if z.requires_grad and z.grad_fn is not None:
+            self._hook(z, watched, number)
+        if number >= self._layers:
+            return False
+        self._large += z.numel() > LARGE
+        if self._large > _HELD or len(self._observer.seen) > _MOST:
+            self._measure(watched)
+        return True
+
+    def _pass_of(self, number: int, z: Tensor) -> ForwardPass | None:
+        """Return the pass that a layer's run belongs to, None if it is not to be counted."""
+        if in_backward():  # gradient checkpointing runs the layer again
+            if self._current is None:
+                self._current = self._new_pass(z)
+            return None if number in self._current.seen else self._current
+        if self._open is None or self._open.reached:
+            self._open = self._new_pass(z)
+        self._open.seen.add(number)
+        return self._open
+
+    def _new_pass(self, tensor: Tensor | None) -> ForwardPass:
+        return ForwardPass(self._samples_of(tensor), LayerStats(self._signals, self._scratch))
+
+    def _samples_of(self, tensor: Tensor | None) -> int:
+        return tensor.shape[self._batch_dim] if tensor is not None and tensor.dim() > self._batch_dim else 1
+
+    def _finished(self, args: Any, kwargs: Any, output: Any) -> None:
+        if self.deaf or in_backward() or not torch.is_grad_enabled():
+            return
+        watched, self._open = self._open, None
+        inputs = next(_tensors((args, kwargs)), None)
+        if watched is None or watched.reached:
+            watched = self._new_pass(inputs)
+        elif inputs is not None:
+            watched.samples = self._samples_of(inputs)
+        self._measure(watched)
+        for tensor in _tensors(output):  # learn of the backward pass even if every layer is checkpointed
+            if tensor.grad_fn is not None:
+                self._hook(tensor, watched, None)
+
+    def _measure(self, watched: ForwardPass) -> None:
+        if not self._observer.seen:
+            return
+        seen = self._observer.take()
+        self._large = 0
+        watched.stats.see_activations(stacked((s.layer, dense(s.value), s.bounds) for s in seen))
+
+    # ------------------------------------------------------------------ backward
+    def _hook(self, z: Tensor, watched: ForwardPass, number: int | None) -> None:
+        """Do as ``z.register_hook``, without its handle: that costs as much as all else that is done for a layer."""
+        hooks = z._backward_hooks
+        if hooks is None:
+            z._backward_hooks = hooks = OrderedDict()
+            z.grad_fn._register_hook_dict(z)  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
+        hooks[self, number] = partial(self._guarded, watched, number)  # pyright: ignore[reportArgumentType]
+        self._hooked.append(ref(hooks))
+
+    def _come_back(self, watched: ForwardPass, number: int | None, gradient: Tensor | None) -> None:
+        if not self._on or self.deaf:
+            return
+        if self._current is not watched:
+            if self._current is not None:
+                self._measure(self._current)
+            self._current = watched
+        if not watched.reached:
+            watched.reached = True
+            self.passes.append(watched)
+            if self._open is watched:  # a part of the network was called by itself
+                self._measure(watched)
+        if number is None or gradient is None:
+            return
+        if gradient.numel() > LARGE:
+            self._stats.see_deltas(stacked([(number, dense(gradient), None)]), 1)
+        else:
+            self._deltas.append((number, dense(gradient), None))
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """Yield the tensors in nested tuples, lists and mappings."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _tensors(item)
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from _tensors(item)
