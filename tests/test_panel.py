@@ -654,3 +654,21 @@ def test_the_other_knobs_follow_the_run_too(browser, panel):
     lab.set(momentum=0.5)
     assert field(lab, "Momentum").value == "0.5"
     assert named(lab, "Heads").disabled  # a multilayer perceptron has none
+
+
+def test_what_was_learned_stands_beside_what_was_held_out(browser, panel):
+    with browser.cell():
+        lab = panel()
+        lab.run(3)
+    lane = browser.show(lab)["lanes"][0]
+    found = lab.trainer.evaluate()
+    assert lane["learned"] == [
+        ["right, held out", f"{found['holdout_accuracy']:.0%}"],
+        ["loss, held out", f"{found['holdout_loss']:.3g}"],
+        ["right, trained on", f"{found['accuracy']:.0%}"],
+        ["loss, trained on", f"{found['loss']:.3g}"],
+    ]
+    assert lane["classes"] == 2
+    lab.set(dataset="digits", n_samples=200)
+    samples = browser.ask(lab, "all", run=-1)[0]["lanes"][0]["samples"]
+    assert [shape for shape, *_ in samples] == [[8, 8]] * len(samples)

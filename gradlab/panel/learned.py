@@ -18,7 +18,7 @@ from gradlab.stage import GRID, Learned
 
 _EVERY = 0.2  # seconds between two looks while training plays
 _REST = 12  # and so many times what a look costs
-_POINTS, _SAMPLES = 240, 6
+_POINTS, _SAMPLES = 160, 6
 _MARGIN = 0.12  # of the data's width, on each side of the boundary's grid
 
 
@@ -59,10 +59,12 @@ class LearnedLooks:
         data = trainer.data
         self._of, self._inputs, self._fixed = trainer, None, {}
         if data.x.dim() == 2 and data.x.shape[1] == 2 and data.classification and not data.every_step:
-            points = _points(data)
+            points = _points(data.x, data.y)
+            held = trainer.held_out
             extent = _extent(points)
             self._inputs = _grid(extent).to(data.x.dtype)
             self._fixed = {"classes": data.outputs, "extent": extent, "points": points}
+            self._fixed |= {} if held is None else {"held": _points(*held)}
 
     def _look(self, trainer: Trainer) -> Learned | None:
         try:
@@ -77,7 +79,7 @@ class LearnedLooks:
     def _rows(self, found: dict[str, float]) -> list[tuple[str, str]]:
         """Return accuracy before loss, in words; held out before trained on."""
         rows = []
-        for name, value in sorted(found.items(), key=lambda item: ("accuracy" not in item[0], "held" not in item[0])):
+        for name, value in sorted(found.items(), key=lambda item: ("holdout" not in item[0], item[0])):
             words = f"{value:.0%}" if "accuracy" in name else f"{value:.3g}"
             rows.append((self._text(f"learned.{name}"), words))
         return rows
@@ -104,9 +106,9 @@ def _answers(trainer: Trainer, x: Tensor) -> Tensor:
             module.training = training
 
 
-def _points(data: Data) -> Array:
-    some = torch.linspace(0, data.n - 1, min(_POINTS, data.n)).long()
-    return torch.cat([data.x[some].double(), data.y[some, None].double()], 1).numpy()
+def _points(x: Tensor, y: Tensor) -> Array:
+    some = torch.linspace(0, len(x) - 1, min(_POINTS, len(x))).long()
+    return torch.cat([x[some].double(), y[some, None].double()], 1).numpy()
 
 
 def _extent(points: Array) -> tuple[float, float, float, float]:
