@@ -35,6 +35,7 @@ MEASURES: dict[str, Measure] = {
         Measure("grad_norm", "measure.grad_norm", after="clipped_norm"),
         Measure("update_ratio", "measure.update_ratio"),
         Measure("activation_std", "measure.activation_std"),
+        Measure("time_norm", "measure.time_norm"),
     )
 }
 

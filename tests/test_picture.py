@@ -16,7 +16,7 @@ from gradlab.plots import View, anchored, describe, draw_view
 from gradlab.plots.axes import Decades
 from gradlab.plots.stretches import CELL_MISSING, CELL_NONFINITE, CELL_ZERO, stretch_of, stretches
 from gradlab.stage import Lane, Learned, PacketEncoder, Shown
-from tests.helpers.histories import history_of
+from tests.helpers.histories import history_of, record
 
 TOLD = Path(__file__).parent / "stage" / "told.mjs"
 FLOAT32 = 2e-6  # relative: what is left of a log10 in four bytes
@@ -275,3 +275,25 @@ def test_an_empty_history_can_be_shown():
     history = History(["layer 1", "layer 2", "layer 3"])
     assert told([PacketEncoder().new(Shown(1, (Lane(history),), View()))])["lanes"][0]["steps"] == 0
     draw_view(history, View())
+
+
+def test_a_recurrent_network_shows_the_signal_of_every_time_step_and_a_plain_one_its_layers():
+    trainer = Trainer(Config(architecture="rnn", dataset="latch", depth=2, sequence_length=12))
+    history, view = trainer.run(3), View(measure="time_norm", units=True)
+    lane = told([PacketEncoder().new(Shown(1, (Lane(history),), view))])["lanes"][0]
+    signal = history.column("time_norm")[-1, -1]  # of the last recurrent layer, at the last step
+    assert lane["names"] == [f"t{i}" for i in range(1, 13)]
+    assert np.allclose(numbers(lane["row"]["now"]), np.log10(signal), rtol=FLOAT32)
+    assert float(lane["row"]["growth"]) == pytest.approx(np.log10(signal[0] / signal[-1]), rel=1e-5)
+    drawn = {line.get_label(): line for line in draw_view(history, view, ("profile",)).axes[0].get_lines()}
+    assert np.array_equal(drawn["now"].get_ydata(), np.log10(signal))
+    plain = Trainer(Config(depth=3, width=8)).run(2)
+    assert describe(plain, view).measure == "delta_norm"
+
+
+def test_rows_of_biases_are_not_columns_of_the_picture():
+    history = History(["a", "b", "c", "a.bias"], kinds=("weight", "weight", "weight", "bias"))
+    history.append(record(0, [1.0, 10.0, 100.0, 5.0]))
+    lane = told([PacketEncoder().new(Shown(1, (Lane(history),), View()))])["lanes"][0]
+    assert lane["names"] == ["a", "b", "c"]
+    assert numbers(lane["row"]["now"]).tolist() == [0, 1, 2]

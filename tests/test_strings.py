@@ -55,7 +55,7 @@ SAME_EVERYWHERE = {
         "RMSprop",
     ),
     *("AGC", "RMS", "XOR", "Kaiming", "Xavier", "PyTorch", "Config", "CumulativeGradient", "fan_in", "logits"),
-    *("dL", "dz", "dW", "NaN", "nan", "inf", "Alt", "chi", "phi"),
+    *("dL", "dz", "dW", "dh", "NaN", "nan", "inf", "Alt", "chi", "phi"),
     *("float", "True", "False", "torch", "from_json", "JSON", "CSV", "PNG", "SVG", "HTML", "kB"),
     *("fonts", "noto", "cjk"),  # what to install, said where no Chinese font is
 }

@@ -9,12 +9,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gradlab.growth import Growth, growth
 from gradlab.history import Array, History
-from gradlab.measures import kinds_of
 
 FEWEST, JUMP = 4, 3  # decades of an axis at least, and by how many it widens at a time
 SPAN = 3  # decades of colour on each side of the last layer's value, at least
 _ROOM = 0.5  # decades left free beyond the first values
+TIME = "time_norm"
+"""The measure whose columns are time steps."""
+
+_EVERYWHERE = ("activation_std", TIME)  # measures that no frozen layer lacks
 
 
 class Decades(NamedTuple):
@@ -48,23 +52,54 @@ def extent(logs: Iterable[Array]) -> tuple[float, float]:
     return float(min(v.min() for v in found)), float(max(v.max() for v in found))
 
 
-def logs_of(history: History, name: str, rows: Array) -> Array:
-    """Return log10 of the last rows of a column, or of one row; what is no number as this module says."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.log10(rows)
-    kinds = kinds_of(history, name, rows)
-    logs[kinds.nonfinite] = np.inf
-    logs[kinds.missing] = np.nan
-    return logs
+def measure_of(history: History, name: str) -> str:
+    """Return the measure that can be shown: the backward signal where there is no signal through time."""
+    return name if name != TIME or columns_of(history, TIME) else "delta_norm"
+
+
+def columns_of(history: History, name: str) -> tuple[str, ...]:
+    """Return the names of a picture's columns: the layers' weights, or the time steps of the last recurrent layer."""
+    if name != TIME:
+        return history.layer_names[: history.kinds.count("weight")]
+    shape = history.row(TIME, 0).shape if len(history) else (0, 0)
+    return tuple(f"t{i + 1}" for i in range(shape[1] if shape[0] else 0))
+
+
+def values_of(history: History, name: str, start: int = 0) -> Array:
+    """Return a measure over the steps, shape ``(steps, columns)``."""
+    values = history.column(name, start)
+    return values[:, -1] if name == TIME else values[:, : history.kinds.count("weight")]
+
+
+def row_of(history: History, name: str, index: int) -> Array:
+    """Return a measure at one step, shape ``(columns,)``."""
+    values = history.row(name, index)
+    return values[-1] if name == TIME else values[: history.kinds.count("weight")]
+
+
+def column_logs(history: History, name: str, start: int = 0) -> Array:
+    """Return log10 of a measure over the steps; what is no number as this module says."""
+    missing = None if name in _EVERYWHERE else values_of(history, "has_gradient", start) == 0
+    return _sorted_logs(values_of(history, name, start), missing)
 
 
 def row_logs(history: History, name: str, index: int) -> Array:
-    """Return log10 of one row of a column."""
-    values = history.row(name, index)
-    logs = logs_of(history, name, values)
-    if name != "activation_std":  # whether a layer had a gradient may differ from step to step
-        missing = np.isnan(values) & (history.row("has_gradient", index) == 0)
-        logs = np.where(np.isnan(values), np.where(missing, np.nan, np.inf), logs)
+    """Return log10 of a measure at one step."""
+    missing = None if name in _EVERYWHERE else row_of(history, "has_gradient", index) == 0
+    return _sorted_logs(row_of(history, name, index), missing)
+
+
+def row_growth(history: History, name: str, index: int) -> Growth | None:
+    """Return how much a measure grows toward the input, or toward the first time step."""
+    values = row_of(history, name, index)
+    return growth(np.append(values, np.nan) if name == TIME else values)  # no output layer among time steps
+
+
+def _sorted_logs(values: Array, without: np.ndarray | None) -> Array:
+    logs = plain_log(values)
+    logs[~np.isfinite(values)] = np.inf
+    if without is not None:
+        logs[np.isnan(values) & without] = np.nan
     return logs
 
 
@@ -106,7 +141,7 @@ class Axes:
     ) -> tuple[tuple[float, float], tuple[float, float], float]:
         values, losses, far = list(extra), [], [0.0]
         for history, start, stop in parts:
-            rows = [logs_of(history, name, history.column(name, start))[: stop - start] for name in self.measures]
+            rows = [column_logs(history, measure_of(history, name), start)[: stop - start] for name in self.measures]
             values += rows
             losses.append(plain_log(history.column("loss", start)[: stop - start]))
             ratio = ratios(rows[0])
@@ -129,7 +164,7 @@ def ratios(logs: Array) -> Array:
     Parameters
     ----------
     logs : array (rows, layers)
-        As `logs_of` returns them; what is no number stays what it is.
+        As `column_logs` returns them; what is no number stays what it is.
     """
     known = np.isfinite(logs)
     last = logs.shape[1] - 1 - known[:, ::-1].argmax(1)

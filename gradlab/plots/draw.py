@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 from gradlab.history import Array, History
 from gradlab.locale import Text
 from gradlab.measures import MEASURES
+from gradlab.plots.axes import TIME, columns_of
 from gradlab.plots.fonts import drawable, set_font
 from gradlab.plots.picture import BOTH, Picture, Series, View, describe, measures_of
 from gradlab.plots.stretches import Stretches, step_limit
@@ -91,7 +92,7 @@ def _draw_profile(ax: Axes, picture: Picture, history: History, view: View) -> N
         if series.role in ("now", "rival"):
             _mark_odd(ax, series, rows, np.log10(history.tiny), view.theme)
     _stand_units(ax, picture, view, low, span)
-    layers = max((int(s.layers[-1]) for s in picture.series), default=len(history.layer_names))
+    layers = max((int(s.layers[-1]) for s in picture.series), default=len(columns_of(history, picture.measure)))
     ax.set_xlim(0.3, layers + 0.7)
     ax.set_ylim(rows["missing"] - 0.03 * span, rows["nonfinite"] + 0.05 * span)
     every = max(1, -(-span // 8))
@@ -100,7 +101,7 @@ def _draw_profile(ax: Axes, picture: Picture, history: History, view: View) -> N
     ax.set_yticks([*decades, *rows.values()], [*(f"1e{d}" for d in decades), *names])
     numbers = layer_ticks(layers)
     ax.set_xticks(numbers, [str(n) for n in numbers])
-    ax.set_xlabel(view.text("axis.layer"))
+    ax.set_xlabel(view.text("axis.time" if picture.measure == TIME else "axis.layer"))
     ax.set_title(view.text(f"measure.{BOTH}" if view.measure == BOTH else MEASURES[picture.measure].key))
     if picture.slope:
         x, y, across, up = _free_corner(picture)
@@ -244,7 +245,7 @@ def _cursor(ax: Axes, history: History, view: View, span: tuple[float, float]) -
 
 
 def _draw_heatmap(ax: Axes, picture: Picture, history: History, view: View) -> None:
-    found, layers = picture.stretches, len(history.layer_names)
+    found, layers = picture.stretches, len(columns_of(history, picture.measure))
     limit = step_limit(picture.last_step + 1)
     if len(found.start) and not view.hidden:
         edges = np.append(found.start, found.end)

@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gradlab.growth import Growth, growth, times
+from gradlab.growth import Growth, times
 from gradlab.guess import line as guess_line
 from gradlab.guess import measured_decades
 from gradlab.history import Array, History
 from gradlab.locale import Text
 from gradlab.measures import MEASURES
-from gradlab.plots.axes import Axes, Limits, plain_log, row_logs
+from gradlab.plots.axes import TIME, Axes, Limits, columns_of, measure_of, plain_log, row_growth, row_logs, row_of
 from gradlab.plots.stretches import Stretches, stretch_of, stretches
 from gradlab.plots.style import LIGHT, Theme
 from gradlab.theory import Band
@@ -86,6 +86,11 @@ def measures_of(name: str) -> tuple[str, ...]:
     return (name,)
 
 
+def measures_for(history: History, name: str) -> tuple[str, ...]:
+    """Return the columns that a choice of measure shows of a history."""
+    return tuple(measure_of(history, column) for column in measures_of(name))
+
+
 # ------------------------------------------------------------------ series over the layers
 class Series(NamedTuple):
     """One curve over the layers.
@@ -108,7 +113,7 @@ class Series(NamedTuple):
 
 def fixed_series(history: History, view: View) -> list[Series]:
     """Return the curves that stay as they are while a run goes on: pinned run, theory, and prediction."""
-    measure, found = measures_of(view.measure)[0], []
+    measure, found = measures_for(history, view.measure)[0], []
     if view.ghost is not None and len(view.ghost) and not view.hidden:
         found.append(_series("ghost", row_logs(view.ghost, measure, -1)))
     if measure != "delta_norm" or not len(history):
@@ -128,7 +133,7 @@ def series(history: History, view: View) -> list[Series]:
     found = fixed_series(history, view)
     if not len(history) or view.hidden:
         return found
-    names, row = measures_of(view.measure), -1 if view.at is None else view.at
+    names, row = measures_for(history, view.measure), -1 if view.at is None else view.at
     found.append(_series("first", row_logs(history, names[0], 0)))
     now = row_logs(history, names[0], row)
     finite = last_finite(history, names[0], row) if np.isposinf(now).any() else None
@@ -166,7 +171,7 @@ def row_beside(history: History, at: int | None, other: History) -> int:
 
 
 # ------------------------------------------------------------------ the whole description
-def growth_words(found: Growth | None, text: Text) -> str:
+def growth_words(found: Growth | None, text: Text, through_time: bool = False) -> str:
     """Say a growth in one short sentence, as it stands on the slope."""
     if found is None:
         return ""
@@ -175,7 +180,8 @@ def growth_words(found: Growth | None, text: Text) -> str:
     if not math.isfinite(found.decades):
         return text("growth.to_zero" if found.decades < 0 else "growth.to_inf")
     per_layer = found.decades / (found.layers - 1)
-    return text("growth.larger" if per_layer > 0 else "growth.smaller", factor=times(per_layer))
+    key = "growth.time" if through_time else "growth"
+    return text(f"{key}.larger" if per_layer > 0 else f"{key}.smaller", factor=times(per_layer))
 
 
 @dataclass(frozen=True)
@@ -216,7 +222,7 @@ class Picture:
 
 def describe(history: History, view: View) -> Picture:
     """Return what a view shows of a history."""
-    names = measures_of(view.measure)
+    names = measures_for(history, view.measure)
     shown = series(history, view)
     others = [view.rival] if view.rival is not None else []
     axes = Axes(names)
@@ -224,9 +230,9 @@ def describe(history: History, view: View) -> Picture:
     runs = [] if view.hidden else [(h, 0) for h in [history, *others]]
     limits = axes.take(runs, fixed)
     row = (-1 if view.at is None else view.at) if len(history) else None
-    shares = [
-        np.zeros(len(history.layer_names)) if row is None else history.row(n, row) for n in ("dead", "saturated")
-    ]
+    dead = saturated = np.zeros(len(columns_of(history, names[0])))
+    if row is not None and names[0] != TIME:  # time steps have no units of their own
+        dead, saturated = (row_of(history, name, row) for name in ("dead", "saturated"))
     return Picture(
         measure=names[0],
         limits=limits,
@@ -234,8 +240,8 @@ def describe(history: History, view: View) -> Picture:
         stretches=stretches(history, names[0]),
         rival_stretches=stretches(view.rival, names[0]) if view.rival is not None else None,
         marks=marks(history),
-        dead=shares[0],
-        saturated=shares[1],
+        dead=dead,
+        saturated=saturated,
         slope=_slope(history, view, names[0], row),
         last_step=max([float(h.row("step", -1)) for h in [history, *others] if len(h)], default=0.0),
     )
@@ -244,10 +250,10 @@ def describe(history: History, view: View) -> Picture:
 def _slope(history: History, view: View, measure: str, row: int | None) -> str:
     if row is None or view.hidden:
         return ""
-    found = growth(history.row(measure, row))
+    found = row_growth(history, measure, row)
     if found is None and (finite := last_finite(history, measure, row)) is not None:
-        found = growth(history.row(measure, finite))
-    return growth_words(found, view.text)
+        found = row_growth(history, measure, finite)
+    return growth_words(found, view.text, measure == TIME)
 
 
 def marks(history: History, since: int = 0) -> dict[str, Array]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gradlab.history import Array, History
-from gradlab.plots.axes import logs_of, plain_log, ratios
+from gradlab.plots.axes import column_logs, columns_of, plain_log, ratios
 
 _DETAILED = 128  # steps that have a stretch of their own
 _HUNDREDTHS, _MOST = 100, 32_000  # cells travel as hundredths of a decade in 16 bits
@@ -71,7 +71,9 @@ def stretches(history: History, measure: str, since: int = 0) -> Stretches:
     first = np.flatnonzero(np.diff(starts, prepend=-1.0))
     if not len(first):
         none = np.zeros(0)
-        return Stretches(none, none, none, none, none > 0, none > 0, np.zeros((0, len(history.layer_names))), 0.0)
+        return Stretches(
+            none, none, none, none, none > 0, none > 0, np.zeros((0, len(columns_of(history, measure)))), 0.0
+        )
     logs = plain_log(loss)
     plain = np.isfinite(logs)
     low = np.minimum.reduceat(np.where(plain, logs, np.inf), first)
@@ -79,7 +81,7 @@ def stretches(history: History, measure: str, since: int = 0) -> Stretches:
     some = np.logical_or.reduceat(plain, first)
     nonfinite = np.logical_or.reduceat(~np.isfinite(loss), first)
     zero = np.logical_or.reduceat(loss == 0, first)
-    cells = _cells(ratios(logs_of(history, measure, history.column(measure, since))), first)
+    cells = _cells(ratios(column_logs(history, measure, since)), first)
     median = _medians(np.where(plain, logs, np.inf), plain, first)
     low, high = (np.where(some, values, np.nan) for values in (low, high))
     return Stretches(starts[first], low, median, high, zero, nonfinite, cells, float(steps[-1]) + 1)

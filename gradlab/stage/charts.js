@@ -177,7 +177,7 @@ function cells(/** @type {Scene} */ s, lane, number) {
 /** @param {Scene} s */
 export function drawHeat(s) {
   const { g, lay, pal, labels, words, store } = s;
-  labels.put("heat.head", words["stage.heat"], lay.heat[0].x, lay.heads.foot, { kind: "head" });
+  labels.put("heat.head", s.through ? s.title : words["stage.heat"], lay.heat[0].x, lay.heads.foot, { kind: "head" });
   const span = s.limits[4];
   store.lanes.forEach((lane, number) => {
     const rect = lay.heat[number];
@@ -202,7 +202,7 @@ export function drawHeat(s) {
     if (store.lanes.length > 1) labels.put(`heat${number}`, lane.label, rect.x - 6, rect.y + rect.h / 2, { side: "right", kind: "lane", colour: number ? pal.laneB : pal.laneA });
     else {
       labels.put("heat.top", String(layers), rect.x - 5, rect.y + 5 * s.k, { side: "right", kind: "tick" });
-      labels.put("heat.name", words["axis.layer_short"], rect.x - 5, rect.y + rect.h / 2, { side: "right", kind: "tick faint" });
+      if (!s.through) labels.put("heat.name", words["axis.layer_short"], rect.x - 5, rect.y + rect.h / 2, { side: "right", kind: "tick faint" });
       labels.put("heat.foot", "1", rect.x - 5, rect.y + rect.h - 5 * s.k, { side: "right", kind: "tick" });
     }
   });

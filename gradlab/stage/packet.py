@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from gradlab.growth import growth
 from gradlab.history import History
 from gradlab.locale import Text
 from gradlab.measures import MEASURES
-from gradlab.plots.axes import JUMP, Axes, Decades, Limits, row_logs
-from gradlab.plots.picture import View, fixed_series, last_finite, marks, measures_of
+from gradlab.plots.axes import JUMP, TIME, Axes, Decades, Limits, columns_of, row_growth, row_logs, row_of
+from gradlab.plots.picture import View, fixed_series, last_finite, marks, measures_for
 from gradlab.plots.stretches import cell_codes, stretch_of, stretches
 from gradlab.stage.shown import Lane, Learned, Shown, SlowStage
 
@@ -76,12 +75,12 @@ class PacketEncoder:
 
     def everything(self, shown: Shown) -> Packet:
         """Return a packet that needs none before it."""
-        same_axes = self._run == shown.run and self._axes.measures == measures_of(shown.view.measure)
+        same_axes = self._run == shown.run and self._axes.measures == measures_for(shown.history, shown.view.measure)
         self._run, self._of = shown.run, self._key(shown)
         self._lanes = [_Sent(lane.history) for lane in shown.lanes]
         self._words, self._fixed = {}, ()
         if not same_axes or shown.view.hidden:
-            self._axes = Axes(measures_of(shown.view.measure))
+            self._axes = Axes(measures_for(shown.history, shown.view.measure))
         return self._encode(shown, full=True)
 
     def new(self, shown: Shown) -> Packet:
@@ -104,7 +103,9 @@ class PacketEncoder:
     def _key(shown: Shown) -> object:
         view, text = shown.view, shown.view.text
         histories = tuple(id(lane.history) for lane in shown.lanes)
-        return histories, view.measure, view.clip, view.units, view.hidden, text.lang
+        names = measures_for(shown.history, view.measure)
+        columns = len(columns_of(shown.history, names[0]))
+        return histories, names, columns, view.measure, view.clip, view.units, view.hidden, text.lang
 
     def _was_rewritten(self, shown: Shown) -> bool:
         return any(
@@ -176,7 +177,7 @@ class PacketEncoder:
     def _add_steps(self, parts: _Parts, number: int, history: History, view: View, sent: _Sent, full: bool) -> None:
         if len(history) == sent.rows and not full:
             return
-        measure = measures_of(view.measure)[0]
+        measure = measures_for(history, view.measure)[0]
         if view.hidden:
             if len(history):
                 parts.add(number, "given", row_logs(history, "delta_norm", 0)[-2:-1])
@@ -206,7 +207,7 @@ class PacketEncoder:
 def _rows_to_send(history: History, measure: str, since: int, full: bool) -> list[int]:
     n = len(history)
     rows = list(range(since, n)) if n - since <= _EACH else [n - 1]
-    if n and not np.isfinite(history.row(measure, -1)).any() and (finite := last_finite(history, measure, n - 1)):
+    if n and not np.isfinite(row_of(history, measure, -1)).any() and (finite := last_finite(history, measure, n - 1)):
         rows.append(finite)
     return sorted({0, *rows} if full and n else set(rows))
 
@@ -215,19 +216,23 @@ def _add_rows(parts: _Parts, lane: int, history: History, view: View, rows: list
     """Add what is known of some steps: one row after the other in arrays of their own."""
     if not rows:
         return
-    names = measures_of(view.measure)
+    names = measures_for(history, view.measure)
+    first = names[0]
     parts.add(lane, "step", [history.row("step", i) for i in rows])
     parts.add(lane, "loss", [history.row("loss", i) for i in rows])
-    found = [growth(history.row(names[0], i)) for i in rows]
+    found = [row_growth(history, first, i) for i in rows]
     parts.add(lane, "growth", [np.nan if g is None else g.decades for g in found])
     parts.add(lane, "spans", [1 if g is None else g.layers - 1 for g in found])
-    parts.add(lane, "now", np.stack([row_logs(history, names[0], i) for i in rows]))
+    parts.add(lane, "now", np.stack([row_logs(history, first, i) for i in rows]))
     if len(names) > 1:
         parts.add(lane, "second", np.stack([row_logs(history, names[1], i) for i in rows]))
     after = next((MEASURES[name].after for name in names if MEASURES[name].after), None)
     if view.clip and after is not None:
         parts.add(lane, "after", np.stack([row_logs(history, after, i) for i in rows]))
-    shares = np.array([np.maximum(history.row("dead", i), history.row("saturated", i)) for i in rows])
+    if first == TIME:
+        shares = np.zeros((len(rows), len(columns_of(history, TIME))))
+    else:
+        shares = np.array([np.maximum(row_of(history, "dead", i), row_of(history, "saturated", i)) for i in rows])
     parts.add(lane, "unable", np.nan_to_num(shares * 255).round(), "u1")
 
 
@@ -270,12 +275,12 @@ def _said(shown: Shown) -> dict[str, Any]:
 
 def _frame(shown: Shown) -> dict[str, Any]:
     """Return what only a full packet says: the layers, what is measured, and how the lanes are called."""
-    view, names = shown.view, measures_of(shown.view.measure)
+    view, names = shown.view, measures_for(shown.history, shown.view.measure)
     text: Text = view.text
     return {
-        "layers": [list(lane.history.layer_names) for lane in shown.lanes],
+        "layers": [list(columns_of(lane.history, names[0])) for lane in shown.lanes],
         "labels": [[lane.label, lane.knobs] for lane in shown.lanes],
-        "measure": view.measure,
+        "measure": view.measure if names[0] != TIME else TIME,
         "titles": [text(MEASURES[name].key) for name in names],
         "units": view.units,
         "ghost": view.ghost_name,

@@ -61,7 +61,7 @@ function axes(/** @type {Scene} */ s) {
   }
   const numbers = layerTicks(s.layers, profile.w / (42 * s.k));
   for (const n of numbers) labels.put(`layer${n}`, String(n), columnX(profile, s.layers, n - 1), lay.none + 13 * s.k, { side: "center", kind: "tick" });
-  labels.put("axis.layer", words["axis.layer"], profile.x + profile.w / 2, lay.none + 25 * s.k, { side: "center", kind: "dim" });
+  labels.put("axis.layer", words[s.through ? "axis.time" : "axis.layer"], profile.x + profile.w / 2, lay.none + 25 * s.k, { side: "center", kind: "dim" });
 }
 
 /** The marks of what is no plain number: hatched, hollow, dashed, an open triangle. */
@@ -234,7 +234,7 @@ function slope(/** @type {Scene} */ s, curves) {
     let said = text;
     let corner = freeCorner(s, curves, wide);
     if (!corner.free && !level) {
-      said = `${when}${s.growthWords(row, true)} ${s.words["growth.toward"]}`;
+      said = `${when}${s.growthWords(row, true)} ${s.through ? "" : s.words["growth.toward"]}`;
       corner = freeCorner(s, curves, said.length * 8.2 * s.k);
     }
     labels.put("slope", said, corner.x, corner.y, { side: /** @type {any} */ (corner.side), kind: "slope", colour });

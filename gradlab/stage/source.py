@@ -19,7 +19,15 @@ _NAMES = re.compile(r"^export \{[^}]*\};\n", re.MULTILINE)
 _WORDS = (
     *("axis.layer", "axis.layer_short", "axis.loss", "axis.step", "row.missing", "button.play", "button.pause"),
     *("button.step", "button.reset", "measure.grad_norm", "growth.larger", "growth.smaller", "growth.level"),
-    *("growth.short", "growth.toward", "growth.to_zero", "growth.to_inf"),
+    *(
+        "growth.short",
+        "growth.time.larger",
+        "growth.time.smaller",
+        "axis.time",
+        "growth.toward",
+        "growth.to_zero",
+        "growth.to_inf",
+    ),
     *("kind.plain", "kind.first", "kind.theory", "kind.ghost", "kind.guess", "kind.nonfinite"),
     *("kind.zero", "kind.underflow", "kind.missing", "predict.growing", "predict.flat", "predict.shrinking"),
     "predict.reveal",

@@ -20,7 +20,7 @@ import { showWords } from "./words.js";
  * What the drawing functions get.
  * @typedef {{g: CanvasRenderingContext2D, pal: import("./palette.js").Palette, dark: boolean, theme: string,
  *   lay: import("./layout.js").Layout, labels: Labels, store: Store, words: Record<string, string>, k: number,
- *   limits: number[], limit: number, logTime: boolean, layers: number, dpr: number, snap: (x: number) => number, signal: boolean, title: string, roomy: boolean,
+ *   limits: number[], limit: number, logTime: boolean, layers: number, dpr: number, snap: (x: number) => number, through: boolean, signal: boolean, title: string, roomy: boolean,
  *   hover: Place | null, pulse: Pulse | null, memory: any, shown: (lane: number) => Row | undefined,
  *   before: (lane: number) => Row | undefined, say: (key: string, values: any) => string,
  *   growthWords: (row: Row, short?: boolean) => string}} Scene
@@ -349,7 +349,7 @@ export class Stage {
     const scene = /** @type {Scene} */ ({
       g, pal: this.pal, dark: this.theme === "dark", theme: this.theme, lay: this.lay, labels: this.labels, store, words: this.words, k: this.k,
       limits: this.limits, limit: stepLimit(store.last + 1), logTime: this.logTime, layers: this.layers,
-      dpr: this.dpr, snap: (x) => Math.round(x * this.dpr) / this.dpr, signal, title: signal ? this.words["stage.signal"] : store.titles[0],
+      dpr: this.dpr, snap: (x) => Math.round(x * this.dpr) / this.dpr, through: store.measure === "time_norm", signal, title: signal ? this.words["stage.signal"] : store.titles[0],
       roomy: this.w > 520 * this.k, hover: this.pinned ?? this.hover, pulse, memory: this.memory,
       shown: (lane) => this.shown(lane), before: (lane) => this.pulse?.old[lane], say: (key, values) => this.say(key, values),
       growthWords: (row, short) => this.growthWords(row, short),
@@ -427,6 +427,7 @@ export class Stage {
     if (Number.isNaN(growth)) return "";
     if (!short && Math.abs(growth) < 1) return this.words["growth.level"];
     if (!Number.isFinite(growth)) return this.words[growth < 0 ? "growth.to_zero" : "growth.to_inf"];
-    return this.say(`growth.${short ? "short" : growth > 0 ? "larger" : "smaller"}`, { factor: formatNumber(10 ** (growth / spans)) });
+    const through = this.store.measure === "time_norm" ? "time." : "";
+    return this.say(`growth.${short ? "short" : through + (growth > 0 ? "larger" : "smaller")}`, { factor: formatNumber(10 ** (growth / spans)) });
   }
 }

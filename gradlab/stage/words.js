@@ -22,8 +22,8 @@ export function cursorWords(/** @type {Stage} */ stage) {
   if (place.layer !== undefined && place.layer < lane.names.length) {
     const i = place.layer;
     const name = lane.names[i];
-    const plain = name === `layer ${i + 1}` || !name;
-    said.push(`${lane.label ? `${lane.label}, ` : ""}${stage.say("stage.layer", { number: i + 1 })}${plain ? "" : ` (${name})`}: ${row ? formatLog(row.now[i], words) : ""}`);
+    const plain = name === `layer ${i + 1}` || name === `t${i + 1}` || !name;
+    said.push(`${lane.label ? `${lane.label}, ` : ""}${stage.say(store.measure === "time_norm" ? "stage.time_step" : "stage.layer", { number: i + 1 })}${plain ? "" : ` (${name})`}: ${row ? formatLog(row.now[i], words) : ""}`);
     if (row && i + 1 < row.now.length && Number.isFinite(row.now[i] - row.now[i + 1])) said.push(stage.say("stage.of_next", { factor: formatNumber(10 ** (row.now[i] - row.now[i + 1])) }));
     if (row?.second) said.push(`${stage.secondTitle}: ${formatLog(row.second[i], words)}`);
     if (row && row.unable[i] > 2) said.push(stage.say("stage.unable_share", { share: Math.round(row.unable[i] / 2.55) }));

@@ -16,7 +16,8 @@ import psutil
 import torch
 
 from gradlab import Config, History, Trainer
-from gradlab.plots import LiveFigure, View
+from gradlab.plots import View
+from gradlab.stage import Lane, PacketEncoder, Shown
 from tests.bench import report
 
 EARLY, STEPS, RECORDS, WANTED = 10_000, 100_000, 1_000_000, 64
@@ -40,14 +41,14 @@ def true_at_both_ends(history, first, last):
 def trained(steps):
     """Train and draw; return the history, the first and the last record and both measures of memory."""
     trainer = Trainer(Config(depth=20, width=2, batch_size=4, n_samples=64, lr=1e-4))
-    figure, view = LiveFigure(size=(1000, 360)), View(measure="delta_norm")
+    encoder, shown = PacketEncoder(), Shown(1, (Lane(trainer.history),), View(measure="both"))
     first = trainer.step()
     trainer.run(EARLY - 1)
-    figure.render(trainer.history, view)
+    encoder.new(shown)
     early = megabytes()
     trainer.run(steps - EARLY - 1)
     last = trainer.step()
-    figure.render(trainer.history, view)
+    encoder.new(shown)
     return trainer.history, first, last, early, megabytes()
 
 
