@@ -665,8 +665,6 @@ def test_what_was_learned_stands_beside_what_was_held_out(browser, panel):
     assert lane["learned"] == [
         ["right, held out", f"{found['holdout_accuracy']:.0%}"],
         ["loss, held out", f"{found['holdout_loss']:.3g}"],
-        ["right, trained on", f"{found['accuracy']:.0%}"],
-        ["loss, trained on", f"{found['loss']:.3g}"],
     ]
     assert lane["classes"] == 2
     lab.set(dataset="digits", n_samples=200)

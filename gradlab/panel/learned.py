@@ -77,12 +77,13 @@ class LearnedLooks:
             return Learned(rows=((self._text("learned.unknown"), str(error)[:80]),))
 
     def _rows(self, found: dict[str, float]) -> list[tuple[str, str]]:
-        """Return accuracy before loss, in words; held out before trained on."""
-        rows = []
-        for name, value in sorted(found.items(), key=lambda item: ("holdout" not in item[0], item[0])):
-            words = f"{value:.0%}" if "accuracy" in name else f"{value:.3g}"
-            rows.append((self._text(f"learned.{name}"), words))
-        return rows
+        """Return accuracy and loss in words, of what is held out if anything is."""
+        held = {name: value for name, value in found.items() if name.startswith("holdout")}
+        shown = sorted((held or found).items())
+        return [
+            (self._text(f"learned.{name}"), f"{value:.0%}" if "accuracy" in name else f"{value:.3g}")
+            for name, value in shown
+        ]
 
     def _samples(self, trainer: Trainer) -> tuple[tuple[Array, str, str, bool], ...]:
         """Return pictures or series of a few samples, what was asked of each and what was answered."""
