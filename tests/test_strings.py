@@ -1,10 +1,13 @@
 """No string is missing in any language, and no English is left in the Chinese panel."""
 
+import ast
 import copy
 import html
+import json
 import pickle
 import re
 import string
+from pathlib import Path
 
 import ipywidgets as widgets
 import pytest
@@ -13,18 +16,13 @@ import torch
 import gradlab
 from gradlab import Config, GradLab, Trainer
 from gradlab.compare import compare, differences, who_is_ahead
-from gradlab.locale import NAMES, STRINGS, Said, Text, diagnosis, exercise
+from gradlab.locale import NAMED, STRINGS, Said, Text
 from gradlab.plots.fonts import can_draw
 from gradlab.rules.optimizers import OPTIMIZERS
 from gradlab.theory import predict
 
-TABLES = {
-    "panel": STRINGS,
-    "diagnosis": diagnosis.SENTENCES,
-    "causes": diagnosis.CAUSES,
-    "divergences": diagnosis.WHERE,
-    "exercises": exercise.WORDS,
-}
+PACKAGE = Path(gradlab.__file__).parent
+NAMES = {key for key in STRINGS["zh"] if key.startswith(NAMED)}
 REGISTRIES = (
     *(gradlab.DATASETS, gradlab.ACTIVATIONS, gradlab.INITS, gradlab.NORMS, OPTIMIZERS, gradlab.ACCUMULATIONS),
     *(gradlab.CARRY_OVERS, gradlab.CLIPS, gradlab.ARCHITECTURES, gradlab.PLOTS, gradlab.PRESETS),
@@ -79,21 +77,55 @@ def own_entries():
 
 
 # ---------------------------------------------------------------------- nothing is missing
-@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
-def test_every_language_has_every_string_with_the_same_placeholders(table):
-    assert set(table) == {"en", "zh"}
-    english, chinese = table["en"], table["zh"]
-    assert chinese.keys() == english.keys()
-    assert {key: placeholders(text) for key, text in chinese.items()} == {
-        key: placeholders(text) for key, text in english.items()
-    }
+def test_every_language_has_every_string_with_the_same_placeholders():
+    english, chinese = STRINGS["en"], STRINGS["zh"]
+    assert sorted(chinese.keys() - NAMES) == sorted(english)
+    for key, text in english.items():
+        assert placeholders(chinese[key]) == placeholders(text), key
 
 
-@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
-def test_what_has_words_in_english_is_chinese_in_the_chinese_table(table):
-    for key, text in table["en"].items():
+def test_what_has_words_in_english_is_chinese_in_the_chinese_table():
+    for key, text in STRINGS["en"].items():
         words = set(WORD.findall(re.sub(r"\{.*?\}", "", text))) - SAME_EVERYWHERE
-        assert not words or CHINESE.search(table["zh"][key]), key
+        assert not words or CHINESE.search(STRINGS["zh"][key]), key
+
+
+@pytest.mark.parametrize("lang", STRINGS)
+def test_a_catalogue_has_one_key_a_line_in_their_order_and_none_twice(lang):
+    written = (PACKAGE / "locale" / f"{lang}.json").read_text(encoding="utf-8")
+    keys = [key for key, _ in json.loads(written, object_pairs_hook=list)]
+    assert keys == sorted(set(keys))
+    assert written == json.dumps(STRINGS[lang], ensure_ascii=False, indent=1) + "\n"
+
+
+def keys_in(source):
+    """What a module's strings say whole, and a pattern for each that it puts together: ``f"kind.{name}"``."""
+    whole, made = set(), set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            whole.add(node.value)
+        if isinstance(node, ast.JoinedStr):
+            parts = [part.value if isinstance(part, ast.Constant) else None for part in node.values]
+            made.add("".join(".+" if part is None else re.escape(part) for part in parts))
+    return whole, {pattern for pattern in made if re.match(r"(\.\+\\\.)?[\w-]+(\\\.|_)", pattern)}
+
+
+def test_every_key_is_used_and_every_key_asked_for_is_there():
+    sources = {path: path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")}
+    whole, made = (set().union(*found) for found in zip(*map(keys_in, sources.values()), strict=True))
+    for path in (*PACKAGE.rglob("*.js"), *PACKAGE.rglob("*.html")):
+        script = path.read_text(encoding="utf-8")
+        whole |= {word.removeprefix("word.") for word in re.findall(r"[\w.-]+", script)}
+        made |= {f"{re.escape(start)}.+" for start in re.findall(r"`(\w+\.\w+)\$\{", script)}
+    unused = []
+    for key in STRINGS["en"]:
+        names = {key, key.removeprefix("exercise."), key.removeprefix("replay.")}
+        if not names & whole and not any(re.fullmatch(pattern, name) for pattern in made for name in names):
+            unused.append(key)
+    assert unused == []
+    asked = {key for source in sources.values() for key in re.findall(r"\b(?:text|Said)\(\s*\"([^\"]+)\"", source)}
+    assert len(asked) > 100
+    assert sorted(asked - STRINGS["en"].keys()) == []
 
 
 def test_every_knob_choice_and_entry_of_gradlab_itself_has_its_chinese_and_nothing_else_has():
@@ -102,12 +134,12 @@ def test_every_knob_choice_and_entry_of_gradlab_itself_has_its_chinese_and_nothi
         wanted |= {f"knob.{name}.label", f"knob.{name}.help"}
         if isinstance(knob.choices, tuple):
             wanted |= {f"choice.{name}.{value}" for value in knob.choices}
-    assert NAMES["zh"].keys() == wanted
+    assert wanted == NAMES
 
 
 def test_the_tip_of_a_knob_names_its_field_as_code_does():
     for name in Config.knobs():
-        assert NAMES["zh"][f"knob.{name}.help"].endswith(f"（{name}）")
+        assert STRINGS["zh"][f"knob.{name}.help"].endswith(f"（{name}）")
 
 
 def test_an_unknown_language_is_refused_with_the_list_of_those_there_are():

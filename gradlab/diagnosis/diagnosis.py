@@ -14,7 +14,7 @@ from gradlab.diagnosis.rules import FEWEST, cause, judge, judge_divergence, sugg
 from gradlab.growth import FEWEST as FEWEST_LAYERS
 from gradlab.growth import times
 from gradlab.history import History
-from gradlab.locale.diagnosis import ADVICE, CAUSES, SENTENCES, VERDICT, WHERE
+from gradlab.locale import STRINGS, Text
 
 KINDS = (
     "exploding",
@@ -129,21 +129,22 @@ def diagnose(
     ValueError
         If `history` is no History, `config` no Config, a number is not accepted or the language is unknown.
     """
-    chance = _check(history, config, chance_loss, num_classes, lang)
+    text = Text(lang)
+    chance = _check(history, config, chance_loss, num_classes)
     history = history.of_weights()
     if len(history) == 0:
-        sentence = SENTENCES[lang]["unsure_short"].format(steps=0)
+        sentence = text("diagnosis.unsure_short", steps=0)
         return Diagnosis("unsure", sentence, _frozen({}), _frozen({}), "unsure_short")
     found = find(history, config, chance)
     own_network = not describes(config, history)
     key = _key(history, found)
-    words = _words(history, found, lang)
-    words["cause"] = CAUSES[lang][cause(None if own_network else config, found)].format(**words)
-    clauses = [SENTENCES[lang][key].format(**words)]
+    words = _words(history, found, text)
+    words["cause"] = text(f"diagnosis.cause.{cause(None if own_network else config, found)}", **words)
+    clauses = [text(f"diagnosis.{key}", **words)]
     if 0 < found.blind < 1:
-        clauses.append(ADVICE[lang]["blind"].format(**words))
+        clauses.append(text("diagnosis.advice.blind", **words))
     if config is None and (advice := _advice(key, found)):
-        clauses.append(ADVICE[lang][advice].format(**words))
+        clauses.append(text(f"diagnosis.advice.{advice}", **words))
     stop, join = (".", "; ") if lang == "en" else ("。", "；")
     sentence = join.join(clause.removesuffix(stop) for clause in clauses) + stop
     return Diagnosis(
@@ -168,18 +169,18 @@ def verdict(
     Rests on the same numbers and rules as `diagnose`, and takes the same parameters; as cheap after a million steps
     as after fifty.
     """
-    chance = _check(history, config, chance_loss, num_classes, lang)
+    text = Text(lang)
+    chance = _check(history, config, chance_loss, num_classes)
     history = history.of_weights()
-    texts = VERDICT[lang]
     if len(history) == 0:
-        return Verdict("unsure", "", texts["start.none"], "", "unknown", "unsure_short")
+        return Verdict("unsure", "", text("verdict.start.none"), "", "unknown", "unsure_short")
     f = find(history, config, chance)
-    key, words = _key(history, f), _words(history, f, lang)
+    key, words = _key(history, f), _words(history, f, text)
     return Verdict(
         kind=_kind(key),
-        headline=_headline(key, f, texts).format(**words | {"total": times(_shown(key, f))}),
-        start=_start(f, texts).format(**words | {"total": times(f.decades_start)}),
-        now=_now(key, f, texts, words),
+        headline=text(f"verdict.headline.{_headline(key, f)}", **words | {"total": times(_shown(key, f))}),
+        start=text(f"verdict.{_start(f)}", **words | {"total": times(f.decades_start)}),
+        now=_now(key, f, text, words),
         tone=_tone(key, f),
         key=key,
     )
@@ -229,14 +230,12 @@ def _advice(key: str, f: Findings) -> str | None:
     return "all" if advice == "signal" and not f.outstanding else advice
 
 
-def _check(history: Any, config: Any, chance_loss: Any, num_classes: Any, lang: str) -> float:
+def _check(history: Any, config: Any, chance_loss: Any, num_classes: Any) -> float:
     """Return the loss of guessing, nan if nobody said it."""
     if not isinstance(history, History):
         raise ValueError(f"history={history!r:.60}; expected a History (Trainer.history, or what watch gives)")
     if config is not None and not isinstance(config, Config):
         raise ValueError(f"config={config!r:.60}; expected a Config or None")
-    if lang not in SENTENCES:
-        raise ValueError(f"lang={lang!r}; expected one of {', '.join(SENTENCES)}")
     if chance_loss is not None:
         if not (isinstance(chance_loss, int | float) and 0 < chance_loss < math.inf):
             raise ValueError(f"chance_loss={chance_loss!r:.60}; expected a finite number > 0")
@@ -264,15 +263,15 @@ def _tone(key: str, f: Findings) -> Tone:
     return "unknown" if _kind(key) == "unsure" else "bad"
 
 
-def _headline(key: str, f: Findings, texts: Mapping[str, str]) -> str:
+def _headline(key: str, f: Findings) -> str:
     for known in (key, _kind(key)):
-        if f"headline.{known}" in texts and not (_kind(key) == "stuck" and _at_chance(f)):
-            return texts[f"headline.{known}"]
+        if f"verdict.headline.{known}" in STRINGS["en"] and not (_kind(key) == "stuck" and _at_chance(f)):
+            return known
     if key == "unsure_unseen":
-        return texts["headline.unseen"]
+        return "unseen"
     if _at_chance(f) and f.steps >= FEWEST:
-        return texts["headline.at_chance"]
-    return texts["headline.level" if f.layers >= FEWEST_LAYERS else "headline.none"]
+        return "at_chance"
+    return "level" if f.layers >= FEWEST_LAYERS else "none"
 
 
 def _at_chance(f: Findings) -> bool:
@@ -285,17 +284,18 @@ def _shown(key: str, f: Findings) -> float:
     return f.decades_now if now else f.decades_start
 
 
-def _start(f: Findings, texts: Mapping[str, str]) -> str:
+def _start(f: Findings) -> str:
     if f.layers >= 2:
-        return texts["start"]
-    return texts["start.unseen" if math.isnan(f.output_signal) else "start.shallow"]
+        return "start"
+    return "start.unseen" if math.isnan(f.output_signal) else "start.shallow"
 
 
-def _now(key: str, f: Findings, texts: Mapping[str, str], words: Mapping[str, str]) -> str:
+def _now(key: str, f: Findings, text: Text, words: Mapping[str, str]) -> str:
     if key.startswith("diverged") and words["where"]:
-        return texts["now.diverged"].format(**words)
-    which = "now.loss" if math.isnan(f.decades_now) else "now.signal"
-    return texts[which].format(**words, total=times(f.decades_now), state=texts[f"state.{_state(key, f)}"])
+        return text("verdict.now.diverged", **words)
+    which = "loss" if math.isnan(f.decades_now) else "signal"
+    state = text(f"verdict.state.{_state(key, f)}")
+    return text(f"verdict.now.{which}", **words, total=times(f.decades_now), state=state)
 
 
 def _state(key: str, f: Findings) -> str:
@@ -314,7 +314,7 @@ def _state(key: str, f: Findings) -> str:
     return "chance" if _at_chance(f) else "far" if f.loss_now > 10 * f.chance else "not"
 
 
-def _words(history: History, f: Findings, lang: str) -> dict[str, str]:
+def _words(history: History, f: Findings, text: Text) -> dict[str, str]:
     """Write the numbers as a person would say them."""
     lately = f.decades_start if math.isnan(f.decades_now) else f.decades_now
     chance = _number(f.chance)
@@ -332,19 +332,19 @@ def _words(history: History, f: Findings, lang: str) -> dict[str, str]:
         "loss_now": _number(f.loss_now),
         "loss_max": _number(f.loss_max),
         "chance_loss": chance,
-        "chance": "" if math.isnan(f.chance) else VERDICT[lang]["chance"].format(chance=chance),
+        "chance": "" if math.isnan(f.chance) else text("verdict.chance", chance=chance),
         "output_signal": _number(f.output_signal),
         "heaped": _number(f.heaped),
         "dead": _share(f.dead),
-        "dead_name": _name(history, f.dead_layer, lang),
+        "dead_name": _name(history, f.dead_layer, text),
         "silent": _share(f.silent),
-        "silent_name": _name(history, f.silent_layer, lang),
+        "silent_name": _name(history, f.silent_layer, text),
         "silent_quoted": _quoted(history, f.silent_layer),
-        "stopped": _name(history, f.stopped, lang),
-        "fed": _name(history, f.stopped + 1, lang),
+        "stopped": _name(history, f.stopped, text),
+        "fed": _name(history, f.stopped + 1, text),
         "fed_quoted": _quoted(history, f.stopped + 1),
         "blind": _share(f.blind),
-        "steepest": _name(history, f.steepest, lang),
+        "steepest": _name(history, f.steepest, text),
         "quoted": _quoted(history, f.steepest),
         "first_quoted": _quoted(history, 1),
         "saturated": _share(f.saturated),
@@ -353,22 +353,23 @@ def _words(history: History, f: Findings, lang: str) -> dict[str, str]:
         "threshold": _number(2 / f.clip_coef) if f.clip_coef > 0 else "10",
         "ratio": _number(f.update_ratio),
         "lost": _share(f.lost_share),
-        "where": _where(history, lang),
+        "where": _where(history, text),
     }
 
 
-def _where(history: History, lang: str) -> str:
+def _where(history: History, text: Text) -> str:
     diverged = history.diverged
     if diverged is None:
         return ""
-    return WHERE[lang][diverged.tensor].format(step=diverged.step, layer=_name(history, diverged.layer or 0, lang))
+    layer = _name(history, diverged.layer or 0, text)
+    return text(f"diagnosis.where.{diverged.tensor}", step=diverged.step, layer=layer)
 
 
-def _name(history: History, number: int, lang: str) -> str:
+def _name(history: History, number: int, text: Text) -> str:
     """Return ``layer 3``, with its name in a network of one's own."""
     own = history.layer_names[number - 1] if 0 < number <= len(history.layer_names) else ""
     key = "layer" if own in ("", f"layer {number}") else "named"
-    return VERDICT[lang][key].format(number=number, name=own)
+    return text(f"verdict.{key}", number=number, name=own)
 
 
 def _quoted(history: History, number: int) -> str:

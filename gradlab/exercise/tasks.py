@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gradlab.config import Config
 from gradlab.exercise.setup import Goal, Setup
-from gradlab.locale.exercise import WORDS
+from gradlab.locale import STRINGS
 from gradlab.registry import Registry
 
 EXERCISES = Registry("exercise")
@@ -13,7 +13,7 @@ _LEARNED = Goal("loss", at_most=0.3)  # two classes by guessing: 0.69
 
 
 def _title(name: str) -> str:
-    return WORDS["en"][f"{name}.title"]
+    return STRINGS["en"][f"exercise.{name}.title"]
 
 
 @EXERCISES.register("rescue-30", _title("rescue-30"))

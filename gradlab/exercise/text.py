@@ -1,11 +1,11 @@
-"""`Say`: the strings of `WORDS` in one language, filled in."""
+"""`Say`: what exercises say in one language, filled in."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from gradlab.locale.exercise import WORDS
+from gradlab.locale import STRINGS, Text
 
 
 class Say:
@@ -14,7 +14,7 @@ class Say:
     Parameters
     ----------
     lang : str
-        A key of `WORDS`.
+        A language of the catalogue.
 
     Raises
     ------
@@ -23,31 +23,29 @@ class Say:
     """
 
     def __init__(self, lang: str) -> None:
-        if lang not in WORDS:
-            raise ValueError(f"lang={lang!r}; expected one of {', '.join(WORDS)}")
+        self._text = Text(lang)
         self.lang = lang
-        self._words = WORDS[lang]
 
     def __call__(self, key: str, **values: object) -> str:
-        """Return the string `key` with `values` filled in."""
-        return self._words[key].format(**values)
+        """Return the string ``exercise.KEY`` with `values` filled in."""
+        return self._text(f"exercise.{key}", **values)
 
     def get(self, key: str) -> str | None:
         """Return the string `key` as it is, or None."""
-        return self._words.get(key)
+        return STRINGS[self.lang].get(f"exercise.{key}")
 
     def listed(self, words: Iterable[Any]) -> str:
         """Join words by commas."""
-        return self._words["comma"].join(map(str, words))
+        return self("comma").join(map(str, words))
 
     def clauses(self, clauses: Iterable[str]) -> str:
         """Join clauses by semicolons."""
-        return self._words["semicolon"].join(clauses)
+        return self("semicolon").join(clauses)
 
     def either(self, values: Iterable[Any]) -> str:
         """Join values, quoted as in code, by commas and a last "or"."""
         *most, last = map(repr, values)
-        return self._words["or"].join([self.listed(most), last] if most else [last])
+        return self("or").join([self.listed(most), last] if most else [last])
 
     def fields(self, n: int) -> str:
         """Say how many fields."""
@@ -59,4 +57,4 @@ class Say:
 
     def joined(self, sentences: Iterable[str]) -> str:
         """Put sentences in a row, with the space that the language wants between them."""
-        return self._words["between"].join(sentences)
+        return self("between").join(sentences)

@@ -1,71 +1,26 @@
-"""Every visible string, by language and key; a file for each part of the panel.
+"""Every visible sentence, in each language: `en.json` and `zh.json`, looked up by `Text`, carried by `Said`.
 
-A part's file holds the same keys twice: ``EN`` and ``ZH``. Knobs and the entries of tables have their English where
-they are registered, so that one registered in a notebook cell needs nothing more; `names` holds the other languages'
-words for gradlab's own. Diagnosis, exercises and the replay look theirs up in tables of their own.
+To add a key: one line in each file, at its place in the order of the keys, with the same ``{placeholders}``;
+``text(KEY, name=value)`` says it where the reader's language is known, ``Said(KEY, name=value)`` where not.
+A knob, choice or entry of a table has its English where it is registered: only zh.json gets its line (see `NAMED`).
 """
 
 from __future__ import annotations
 
-from types import ModuleType
+import json
+from importlib import resources
 from typing import Any
 
-from gradlab.locale import (
-    badge,
-    closeup,
-    compare,
-    errors,
-    home,
-    lanes,
-    names,
-    panel,
-    phase,
-    pictures,
-    predict,
-    presets,
-    record,
-    slow,
-    status,
-    sweep,
-    task,
-    theory,
-    time,
-)
-
-_PARTS: tuple[ModuleType, ...] = (
-    pictures,
-    panel,
-    status,
-    phase,
-    closeup,
-    sweep,
-    theory,
-    compare,
-    record,
-    errors,
-    predict,
-    lanes,
-    time,
-    home,
-    badge,
-    slow,
-    task,
-)
+NAMED = ("knob.", "choice.", "label.", "summary.")
+"""Beginnings of keys whose English is not in en.json: ``knob.FIELD.label`` and ``.help``, ``choice.FIELD.VALUE`` of a
+field without a table, ``label.KIND.NAME`` and ``summary.KIND.NAME`` of an entry; so one of your own needs none."""
 
 
-def _merged(language: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for part in _PARTS:
-        table: dict[str, str] = getattr(part, language)
-        if twice := found.keys() & table.keys():
-            raise ValueError(f"strings: {sorted(twice)} stand in two parts")
-        found |= table
-    return found
+def _read(lang: str) -> dict[str, str]:
+    return json.loads(resources.files(__name__).joinpath(f"{lang}.json").read_text(encoding="utf-8"))
 
 
-STRINGS: dict[str, dict[str, str]] = {"en": _merged("EN"), "zh": _merged("ZH")}
-NAMES: dict[str, dict[str, str]] = {"en": {}, "zh": names.ZH | presets.ZH}
-"""By language: what knobs and entries are called where that is not what they were registered with."""
+STRINGS: dict[str, dict[str, str]] = {"en": _read("en"), "zh": _read("zh")}
 
 
 class Said(str):
@@ -101,7 +56,7 @@ class Said(str):
 
 
 class Text:
-    """The strings of one language; ``text("key", name=value)`` looks one up and fills it in.
+    """The strings of one language; ``text(KEY, name=value)`` looks one up and fills it in.
 
     Parameters
     ----------
@@ -116,7 +71,7 @@ class Text:
 
     def __init__(self, lang: str = "en") -> None:
         if not isinstance(lang, str) or lang not in STRINGS:
-            raise ValueError(f"lang={lang!r}; expected one of {', '.join(STRINGS)}")
+            raise ValueError(f"lang={lang!r:.40}; expected one of {', '.join(STRINGS)}")
         self.lang = lang
 
     def __call__(self, key: str, **values: object) -> str:
@@ -131,4 +86,4 @@ class Text:
 
     def name(self, key: str, own: str) -> str:
         """Return what this language calls something that brings its own words; those, if it has none for it."""
-        return NAMES[self.lang].get(key, own)
+        return STRINGS[self.lang].get(key, own)

@@ -47,8 +47,12 @@ def test_running_the_cell_again_closes_its_panel_and_two_panels_play_at_once(lab
     assert lab.run_cell(0)
     expect(stage(lab)).to_have_count(1)
     assert lab.evaluate("(old.closed, lab.closed, lab.trainer.step_count)") == (True, False, 0)
-    open_panel(lab, "from gradlab import GradLab\none, two = GradLab(depth=2), GradLab(depth=3)\n"
-               "from ipywidgets import VBox\nVBox([one, two])\n", "two.ipynb")
+    open_panel(
+        lab,
+        "from gradlab import GradLab\none, two = GradLab(depth=2), GradLab(depth=3)\n"
+        "from ipywidgets import VBox\nVBox([one, two])\n",
+        "two.ipynb",
+    )
     for button in lab.button("Play").all():
         button.click()
     lab.page.wait_for_timeout(1500)

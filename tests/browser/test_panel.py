@@ -105,7 +105,11 @@ def test_a_switch_turns_its_rule_on_and_dims_it_when_off(panel):
     expect(card).to_have_count(1)
     lab.button("Step").click()
     wait_for_step(lab, 0)
-    assert lab.evaluate("(lab.config.clip, lab.config.accumulation, lab.trainer.step_count)") == ("global_norm", "none", 1)
+    assert lab.evaluate("(lab.config.clip, lab.config.accumulation, lab.trainer.step_count)") == (
+        "global_norm",
+        "none",
+        1,
+    )
     switch(lab, "Accumulation").click()
     lab.button("Step").click()
     wait_for_step(lab, 1)
