@@ -47,7 +47,13 @@ export const PALETTES = { light: LIGHT, dark: DARK, contrast: CONTRAST };
 
 /** The theme that the page around asks for. @param {string} wanted @param {Document} page */
 export function themeOf(wanted, page) {
-  if (wanted in PALETTES) return wanted;
+  const around = themeAround(page);
+  if (wanted === "contrast") return around === "dark" ? "dark" : "contrast"; // the controls beside follow the page
+  return wanted in PALETTES ? wanted : around;
+}
+
+/** @param {Document} page */
+function themeAround(page) {
   const body = page.body;
   if (body.dataset.jpThemeLight) return body.dataset.jpThemeLight === "false" ? "dark" : "light";
   if (body.classList.contains("vscode-high-contrast")) return "dark";
