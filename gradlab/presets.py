@@ -146,3 +146,52 @@ def article() -> Config:
 def article_literal() -> Config:
     """One sigmoid output under a four-class loss: it cannot be trained, and the status line says why."""
     return article().replace(dataset="article_literal")
+
+
+# ---------------------------------------------------------------------- through time
+def _latch(**knobs: Any) -> Config:
+    """A recurrent network that is to remember its first input."""
+    latch = {"dataset": "latch", "architecture": "rnn", "depth": 1, "activation": "tanh", "init": "normal"}
+    return Config(**{**latch, "sequence_length": 30, **knobs})
+
+
+@PRESETS.register("rnn_vanishing", "Time: RNN, vanishing")
+def rnn_vanishing() -> Config:
+    """Weights of half an orthogonal matrix: ten decades are lost over 30 steps, the first input is not heard."""
+    return _latch(recurrent_gain=0.5, lr=0.1)
+
+
+@PRESETS.register("rnn_orthogonal", "Time: RNN, orthogonal", failure="rnn_vanishing")
+def rnn_orthogonal() -> Config:
+    """The same with an orthogonal W_hh: three decades are lost, Adam makes up for them, and most seeds remember."""
+    return _latch(optimizer="adam", lr=0.005)
+
+
+@PRESETS.register("rnn_exploding", "Time: RNN, exploding")
+def rnn_exploding() -> Config:
+    """Twice an orthogonal matrix over 60 time steps: the signal grows a thousandfold, and no seed learns."""
+    return _latch(recurrent_gain=2.0, sequence_length=60, lr=0.5)
+
+
+@PRESETS.register("rnn_clipped", "Time: RNN, exploding and clipped", failure="rnn_exploding")
+def rnn_clipped() -> Config:
+    """The same, clipped at norm 1, what clipping was invented for (Pascanu 2013): most seeds learn, none without."""
+    return rnn_exploding().replace(clip="global_norm")
+
+
+@PRESETS.register("lstm_forget_0", "Time: LSTM, forget bias 0")
+def lstm_forget_0() -> Config:
+    """A forget gate half open, torch's default: half of the cell is lost at every step, and nothing is learned."""
+    return _latch(architecture="lstm", depth=3, width=24, sequence_length=20, lr=0.1, forget_bias=0.0)
+
+
+@PRESETS.register("lstm_forget_1", "Time: LSTM, forget bias 1", failure="lstm_forget_0")
+def lstm_forget_1() -> Config:
+    """The same with 1 added to the forget gate's bias: the signal arrives, and most seeds learn (Jozefowicz 2015)."""
+    return lstm_forget_0().replace(forget_bias=1.0)
+
+
+@PRESETS.register("truncated_too_short", "Time: truncated too short")
+def truncated_too_short() -> Config:
+    """The orthogonal network, its gradient sent back 5 of 30 time steps: exactly 0 reaches the first, none learns."""
+    return rnn_orthogonal().replace(truncate=5)
