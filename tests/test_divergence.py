@@ -379,3 +379,17 @@ def test_the_article_as_printed_says_in_one_sentence_why_it_cannot_be_trained():
 @pytest.mark.parametrize("name", [name for name in PRESETS if name != "article_literal"])
 def test_every_preset_runs(name):
     assert Trainer(PRESETS[name]).step().applied
+
+
+def test_a_float64_gradient_whose_squares_vanish_has_a_norm():
+    x, y = torch.linspace(-1, 1, 8, dtype=torch.float64)[:, None], torch.zeros(8, 1, dtype=torch.float64)
+    trainer = Trainer(
+        Config(depth=1, width=3, batch_size=8, dtype="float64", activation="linear"),
+        data=(x, y),
+        loss=lambda output, y: 1e-200 * (output - y).mean(),
+    )
+    weights = [m.weight for m in trainer.network.linears]
+    (rows,) = trainer.next_window().micro_batches
+    loss = (trainer.network(x[rows]) - y[rows]).mean()
+    expected = [float(g.norm()) for g in torch.autograd.grad(loss, weights)]
+    assert trainer.step().grad_norm * 1e200 == pytest.approx(expected, rel=1e-12)  # float64 sums in another order

@@ -1,6 +1,6 @@
 """The fused lane: a plain chain of linear layers, run forward and backward by the kernels that autograd calls.
 
-An optimisation that can be deleted: `FusedLane.offer` is the only way in, and without it every number is the same.
+An optimisation that can be deleted: `FusedNetwork.offer` is the only way in, and without it every number is the same.
 Autograd gives the same gradients, bit for bit, and the tests hold the two together. What it costs beside the
 kernels (a graph, a fresh tensor at every node, a copy of every gradient) is half of a small network's step. Here
 each layer's h_l and d loss / d z_l is written into one block for all layers, so that one operation measures them
@@ -24,10 +24,9 @@ from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
 
 from gradlab.data import Data, Loss
-from gradlab.engine.gauge import Gauge
+from gradlab.engine.autograd import TracedNetwork
 from gradlab.engine.parameters import LINE, FlatParameters
-from gradlab.engine.passes import Found, Pass, Range, Stack
-from gradlab.engine.probe import NetworkProbe
+from gradlab.engine.stats import Range, Stack
 from gradlab.network import Network
 
 _aten = torch.ops.aten
@@ -137,7 +136,7 @@ LOSS_KERNELS: dict[Loss, LossKernels] = {
 
 
 class Block(NamedTuple):
-    """For one size of micro-batch: h and delta of all hidden layers, z, h, delta layer by layer, their gauge."""
+    """For one size of micro-batch: h and delta of all hidden layers; z, h, delta layer by layer."""
 
     after: Tensor
     deltas: Tensor
@@ -145,7 +144,6 @@ class Block(NamedTuple):
     h: list[Tensor]
     delta: list[Tensor]
     delta_t: list[Tensor]
-    gauge: Gauge
 
 
 class Chain:
@@ -225,8 +223,7 @@ class Chain:
             after, deltas = _aligned(x, shape), _aligned(x, shape)
             z = after if self._kernels.reads_h else _aligned(x, shape)
             z_, h, delta, delta_t = (list(t.unbind()) for t in (z, after, deltas, deltas.transpose(1, 2)))
-            gauge = Gauge([shape, (1, len(x), len(self._biases[-1]))], x.dtype)
-            found = self._blocks[len(x)] = Block(after, deltas, z_, h, delta, delta_t, gauge)
+            found = self._blocks[len(x)] = Block(after, deltas, z_, h, delta, delta_t)
         return found
 
     def backward(self, x: Tensor, block: Block, delta: Tensor, into: Sequence[Tensor]) -> None:
@@ -250,13 +247,12 @@ class Chain:
         return self._into_biases
 
 
-class ChainPass(Pass):
+class ChainPass:
     """One forward pass of a `Chain`."""
 
     def __init__(self, chain: Chain, x: Tensor, block: Block, output: Tensor, y: Tensor, of: LossKernels) -> None:
         self._chain, self._x, self._block, self._output, self._y, self._of = chain, x, block, output, y, of
         self.loss, self._kept = of.forward(output, y)
-        self.gauge = block.gauge
         hidden = len(block.h)
         self._hidden, self._last = tuple(range(hidden)), (hidden,)
 
@@ -266,11 +262,17 @@ class ChainPass(Pass):
         ranges = self._chain.ranges
         return [(self._hidden, self._block.after, ranges[0]), (self._last, self._output[None], ranges[-1])]
 
-    def gradients(self, params: list[nn.Parameter], into: list[Tensor]) -> Found:
-        """Go back through the loss and the layers."""
+    def gradients(
+        self, params: Sequence[nn.Parameter], into: Sequence[Tensor]
+    ) -> tuple[Sequence[Tensor | None], list[Stack]]:
+        """Go back through the loss and the layers, writing dL/dp of each parameter to `into`."""
         delta = self._of.backward(self._chain.one, self._output, self._y, self._kept)
         self._chain.backward(self._x, self._block, delta, into)
-        return into, [(self._hidden, self._block.deltas), (self._last, delta[None])]
+        return into, [(self._hidden, self._block.deltas, None), (self._last, delta[None], None)]
+
+    def time_norms(self, samples: int) -> list[Tensor]:
+        """Return nothing: no layer of a chain is recurrent."""
+        return []
 
 
 def _aligned(like: Tensor, shape: tuple[int, int, int]) -> Tensor:
@@ -307,7 +309,7 @@ def _hooked(network: nn.Module) -> bool:
 _VERDICTS: dict[Hashable, bool] = {}  # filled once per process: what agrees does so whatever the weights
 
 
-class FusedLane:
+class FusedNetwork:
     """Hands a micro-batch to a chain only where that agrees with autograd, bit for bit, on the machine at hand.
 
     One pass of both ways is compared for every size of micro-batch, before the first of that size is trained on:
@@ -330,7 +332,7 @@ class FusedLane:
         self._refused = False
 
     @classmethod
-    def offer(cls, network: nn.Module, ranges: list[Range], data: Data) -> FusedLane | None:
+    def offer(cls, network: nn.Module, ranges: list[Range], data: Data) -> FusedNetwork | None:
         """Return the lane of a network, None if it is not of the kind that this file knows."""
         if not isinstance(network, Network) or not Chain.fits(network, data.loss):
             return None
@@ -370,19 +372,19 @@ class FusedLane:
         y = torch.empty_like(y).normal_(generator=generator) if y.is_floating_point() else y
         with torch.enable_grad():
             try:
-                wanted = self._run(NetworkProbe(twin), flat, x, y)
+                wanted = self._run(TracedNetwork(twin), flat, x, y)
                 found = self._run(Chain(twin, self._chain.ranges), flat, x, y)
             except Exception:  # what this lane cannot do is left to autograd; what autograd cannot, its step says
                 return False
         return all(map(_same_bits, found, wanted))
 
-    def _run(self, way: Chain | NetworkProbe, flat: FlatParameters, x: Tensor, y: Tensor) -> list[Tensor]:
+    def _run(self, way: Chain | TracedNetwork, flat: FlatParameters, x: Tensor, y: Tensor) -> list[Tensor]:
         """Return all that a pass gives, joined into few tensors."""
         done = way.forward(x, y, self._data.loss)
         after = _joined([stack for _, stack, _ in done.stacks])
         found, deltas = done.gradients(flat.params, flat.scratch())
         given = [torch.zeros_like(p) if g is None else g for g, p in zip(found, flat.params, strict=True)]
-        return [done.loss.detach(), after, _joined([stack for _, stack in deltas]), _joined(given)]
+        return [done.loss.detach(), after, _joined([stack for _, stack, _ in deltas]), _joined(given)]
 
 
 def _layout(tensor: Tensor) -> Hashable:

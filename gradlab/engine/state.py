@@ -19,10 +19,11 @@ from torch import Tensor, nn
 
 from gradlab.config import Config
 from gradlab.data import Data
-from gradlab.engine.fused import FusedLane
+from gradlab.engine.autograd import ObservedNetwork, TracedNetwork
+from gradlab.engine.fused import FusedNetwork
 from gradlab.engine.parameters import FlatParameters
-from gradlab.engine.probe import HookProbe, NetworkProbe
 from gradlab.engine.sampler import Epoch, Window, pass_seed
+from gradlab.engine.stats import Scratch
 from gradlab.registry import Entry
 from gradlab.rules.accumulation import ACCUMULATIONS
 from gradlab.rules.carry_over import CARRY_OVERS, State
@@ -146,7 +147,7 @@ class RunState:
     ----------
     config : Config
         The knobs in force from step 0.
-    general : NetworkProbe or HookProbe
+    general : TracedNetwork or ObservedNetwork
         The network, run by autograd and observed.
     data : Data
         What it is trained on.
@@ -161,14 +162,14 @@ class RunState:
     ----------
     recurrent : tuple of str
         A name per recurrent layer and direction, from the input.
-    fused : FusedLane or None
+    fused : FusedNetwork or None
         The same network run by kernels alone, where it can be.
     """
 
     def __init__(
         self,
         config: Config,
-        general: NetworkProbe | HookProbe,
+        general: TracedNetwork | ObservedNetwork,
         data: Data,
         stochastic: bool,
         replays: bool = True,
@@ -177,14 +178,14 @@ class RunState:
         self.network, self.general, self.data = general.network, general, data
         self.stochastic, self.replays = stochastic, replays
         self.layers = general.layers
-        self.recurrent = general.time.rows if isinstance(general, HookProbe) else ()
+        self.recurrent = general.time.rows if isinstance(general, ObservedNetwork) else ()
         params = [p for p in self.network.parameters() if p.requires_grad]
         numbers = {id(p): i for i, p in enumerate(params)}
         self.groups = [[numbers[id(p)] for p in layer.weights if id(p) in numbers] for layer in self.layers]
         self.parameters = FlatParameters(params)
-        self.fused: FusedLane | None = None
-        if isinstance(general, NetworkProbe):
-            self.fused = FusedLane.offer(general.network, general.ranges, data)
+        self.fused: FusedNetwork | None = None
+        if isinstance(general, TracedNetwork):
+            self.fused = FusedNetwork.offer(general.network, general.ranges, data)
         output = {id(p) for p in self.layers[-1].module.parameters()}
         self.all_but_output = [p for p in params if id(p) not in output]
         self.frozen_norms = [
@@ -193,6 +194,7 @@ class RunState:
         ]
         self.frozen = not all(self.groups)
         self.buffers = Buffers(self.network)
+        self.scratch = Scratch()
         self.optimizer = OptimizerState(config, self.parameters.weights)
         self.carry: State = {}
         self.progress = Progress(0, 0, 0, 0, 0.0, Epoch.first(data.n, config.batch_seed), 0)

@@ -17,11 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradlab.engine.meter import Meter
+from gradlab.engine.autograd import AutogradPass
+from gradlab.engine.fused import ChainPass
+from gradlab.engine.layers import layer_of
 from gradlab.engine.parameters import merged, per_layer
-from gradlab.engine.passes import Pass
-from gradlab.engine.probe import layer_of
 from gradlab.engine.state import Progress, RunState
+from gradlab.engine.stats import LayerStats
 from gradlab.engine.time import together
 from gradlab.history import NO_TIME, Array, Divergence, StepRecord
 from gradlab.rules.norms import norms, quotients, root_sum_square
@@ -92,18 +93,18 @@ class TrainingStep:
     """
 
     record: StepRecord
-    _pass: Pass
+    _pass: ChainPass | AutogradPass
 
     def __init__(self, run: RunState) -> None:
         self._started, self.paused = time.perf_counter(), 0.0
         self._run, self._config, self._flat = run, run.config, run.parameters
         self.window = run.draw_window()
-        self._meter = Meter(len(run.layers))
+        self._stats = LayerStats(len(run.layers), run.scratch)
         self._early = self._config.clip != "none" and self._config.clip_order == "each_micro_batch"
         self._weight_norms = run.weight_norms
         self.trouble: Divergence | None = None
         self.applied = False
-        self._micro_loss, self._micro_samples = math.nan, 0
+        self._micro_samples = 0
         self._found: Sequence[Tensor | None] = []
         self._through_time: list[list[Tensor]] = []
 
@@ -139,15 +140,16 @@ class TrainingStep:
     def _forward(self, rows: Tensor) -> None:
         run, n = self._run, len(rows)
         way = (run.fused.chain(n) if run.fused is not None else None) or run.general
-        with run.sealed_randomness(self._meter.samples) if run.stochastic else nullcontext():
+        with run.sealed_randomness(self._stats.samples) if run.stochastic else nullcontext():
             self._pass = way.forward(run.data.x[rows], run.data.y[rows], run.data.loss)
-        self._micro_loss, self._micro_samples, self._found = self._pass.loss.item(), n, []
-        self._meter.see_loss(self._micro_loss, n)
-        self._meter.see_stacks(self._pass.stacks, self._pass.gauge)
+        self._micro_samples, self._found = n, []
+        self._stats.see_loss(self._pass.loss, n)
+        self._stats.see_activations(self._pass.stacks)
 
     def _backward(self, rows: Tensor, weight: float) -> None:
         found, deltas = self._pass.gradients(self._flat.params, self._flat.room(weight))
-        self._meter.see_deltas(deltas, len(rows), self._pass.gauge)
+        self._stats.see_deltas(deltas, len(rows))
+        self._stats.read()  # before the next micro-batch writes to the same memory
         if self._run.recurrent:
             self._through_time.append(self._pass.time_norms(len(rows)))
         self._flat.accumulate(found, weight)
@@ -194,10 +196,10 @@ class TrainingStep:
     # ------------------------------------------------------------------ what is not finite
     def _first_not_finite(self, raw: list[float]) -> Divergence | None:
         """Name the first tensor that is not finite, in the order in which a step computes them."""
-        if self._meter.first_bad_activation is not None:
-            return self._divergence("activation", *self._meter.first_bad_activation)
-        if not math.isfinite(self._meter.loss):
-            return Divergence(self._run.progress.step, None, "loss", self._meter.loss)
+        if self._stats.first_not_finite is not None:
+            return self._divergence("activation", *self._stats.first_not_finite)
+        if not math.isfinite(self._stats.loss):
+            return Divergence(self._run.progress.step, None, "loss", self._stats.loss)
         if all(map(math.isfinite, raw)):
             return None
         bad = {self._layer_of(i): v for i, v in enumerate(raw) if not math.isfinite(v)}
@@ -226,23 +228,23 @@ class TrainingStep:
             np.array(self._layers(raw, clipped, changes)),
             step=before.step,
             epoch=self.window.epoch.number,
-            samples=before.samples + self._meter.samples,
+            samples=before.samples + self._stats.samples,
             micro_batches=before.micro_batches + len(self.window.micro_batches),
             updates=before.updates + applied,
             applied=applied,
-            loss=self._meter.loss,
+            loss=self._stats.loss,
             seconds=before.seconds + time.perf_counter() - self._started - self.paused,
             total_norm=total,
             clipped_total_norm=clipped_total,
             clip_coef=clipped_total / total if total > 0 else 1.0,
             clip_cosine=cosine,
             lr=self._run.optimizer.lr_at(before.step) if self._config.warmup else self._config.lr,
-            time_norm=together(self._through_time, self._meter.samples) if self._run.recurrent else NO_TIME,
+            time_norm=together(self._through_time, self._stats.samples) if self._run.recurrent else NO_TIME,
         )
 
     def _layers(self, raw: list[float], clipped: list[float], changes: list[float] | None) -> list[list[float]]:
         """Return the record's numbers per layer, in the order of its fields."""
-        groups, frozen, meter = self._run.groups, self._run.frozen_norms, self._meter
+        groups, frozen, stats = self._run.groups, self._run.frozen_norms, self._stats
         grad_norm, weight_norm = merged(raw, groups), merged(self._weight_norms, groups)
         if self._run.frozen:
             weight_norm = [now if f is None else f for now, f in zip(weight_norm, frozen, strict=True)]
@@ -258,10 +260,10 @@ class TrainingStep:
             grad_norm if clipped is raw else merged(clipped, groups),
             weight_norm,
             ratio,
-            meter.delta_norm(),
-            meter.activation_std(),
-            meter.saturated(),
-            meter.dead(),
+            stats.delta_norm(),
+            stats.activation_std(),
+            stats.saturated(),
+            stats.dead(),
             received,
         ]
 
@@ -281,7 +283,7 @@ class TrainingStep:
             record.updates,
             record.seconds,
             window.epoch,
-            window.start + self._meter.samples,
+            window.start + self._stats.samples,
         )
 
     def stage(self, name: StageName, m: int) -> Stage:
@@ -298,8 +300,8 @@ class TrainingStep:
             name=name,
             micro_batch=m,
             micro_batches=len(self.window.micro_batches),
-            samples=self._micro_samples if per_micro_batch else self._meter.samples,
-            loss=self._micro_loss if per_micro_batch else self._meter.loss,
+            samples=self._micro_samples if per_micro_batch else self._stats.samples,
+            loss=self._pass.loss.item() if per_micro_batch else self._stats.loss,
             grad_norm=own,
             partial_norm=partial,
             total_norm=root_sum_square(summed) if begun else math.nan,

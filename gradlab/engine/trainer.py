@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from gradlab.config import Config
 from gradlab.data import Loss
 from gradlab.engine import check
+from gradlab.engine.autograd import ObservedNetwork, TracedNetwork
 from gradlab.engine.checkpoints import EVERY, Checkpoints, KnobLog
 from gradlab.engine.gradient_check import GradientCheck, check_gradients
-from gradlab.engine.probe import HookProbe, NetworkProbe, layer_of
+from gradlab.engine.layers import layer_of
 from gradlab.engine.sampler import NextWindow, pass_seed
 from gradlab.engine.state import RunState, Snapshot, TorchState, copied
 from gradlab.engine.step import Stage, TrainingStep
@@ -109,14 +110,14 @@ class Trainer:
             own = check.adopt_network(network, config.torch_dtype)
             found = check.rehearse(own, data, config.batch_size)
             self.data = found.data
-            return RunState(config, HookProbe(own), *found)
+            return RunState(config, ObservedNetwork(own), *found)
         check.check_inputs(data)
         check.check_micro_batches(config, data.n)
         generator = torch.Generator().manual_seed(config.weight_seed)
         built = build_network(config, data.x.shape[1:], data.output_shape, generator, config.torch_dtype)
         if isinstance(built, Network):
-            return RunState(config, NetworkProbe(built), data, stochastic=check.draws(config, built))
-        return RunState(config, HookProbe(built), *check.rehearse(built, data, config.batch_size))
+            return RunState(config, TracedNetwork(built), data, stochastic=check.draws(config, built))
+        return RunState(config, ObservedNetwork(built), *check.rehearse(built, data, config.batch_size))
 
     # ------------------------------------------------------------------ running
     @property
@@ -295,7 +296,7 @@ class Trainer:
                 f"{name}={moved[name][1]!r} needs a new Trainer (it is {moved[name][0]!r} here); expected one of the "
                 f"live knobs {live}"
             )
-        if isinstance(self._run.general, NetworkProbe):
+        if isinstance(self._run.general, TracedNetwork):
             check.check_micro_batches(new, self.data.n)
             check.check_micro_batches(new, self.data.n - self._run.progress.start)
         self._settle()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gradlab.engine import Trainer
-from gradlab.engine.passes import gradients
-from gradlab.engine.probe import find_layers
+from gradlab.engine.autograd import AutogradPass
+from gradlab.engine.layers import find_layers
 from gradlab.rules.carry_over import CumulativeGradient
 
 
@@ -58,9 +59,9 @@ class Copied:
             torch.default_generator.manual_seed(seed)
             return self._data.loss(self.network(self._cast(self._data.x[rows])), self._cast(self._data.y[rows]))
 
-    def gradients(self, rows: Tensor, seed: int) -> list[Tensor | None]:
+    def gradients(self, rows: Tensor, seed: int) -> Sequence[Tensor | None]:
         """Return the gradient of that loss by each of `params`; None for one that received none."""
-        return gradients(self.loss(rows, seed), self.params, [])[0]
+        return AutogradPass(self.loss(rows, seed), [], []).gradients(self.params)[0]
 
     def _cast(self, tensor: Tensor) -> Tensor:
         return tensor.to(self._dtype) if tensor.is_floating_point() and self._dtype else tensor

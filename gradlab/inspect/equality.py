@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gradlab.config import Config
 from gradlab.engine import Trainer
-from gradlab.engine.probe import find_layers
+from gradlab.engine.layers import find_layers
 from gradlab.engine.sampler import NextWindow
 from gradlab.inspect.copied import Copied
 from gradlab.locale import Text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -168,7 +169,7 @@ class _Spread:
         self._mean: list[Tensor] = []
         self._deviation = [0.0] * len(params)
 
-    def see(self, gradients: list[Tensor | None]) -> None:
+    def see(self, gradients: Sequence[Tensor | None]) -> None:
         """Add a micro-batch's gradients; a missing one counts as zeros."""
         self.received = [r or g is not None for r, g in zip(self.received, gradients, strict=True)]
         filled = [torch.zeros_like(p) if g is None else g for g, p in zip(gradients, self._params, strict=True)]

@@ -20,7 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from gradlab.config import Config
 from gradlab.data import Data, Loss
 from gradlab.engine.check import check_inputs, check_micro_batches, prepare_data
-from gradlab.engine.probe import find_layers, first_tensor
+from gradlab.engine.layers import find_layers, first_tensor
 from gradlab.engine.sampler import Epoch
 from gradlab.network import ACTIVATIONS, NORMS, Network, build_network
 from gradlab.network.inits import initialise
