@@ -18,7 +18,7 @@ LEVELS = [
     {"presets", "history"},
     {"engine", "measures", "growth"},
     {"theory", "diagnosis", "export", "sweep", "watch", "compare", "inspect", "exercise"},
-    {"guess"},
+    {"guess", "integrations"},
     {"plots"},
     {"stage"},
     {"panel"},

@@ -27,9 +27,8 @@ def _torchvision_can_be_imported():
             importlib.import_module("torchvision")
             break
         except RuntimeError as error:
-            name = re.search(r"operator torchvision::(\w+) does not exist", str(error))
-            assert name, error
-            library.define(f"{name[1]}(Tensor any) -> Tensor")
+            [name] = re.findall(r"operator torchvision::(\w+) does not exist", str(error))
+            library.define(f"{name}(Tensor any) -> Tensor")
             for module in [m for m in sys.modules if m.split(".")[0] == "torchvision"]:
                 del sys.modules[module]
         except ImportError:

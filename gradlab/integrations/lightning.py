@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-try:
-    from lightning.pytorch.callbacks import Callback
-except ImportError:  # the older name of the same library
-    from pytorch_lightning.callbacks import Callback
+from lightning.pytorch.callbacks import Callback
 
 from gradlab.history import History
-from gradlab.watch import Watcher, watch
-from gradlab.watch.watcher import Logger, OnError
+from gradlab.watch import Logger, OnError, Watcher, watch
 
 
 class GradLabCallback(Callback):
@@ -34,7 +30,8 @@ class GradLabCallback(Callback):
     """
 
     def __init__(self, every: int = 50, *, loggers: Sequence[Logger] = (), on_error: OnError = "warn") -> None:
-        self._every, self._loggers, self._on_error = every, loggers, on_error
+        self._every, self._loggers = every, loggers
+        self._on_error: OnError = on_error
         self._watcher: Watcher | None = None
 
     @property

@@ -45,9 +45,10 @@ class WandB:
     def __init__(self, run: Any = None) -> None:
         import wandb
 
-        self._run = run if run is not None else wandb.run
-        if self._run is None:
+        found = run if run is not None else wandb.run
+        if found is None:
             raise ValueError("run=None; expected a run of wandb, or one begun by wandb.init() before")
+        self._run = found
 
     def log(self, numbers: dict[str, float], step: int) -> None:
         """Log the numbers of a step, beside what your loop logs: the step is one of theirs."""
@@ -67,7 +68,7 @@ class MLflow:
     """
 
     def __init__(self, run_id: str | None = None) -> None:
-        import mlflow
+        import mlflow  # pyright: ignore[reportMissingImports]
 
         self._mlflow, self._run_id = mlflow, run_id
 

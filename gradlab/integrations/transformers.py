@@ -8,8 +8,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from gradlab.history import History
-from gradlab.watch import Watcher, watch
-from gradlab.watch.watcher import Logger, OnError
+from gradlab.watch import Logger, OnError, Watcher, watch
 
 
 class GradLabCallback(TrainerCallback):
@@ -31,7 +30,8 @@ class GradLabCallback(TrainerCallback):
     """
 
     def __init__(self, every: int = 50, *, loggers: Sequence[Logger] = (), on_error: OnError = "warn") -> None:
-        self._every, self._loggers, self._on_error = every, loggers, on_error
+        self._every, self._loggers = every, loggers
+        self._on_error: OnError = on_error
         self._watcher: Watcher | None = None
 
     @property

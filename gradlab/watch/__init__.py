@@ -1,5 +1,7 @@
 """The same instrument on somebody's own training loop: `watch`."""
 
-from gradlab.watch.watcher import Watcher, watch
+from gradlab.watch.entry import watch
+from gradlab.watch.rows import Logger, OnError
+from gradlab.watch.watcher import Watcher
 
-__all__ = ["Watcher", "watch"]
+__all__ = ["Logger", "OnError", "Watcher", "watch"]

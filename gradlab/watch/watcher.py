@@ -1,181 +1,29 @@
-"""`watch`: record the history of somebody's own training loop."""
+"""`Watcher`: the hooks around somebody's own training loop, and the records that are made of what they see."""
 
 from __future__ import annotations
 
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
-from gradlab.engine.layers import Layer, find_layers, layer_of
+from gradlab.engine.layers import find_layers, layer_of
 from gradlab.engine.parameters import merged
 from gradlab.engine.stats import LayerStats
-from gradlab.history import NO_TIME, PER_LAYER, Divergence, History, Mark, StepRecord
+from gradlab.history import NO_TIME, Divergence, History, Mark, StepRecord
 from gradlab.locale import Said
 from gradlab.rules.norms import quotients, root_sum_square
 from gradlab.watch.calls import Calls
 from gradlab.watch.forward import PassObserver
+from gradlab.watch.rows import Logger, OnError, cosine, rows_of, scalars
 from gradlab.watch.window import GRADIENT, USED, Arranged, Norms, ParameterNorms, Shown, Versions, Window
-
-OnError = Literal["warn", "raise"]
-# a loss scale that is no power of 2 rounds every entry of a float16 gradient by less than this share
-_UNCHANGED = 1e-3
-
-
-class Logger(Protocol):
-    """Takes the numbers of each recorded step somewhere else, as `gradlab.integrations.loggers` do."""
-
-    def log(self, numbers: dict[str, float], step: int) -> None:
-        """Take the numbers of a step, named ``gradlab/<measure>/<layer>``."""
-
-    def close(self) -> None:
-        """Take no more."""
-
-
-def watch(
-    network: nn.Module,
-    optimizers: Optimizer | Iterable[Optimizer],
-    *,
-    every: int = 1,
-    scaler: Any = None,
-    batch_dim: int = 0,
-    through_time: bool = True,
-    loggers: Sequence[Logger] = (),
-    on_error: OnError = "warn",
-) -> Watcher:
-    """Record the steps of your own training loop, without changing it: one line around it is enough.
-
-    Nothing is put on the network: one hook sees the modules of the process, two see each optimizer's step, and a
-    stand-in for ``torch.autograd.backward`` sees the loss; they are gone after the block, also after an exception.
-    Weights, gradients and random state are bit for bit those of the same loop unwatched.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-        The network; trained, evaluated, checkpointed, wrapped, frozen in part as you like.
-    optimizers : torch.optim.Optimizer or sequence of them
-        Between them they have every parameter of `network` that requires a gradient, in any number of groups; one
-        of accelerate's may stand for its own. What happens until each has stepped, or until the next backward
-        pass after a step, is a step of the history.
-    every : int, default 1
-        Record only every so many steps; the others cost next to nothing, and their samples are counted as the
-        last recorded step's.
-    scaler : torch.amp.GradScaler, optional
-        All numbers are recorded without its scale, and a step that it skips is marked as skipped. One that is not
-        given is found when it scales the first loss.
-    batch_dim : int, default 0
-        Dimension of the network's first tensor argument that counts samples.
-    through_time : bool, default True
-        Whether recurrent layers show the gradient of every time step (column ``time_norm``).
-    loggers : sequence of Logger
-        Get the numbers of each recorded step: see `gradlab.integrations.loggers`.
-    on_error : {"warn", "raise"}
-        What an error inside this instrument does: warn once, take every hook off and let the loop run on; or raise.
-
-    Returns
-    -------
-    Watcher
-        A context manager that gives the `History`. With several processes only that of rank 0 records.
-
-    Raises
-    ------
-    ValueError
-        If the network has nothing to train, or a parameter to train that no optimizer has.
-
-    Notes
-    -----
-    The columns are the Trainer's:
-
-    ``loss``
-        sum of the scalars that ``backward()`` was called on since the last step, which is the function whose
-        gradient the optimizer gets (nan if a backward pass did not start at a scalar).
-    ``grad_norm``, ``total_norm``
-        of ``.grad`` as the last backward pass left it, so after accumulation and before clipping; for an optimizer
-        that calls a closure again and again (LBFGS), of its first call.
-    ``clipped_norm``, ``clipped_total_norm``
-        of ``.grad`` as ``optimizer.step()`` found it.
-    ``delta_norm``
-        the backward signal, if the loss is a mean over the samples since the last step.
-    ``clip_cosine``
-        1, or nan where the gradient was changed between: the one before is not kept.
-    ``micro_batches``, ``samples``
-        forward passes that a backward pass came back to, and what went into them.
-    ``epoch``
-        0: a loop does not say.
-
-    Rows are the layers, which are modules with a matrix; after them come biases and norm parameters, with the
-    backward signal of their module (``history.kinds`` tells them apart, ``history.of_weights()`` leaves them out).
-    A divergence is recorded in ``history.diverged`` and does not stop the loop.
-
-    Examples
-    --------
-    >>> with watch(network, optimizer) as history:  # doctest: +SKIP
-    ...     for x, y in batches:
-    ...         optimizer.zero_grad()
-    ...         loss(network(x), y).backward()
-    ...         optimizer.step()
-    """
-    given = [optimizers] if not isinstance(optimizers, Iterable) else list(optimizers)
-    _check(network, given, scaler, batch_dim, every, on_error)
-    return Watcher(network, [_unwrapped(o) for o in given], every, scaler, batch_dim, loggers, on_error)
-
-
-def _unwrapped(optimizer: Any) -> Optimizer:
-    """Return the optimizer inside one of accelerate's."""
-    while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
-        optimizer = inner
-    return optimizer
-
-
-def _check(network: Any, optimizers: list[Any], scaler: Any, batch_dim: Any, every: Any, on_error: Any) -> None:
-    if not isinstance(network, nn.Module):
-        raise ValueError(f"network={network!r:.60}; expected a torch.nn.Module")
-    for optimizer in optimizers or [None]:
-        if not isinstance(optimizer, Optimizer):
-            raise ValueError(f"optimizers={optimizer!r:.60}; expected a torch.optim.Optimizer, or a sequence of them")
-    if scaler is not None and not callable(getattr(scaler, "get_scale", None)):
-        raise ValueError(f"scaler={scaler!r:.60}; expected a torch.amp.GradScaler or None")
-    for name, value, least in (("batch_dim", batch_dim, 0), ("every", every, 1)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"{name}={value!r}; expected a whole number >= {least}")
-    if on_error not in ("warn", "raise"):
-        raise ValueError(f"on_error={on_error!r}; expected 'warn' or 'raise'")
-    _check_parameters(network, optimizers)
-
-
-def _check_parameters(network: nn.Module, optimizers: list[Any]) -> None:
-    known = {id(p) for o in optimizers for group in o.param_groups for p in group["params"]}
-    trainable = {name: p for name, p in network.named_parameters() if p.requires_grad}
-    if not trainable:
-        raise ValueError("network: no parameter requires a gradient; expected one to train")
-    for name, p in trainable.items():
-        if is_lazy(p):
-            raise ValueError(f"network: parameter {name!r} has no shape yet; run one batch through the network first")
-        if not p.is_floating_point():
-            raise ValueError(f"network: parameter {name!r} has dtype {p.dtype}; expected real floating point")
-    missing = [name for name, p in trainable.items() if id(p) not in known]
-    if missing:
-        raise ValueError(
-            f"optimizers: none has the network's parameter {missing[0]!r} ({len(missing)} such); expected every one "
-            "that requires a gradient (freeze the others by requires_grad_(False), or give every optimizer)"
-        )
-
-
-class Row(NamedTuple):
-    """One row of the history: a layer's weights, or one parameter without a matrix."""
-
-    name: str
-    kind: str
-    numbers: list[int]
-    signal: int | None
 
 
 class _Filter(NamedTuple):
@@ -214,7 +62,7 @@ class Watcher:
         others = [m for m in network.modules() if m not in own and any(True for _ in m.parameters(recurse=False))]
         named = dict(network.named_parameters())
         self._params = list(named.values())
-        self._rows = _rows(self._layers, others, network, self._params)
+        self._rows = rows_of(self._layers, others, network, self._params)
         self._measured = ParameterNorms(self._params)
         self._observer = PassObserver(network, self._layers, others, batch_dim, self._guard)
         self._calls = Calls(
@@ -551,7 +399,7 @@ class Watcher:
                 total_norm=total,
                 clipped_total_norm=used_total,
                 clip_coef=used_total / total if total > 0 else 1.0,
-                clip_cosine=_cosine(raw, used),
+                clip_cosine=cosine(raw, used),
                 lr=shown.lr,
                 time_norm=NO_TIME,
             )
@@ -590,37 +438,6 @@ class Watcher:
         ]
 
     def _log(self) -> None:
-        if not self._loggers:
-            return
-        record = self.history[-1]
-        numbers = {f"gradlab/{name}": float(getattr(record, name)) for name in ("loss", "total_norm", "lr")}
-        for measure in PER_LAYER:
-            values = getattr(record, measure)
-            numbers |= {
-                f"gradlab/{measure}/{name}": float(v)
-                for name, v in zip(self.history.layer_names, values, strict=True)
-                if not math.isnan(v)
-            }
+        numbers = scalars(self.history) if self._loggers else {}
         for logger in self._loggers:
-            logger.log(numbers, record.step)
-
-
-def _rows(layers: list[Layer], others: list[nn.Module], network: nn.Module, params: list[nn.Parameter]) -> list[Row]:
-    """List the layers' weights, then every other parameter by itself."""
-    number = {id(p): i for i, p in enumerate(params)}
-    rows = [Row(la.name, "weight", [number[id(p)] for p in la.weights], i) for i, la in enumerate(layers)]
-    taken = {i for row in rows for i in row.numbers}
-    owner = {id(p): i for i, layer in enumerate(layers) for p in layer.others.values()}
-    owner |= {id(p): len(layers) + i for i, module in enumerate(others) for p in module.parameters(recurse=False)}
-    for name, p in network.named_parameters():
-        i = number[id(p)]
-        if i not in taken:
-            kind = "bias" if name.endswith("bias") else "norm"
-            rows.append(Row(name, kind, [i], owner.get(id(p))))
-    return rows
-
-
-def _cosine(raw: Norms, used: Norms) -> float:
-    """Return 1 if nothing was clipped; else nan, as the gradient before is gone."""
-    same = all(abs(used.get(i, 0.0) - norm) <= _UNCHANGED * norm for i, norm in raw.items())
-    return 1.0 if same else math.nan
+            logger.log(numbers, self.history[-1].step)
