@@ -94,9 +94,6 @@ class Choice:
         """What is chosen."""
         return str(self._menu.value)
 
-    def refuse(self, refused: bool) -> None:
-        """A menu holds nothing that can be refused."""
-
     def disable(self, off: bool) -> None:
         """Grey the menu out."""
         self._menu.disabled = off
@@ -113,9 +110,6 @@ class Switch:
         """Show a value."""
         if self.box.value != value:
             self.box.value = value
-
-    def refuse(self, refused: bool) -> None:
-        """A switch holds nothing that can be refused."""
 
     def disable(self, off: bool) -> None:
         """Grey the switch out."""
@@ -153,9 +147,6 @@ class Rule:
         if value != "none":
             self._rule.show(value)
         self._dim(value == "none")
-
-    def refuse(self, refused: bool) -> None:
-        """A rule holds nothing that can be refused."""
 
     def disable(self, off: bool) -> None:
         """Grey the rule out."""
@@ -226,8 +217,8 @@ class Controls:
     def refuse(self, names: Collection[str]) -> None:
         """Mark knobs whose typed value was not accepted; it stays where it stands."""
         for name in names:
-            if name in self.by_name:
-                self.by_name[name].refuse(True)
+            if isinstance(control := self.by_name.get(name), Number):
+                control.refuse(True)
 
     def disable(self, names: Collection[str]) -> None:
         """Grey out the controls of knobs that change nothing here."""

@@ -35,17 +35,6 @@ _COLOURS = {"equal": "#009e73", "rounding": "#0072b2", "unequal": "#d55e00", "un
 class DeeperLook:
     """Sentences, the gradient check, whether accumulating is one large batch, and the pictures asked for.
 
-    Parameters
-    ----------
-    controller : Controller
-        The panel's run.
-    description : Description
-        Says what theory and diagnosis say.
-    make : WidgetSet
-        Makes the widgets.
-    act : callable
-        ``act(work)`` does something to the run, under its lock, and shows what came of it.
-
     Attributes
     ----------
     page : ipywidgets.Box

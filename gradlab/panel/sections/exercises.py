@@ -17,15 +17,6 @@ NONE = ""
 class Exercises:
     """Choosing an exercise moves the panel's knobs to its broken network.
 
-    Parameters
-    ----------
-    controller : Controller
-        The panel's run.
-    make : WidgetSet
-        Makes the widgets.
-    act : callable
-        ``act(work)`` does something to the run, under its lock, and shows what came of it.
-
     Attributes
     ----------
     page : ipywidgets.Box

@@ -33,15 +33,6 @@ class PhaseMap:
     The cell of the current network and its four neighbours can be reached with Tab: pressing one makes it the
     current one, so that the keyboard walks over the plane without passing hundreds of buttons.
 
-    Parameters
-    ----------
-    controller : Controller
-        The panel's run: a cell that is pressed moves its knobs.
-    make : WidgetSet
-        Makes the widgets.
-    act : callable
-        ``act(work)`` does something to the run, under its lock, and shows what came of it.
-
     Attributes
     ----------
     page : ipywidgets.Box

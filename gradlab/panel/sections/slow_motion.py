@@ -23,15 +23,6 @@ class SlowMotion:
 
     Whatever else moves the run while a step stands half-way abandons that step.
 
-    Parameters
-    ----------
-    controller : Controller
-        The panel's run.
-    make : WidgetSet
-        Makes the widgets.
-    act : callable
-        ``act(work)`` does something to the run, under its lock, and shows what came of it.
-
     Attributes
     ----------
     page : ipywidgets.Box

@@ -150,19 +150,6 @@ def _kilo(content: bytes) -> str:
 class TakeHome:
     """Buttons that copy and save the run.
 
-    Parameters
-    ----------
-    controller : Controller
-        The panel's run.
-    description : Description
-        Says what the picture shows.
-    stage : StageWidget
-        Clipboard and downloads.
-    make : WidgetSet
-        Makes the widgets.
-    act : callable
-        ``act(work)`` does something to the run, under its lock, and shows what came of it.
-
     Attributes
     ----------
     page : ipywidgets.Box
