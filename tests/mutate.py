@@ -116,8 +116,8 @@ FAULTS = [
     Fault(
         "a checkpoint shares its weights with the run",
         "engine/state.py",
-        "found = self._snapshot(self.parameters.weights.clone())",
-        "found = self._snapshot(self.parameters.weights)",
+        "found = self._snapshot(self.parameters.weights.clone(), self.buffers.copy())",
+        "found = self._snapshot(self.parameters.weights, self.buffers.copy())",
         "test_time_travel.py::test_rewind_gives_the_state_after_that_many_steps_bit_for_bit",
     ),
     # ------------------------------------------------------------------ engine: a step is a transaction

@@ -15,7 +15,7 @@ PACKAGE = Path(gradlab.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 MOST_LINES = 23_200
-MOST_FILES_OF_A_STEP = 12
+MOST_FILES_OF_A_STEP = 11
 MOST_SWITCHES_OF_A_STEP = 62
 
 STILL_UPWARD = {("config/config.py", "export/__init__.py"), ("sweep/sweep.py", "plots/sweep.py")}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
@@ -24,7 +24,6 @@ from gradlab.engine.fused import FusedNetwork
 from gradlab.engine.parameters import FlatParameters
 from gradlab.engine.sampler import Epoch, Window, pass_seed
 from gradlab.engine.stats import Scratch
-from gradlab.registry import Entry
 from gradlab.rules.accumulation import ACCUMULATIONS
 from gradlab.rules.carry_over import CARRY_OVERS, State
 from gradlab.rules.clipping import CLIPS
@@ -128,16 +127,20 @@ class Rules(NamedTuple):
 
     accumulate: Callable[[list[int]], list[float]]
     single: bool
-    clip: Entry
+    clip: Callable[[Iterable[Tensor], float], None]
+    clips_as_one: bool
+    clips_output: bool
     carry_over: Callable[[list[Tensor], State], bool] | None
 
     @classmethod
     def of(cls, config: Config) -> Rules:
         """Look up the rules of a config; without a carry-over there is nothing to call."""
         accumulation, carry = ACCUMULATIONS[config.accumulation], CARRY_OVERS[config.carry_over]
-        single = bool(accumulation.options.get("single"))
+        single, clip = bool(accumulation.options.get("single")), CLIPS[config.clip]
+        as_one = bool(clip.options.get("as_one")) and clip.shipped  # the flat gradient's gaps must stay zeros
         carry_over = None if config.carry_over == "none" else carry.function
-        return cls(accumulation.function, single, CLIPS[config.clip], carry_over)
+        whole = not clip.options.get("exempt_output")
+        return cls(accumulation.function, single, clip.function, as_one, whole, carry_over)
 
 
 class RunState:
@@ -229,20 +232,20 @@ class RunState:
 
     # ------------------------------------------------------------------ copies
     def remember(self) -> Snapshot:
-        """Copy what a step can change; the weights to `FlatParameters.before`, which the next call overwrites."""
+        """Copy what a step can change, to memory that the next call overwrites."""
         self.parameters.before.copy_(self.parameters.weights)
-        return self._snapshot(self.parameters.before)
+        return self._snapshot(self.parameters.before, self.buffers.copy_over() if self.buffers.slots else [])
 
     def snapshot(self) -> Snapshot:
         """Copy the state."""
-        found = self._snapshot(self.parameters.weights.clone())
+        found = self._snapshot(self.parameters.weights.clone(), self.buffers.copy())
         return found._replace(progress=found.progress._replace(epoch=found.progress.epoch.folded()))
 
-    def _snapshot(self, weights: Tensor) -> Snapshot:
+    def _snapshot(self, weights: Tensor, buffers: list[Tensor | None]) -> Snapshot:
         carry = {name: [t.clone() for t in tensors] for name, tensors in self.carry.items()}
         return Snapshot(
             weights,
-            self.buffers.copy() if self.buffers.slots else [],
+            buffers,
             self.optimizer.copy(),
             carry,
             self.progress,
@@ -269,6 +272,7 @@ class Buffers:
     """The buffers of a network: batch norm's statistics, a running total, a count of passes."""
 
     def __init__(self, network: nn.Module) -> None:
+        self._room: list[Tensor] = []
         self.slots = [(module._buffers, name) for module in network.modules() for name in module._buffers]
         self._own = self._values()
 
@@ -278,6 +282,17 @@ class Buffers:
     def copy(self) -> list[Tensor | None]:
         """Return copies."""
         return [None if b is None else b.detach().clone() for b in self._values()]
+
+    def copy_over(self) -> list[Tensor | None]:
+        """Return copies that the next call writes over, where the shapes are those of the last: one operation."""
+        now = [b for b in self._values() if b is not None]
+        kinds = [[(b.shape, b.dtype) for b in held] for held in (now, self._room)]
+        if len(now) < len(self.slots) or kinds[0] != kinds[1]:
+            copies = self.copy()
+            self._room = [b for b in copies if b is not None]
+            return copies
+        torch._foreach_copy_(self._room, [b.detach() for b in now])
+        return list(self._room)
 
     def put(self, copies: list[Tensor | None]) -> None:
         """Put copies back: into the buffer itself where the network still has the one that it was made with."""

@@ -156,12 +156,10 @@ class TrainingStep:
         self._found = found
 
     def _clip(self) -> None:
-        rule, flat = self._run.rules.clip, self._flat
+        rules, flat = self._run.rules, self._flat
         flat.attach()
-        params = self._run.all_but_output if rule.options.get("exempt_output") else flat.params
-        if rule.options.get("as_one") and rule.shipped:  # the flat gradient's gaps must stay zeros
-            params = [flat.weights]
-        rule.function(params, self._config.clip_threshold)
+        params = flat.params if rules.clips_output else self._run.all_but_output
+        rules.clip([flat.weights] if rules.clips_as_one else params, self._config.clip_threshold)
 
     def _clip_once(self, raw: list[float]) -> tuple[list[float], float]:
         """Clip, unless that is done; return the norms after and the cosine between the gradient before and after."""
