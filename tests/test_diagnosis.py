@@ -22,6 +22,8 @@ def config(**knobs):
     return Config(**knobs)
 
 
+TANH = Config(depth=30, width=64, activation="tanh", init="normal", gain=2.0, lr=0.02)
+
 # name: (config, steps, kind, why that is the truth)
 RUNS = {
     # healthy: chi = 1 at init and a usual learning rate
@@ -34,8 +36,8 @@ RUNS = {
     "pre-LN residual, 20 blocks": (config(depth=20, norm="layer", residual=True), 40, "healthy"),
     "clipped now and then": (config(clip="global_norm", clip_threshold=3.0), 40, "healthy"),
     # exploding: chi > 1 over enough layers
-    "tanh, sw = 2: chi = 1.36": (PRESETS["exploding_tanh"], 12, "exploding"),
-    "tanh, sw = 2, after it got through": (PRESETS["exploding_tanh"], 40, "exploding"),
+    "tanh, sw = 2: chi = 1.36": (TANH, 12, "exploding"),
+    "tanh, sw = 2, after it got through": (TANH, 40, "exploding"),
     "relu, sw^2 = 8: chi = 4, tiny steps": (
         config(depth=10, width=64, init="normal", gain=8**0.5, lr=1e-6),
         20,

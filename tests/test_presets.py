@@ -1,6 +1,7 @@
 """What every preset's lesson claims, measured: against its control or its cure where the lesson compares."""
 
 import math
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -64,6 +65,17 @@ def test_there_are_the_classic_failures_and_cures_each_with_a_label_and_a_lesson
     assert all(isinstance(config, Config) for config in PRESETS.values())
 
 
+def test_every_preset_has_a_group_a_title_that_tells_nothing_and_a_cure_its_failure():
+    tells = re.compile("expl|vanish|cure|dead|healthy|wrong|rescue|learn", re.IGNORECASE)
+    for name in PRESETS:
+        entry = PRESETS.entry(name)
+        assert entry.options["group"] in ("start", "explode", "vanish", "cure", "accumulate", "article", "time")
+        assert not tells.search(entry.options["title"])
+        assert len(entry.summary) <= 150
+        if re.match("(Not )?cured: ", entry.label, re.IGNORECASE):
+            assert entry.options["failure"] in PRESETS
+
+
 def test_presets_share_seeds_precision_and_what_happens_at_a_divergence():
     for config in PRESETS.values():
         assert (config.weight_seed, config.data_seed, config.batch_seed) == (0, 0, 0)
@@ -80,14 +92,24 @@ def test_healthy_is_level_and_learns_in_a_few_dozen_steps(seed):
     assert trainer.evaluate()["accuracy"] > 0.85
 
 
-def test_exploding_tanh_grows_toward_the_input():
-    chi = 1.362673  # SCIENCE.md's case of tanh at sigma_w = 2; a norm grows with its root
-    assert per_layer(PRESETS["exploding_tanh"]) == pytest.approx(math.sqrt(chi), rel=0.03)  # three seeds, width 64
-    for seed in SEEDS:
-        grown = profile(PRESETS["exploding_tanh"], seed)
-        assert all(far > near for far, near in zip(grown, grown[4:], strict=False))  # in every stretch of the depth
-        assert grown[0] > 30 * grown[-1]
-    assert per_layer(PRESETS["exploding_tanh"].replace(gain=1.0)) < 1
+@pytest.mark.parametrize("seed", range(8))
+def test_exploding_tanh_grows_a_millionfold_and_does_not_learn(seed):
+    """8 of 8 seeds: 6.1 to 6.4 decades at step 0; after 200 steps 4 of 4 had a loss of 0.68 to 0.70."""
+    level = profile(PRESETS["exploding_tanh"], seed)
+    assert level[0] > 3e5 * level[-1]
+    assert all(far > near for far, near in zip(level, level[8:], strict=False))  # in every stretch of the depth
+    if seed < 2:
+        assert trained(PRESETS["exploding_tanh"], 40, seed).evaluate()["holdout_loss"] > 0.6
+    assert per_layer(PRESETS["exploding_tanh"].replace(gain=1.0), [seed]) < 1
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_exploding_relu_grows_by_its_gain_per_layer_and_overflows_at_once(seed):
+    """8 of 8 seeds: 3.2 decades or so at step 0, not finite at step 1 to 4."""
+    assert per_layer(PRESETS["exploding_relu"], [seed]) == pytest.approx(1.5, rel=0.06)  # chi = gain^2 at Kaiming
+    gone = trained(PRESETS["exploding_relu"], 10, seed).history.diverged
+    assert gone is not None
+    assert gone.step <= 5
 
 
 def test_vanishing_sigmoid_shrinks_about_fourfold_with_every_layer():
@@ -188,18 +210,16 @@ def test_past_two_over_the_sharpness_a_sound_gradient_ends_in_overflow():
 
 
 # ---------------------------------------------------------------------- clipping
-@pytest.mark.parametrize("seed", SEEDS)
-def test_clipping_rescues_what_overflows_without_it(seed):
-    config = PRESETS["clipping_rescues"]
-    lost = Trainer(seeded(config.replace(clip="none"), seed)).run(20)
-    assert lost.diverged is not None
-    trainer = trained(config, 150, seed)
-    assert learned(trainer)
-    assert np.median(trainer.history.column("clip_coef")) < 0.5  # it is clipping that does it
-
-
-def test_what_clipping_rescues_grows_by_the_gain_per_layer_toward_the_input():
-    assert per_layer(PRESETS["clipping_rescues"]) == pytest.approx(1.2, rel=0.03)  # ReLU: chi = gain^2 at Kaiming
+@pytest.mark.parametrize("seed", range(8))
+def test_clipping_rescues_what_overflows_without_it_and_leaves_step_0_as_it_was(seed):
+    """Threshold 100 at lr 0.02, 200 steps: a loss of 0.08 to 0.11 on 4 of 4 seeds; the failure overflows on all."""
+    config, failure = PRESETS["clipping_rescues"], PRESETS["exploding_relu"]
+    only_difference(config, failure, "clip", "clip_threshold")
+    np.testing.assert_array_equal(profile(config, seed), profile(failure, seed))
+    trainer = trained(config, 200 if seed < 4 else 1, seed)  # 200 steps of every seed would take too long
+    if seed < 4:
+        assert learned(trainer)
+    assert trainer.history[0].clip_coef < 0.5  # it is clipping that does it
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -260,17 +280,17 @@ def test_clipping_every_micro_batch_forgets_all_but_the_last_ones(seed, plain_ba
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_mean_of_four_micro_batches_is_one_batch_of_64_explosion_included(seed, plain_batches):
     config = seeded(PRESETS["micro_batch_mean"], seed)
-    only_difference(PRESETS["micro_batch_mean"], PRESETS["exploding_tanh"], "batch_size", "accumulation")
+    only_difference(PRESETS["micro_batch_mean"], PRESETS["exploding_relu"], "batch_size", "accumulation")
     rows = next(plain_batches(config.n_samples, 64, config.batch_seed))
     trainer = Trainer(config)
     (whole,) = first_micro_batches(trainer, [rows])
-    # both are sums of float32 numbers in another order, in a net that amplifies each rounding by 100
-    assert trainer.preview().total_norm == pytest.approx(float(whole.norm()), rel=1e-4)
-    assert cosine(applied_direction(trainer), whole) == pytest.approx(1, abs=1e-4)
-    grown = profile(PRESETS["micro_batch_mean"], seed)
-    large = profile(PRESETS["exploding_tanh"].replace(batch_size=64), seed)
-    np.testing.assert_allclose(grown, large, rtol=1e-3)
-    assert grown[0] > 30 * grown[-1]
+    # both are sums of float32 numbers in another order, in a net that amplifies each rounding
+    assert trainer.preview().total_norm == pytest.approx(float(whole.norm()), rel=1e-3)
+    assert cosine(applied_direction(trainer), whole) == pytest.approx(1, abs=1e-3)
+    np.testing.assert_allclose(
+        profile(PRESETS["micro_batch_mean"], seed), profile(PRESETS["exploding_relu"], seed), rtol=1e-3
+    )
+    assert trained(PRESETS["micro_batch_mean"], 10, seed).history.diverged is not None
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -286,16 +306,28 @@ def test_the_forgotten_division_makes_a_step_sixteen_times_as_long(seed):
 
 
 # ---------------------------------------------------------------------- norms and residual paths
-def test_batch_norm_keeps_the_signal_level_and_multiplies_the_gradient_a_thousandfold_at_any_gain():
+def test_batch_norm_keeps_the_signal_level_and_multiplies_the_gradient_ten_thousandfold_at_any_gain():
+    """4.8 to 5.2 decades on 6 of 6 seeds; after 60 steps their losses are 0.56 to 1.59."""
     config = PRESETS["batch_norm_explodes"]
     for seed in SEEDS:
         signal = at_init(config, seed).activation_std[:-1]
-        assert signal.max() / signal.min() < 1.25  # widths of 64, batches of 128
+        assert signal.max() / signal.min() < 1.35  # widths of 64, batches of 128
         for gain in (0.2, 1.0, 5.0):
             grown = profile(config.replace(gain=gain), seed)
-            assert grown[0] > 1000 * grown[-1]
+            assert grown[0] > 10_000 * grown[-1]
         level = profile(config.replace(norm="none"), seed)
-        assert 0.1 < level[0] / level[-1] < 10
+        assert 0.05 < level[0] / level[-1] < 20
+    assert not learned(trained(config, 30))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_residual_layers_without_a_norm_overflow_at_once(seed):
+    """8 of 8 seeds; 4.4 to 4.9 decades at step 0, and step 1 is not finite on 6 of 6."""
+    config = PRESETS["residual_explodes"]
+    level = profile(config, seed)
+    assert level[0] > 3000 * level[-1]  # 2^(29 / 2) = 23,000 for a wide net
+    assert trained(config, 10, seed).history.diverged is not None
+    only_difference(PRESETS["residual"], config, "norm")
 
 
 def test_residual_blocks_with_layer_norm_grow_like_the_root_of_the_depth_and_learn():

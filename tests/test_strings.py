@@ -130,6 +130,7 @@ def test_every_key_is_used_and_every_key_asked_for_is_there():
 
 def test_every_knob_choice_and_entry_of_gradlab_itself_has_its_chinese_and_nothing_else_has():
     wanted = {f"{what}.{kind}.{name}" for kind, name in own_entries() for what in ("label", "summary")}
+    wanted |= {f"title.preset.{name}" for name in gradlab.PRESETS}
     for name, knob in Config.knobs().items():
         wanted |= {f"knob.{name}.label", f"knob.{name}.help"}
         if isinstance(knob.choices, tuple):

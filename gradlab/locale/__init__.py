@@ -11,9 +11,10 @@ import json
 from importlib import resources
 from typing import Any
 
-NAMED = ("knob.", "choice.", "label.", "summary.")
+NAMED = ("knob.", "choice.", "label.", "summary.", "title.")
 """Beginnings of keys whose English is not in en.json: ``knob.FIELD.label`` and ``.help``, ``choice.FIELD.VALUE`` of a
-field without a table, ``label.KIND.NAME`` and ``summary.KIND.NAME`` of an entry; so one of your own needs none."""
+field without a table, ``label.KIND.NAME``, ``summary.KIND.NAME`` and ``title.KIND.NAME`` of an entry; so one of your
+own needs none."""
 
 
 def _read(lang: str) -> dict[str, str]:
