@@ -312,6 +312,15 @@ def test_a_knob_moved_during_the_run_counts_from_then_on():
     assert diagnose(trainer.history, trainer.config).kind == "healthy"
 
 
+def test_a_recurrent_network_whose_signal_dies_over_the_time_steps_is_never_healthy():
+    knobs = config(dataset="latch", architecture="rnn", activation="linear", depth=1, width=16, recurrent_gain=0.5)
+    history = Trainer(knobs).run(20)
+    # a linear RNN with W = gain * orthogonal changes the signal by exactly gain per step, 31 times over 32 steps
+    assert diagnose(history, knobs).evidence["through_time"] == pytest.approx(31 * math.log10(0.5), abs=1e-3)
+    assert diagnose(history, knobs).kind == "vanishing"
+    assert verdict(history, knobs).headline == "VANISHING THROUGH TIME"
+
+
 # ---------------------------------------------------------------------- the sentences
 @pytest.mark.parametrize("name", ["relu, Kaiming", "sigmoid: chi = 0.056", "std 1 whatever the fan"])
 def test_a_diagnosis_in_chinese_is_the_same_diagnosis(name):
