@@ -208,7 +208,7 @@ def test_differences_and_who_is_ahead_are_said_in_chinese():
     assert differences(lanes, "zh") == (
         "残差：甲 关，乙 开。学习率：甲 0.05，乙 0.5。梯度裁剪：甲 关，乙 按值。初始权重相同，批次相同。"
     )
-    assert differences({"甲": Config(), "乙": Config()}, lang="zh") == "各道完全相同：所有旋钮都一样。"
+    assert differences({"甲": Config(), "乙": Config()}, lang="zh") == "各组完全相同：所有旋钮都一样。"
     said = who_is_ahead(compare(lanes, 30), "zh")
     assert_chinese(said)
     assert "最近 10 步的平均损失" in said

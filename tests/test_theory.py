@@ -1,6 +1,7 @@
 """`theory.predict`: chi and q* against closed forms, published numbers and an independent quadrature."""
 
 import math
+import re
 from itertools import pairwise
 
 import pytest
@@ -143,6 +144,19 @@ def test_the_regime_is_told_by_chi(config, regime):
     prediction = predict(config)
     assert prediction.regime == regime
     assert prediction.sentence.lower().startswith(regime)
+
+
+@pytest.mark.parametrize("activation", ["linear", "relu", "tanh"])
+@pytest.mark.parametrize("near", [0.98, 0.999, 1.0, 1.001, 1.003, 1.02, 1.1])
+def test_no_sentence_about_a_nearly_critical_network_contradicts_itself(activation, near):
+    prediction = predict(wide(activation, near * (math.sqrt(2) if activation == "relu" else 1.0), depth=20))
+    said = prediction.sentence
+    rate = 1.0 if "keep its size" in said else float(re.search(r"x (\S+) per layer", said)[1])
+    total = float(re.search(r"x (\S+) over", said)[1])
+    word = said.split(":")[0]
+    assert {"Exploding": rate > 1, "Vanishing": rate < 1, "Critical": rate == 1, "Nearly critical": rate == 1}[word]
+    other_way = math.log(rate) * math.log(total) < 0 or (word == "Critical" and abs(math.log10(total)) > 0.06)
+    assert "but" in said if other_way else "but" not in said or rate == 1
 
 
 def test_the_depth_scale_is_the_layers_of_one_e_fold():

@@ -56,5 +56,4 @@ def _causes(config: Config, failing: Sequence[Run], say: Say) -> list[str]:
 def _of_the_start(run: Run, say: Say) -> str:
     if not 0 < run.rate < float("inf"):
         return say("why.silent")
-    key, rate = ("why.exploding", run.rate) if run.rate > 1 else ("why.vanishing", 1 / run.rate)
-    return say(key, rate=f"{rate:.2g}")
+    return say("why.rate", rate=f"{run.rate:.3g}")

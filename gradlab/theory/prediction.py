@@ -21,6 +21,7 @@ from gradlab.theory.silence import SilenceError
 Regime = Literal["exploding", "vanishing", "critical"]
 
 _CRITICAL = 1e-3  # |log chi| below it: a depth scale beyond 1000 layers, the deepest network there is
+_STEADY = 0.05  # decades over all layers: less is the rounding of "keeps its size"
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,9 @@ class Prediction:
         if self.chi is None:
             return Said("theory.none_sentence", why=self._why)
         rate, in_all = _log10(self.chi) / 2, self._in_all()
-        total = 0.0 if in_all is None else in_all.decades
-        other_way = rate * total < 0  # as it may go before the signal has settled
-        near = self.regime != "critical" and (other_way or times(rate) == "1")
-        said = "" if in_all is None else Said("theory.in_all", layers=in_all.layers, total=times(total))
-        return Said(f"theory.{'near' if near else self.regime}", rate=times(rate), in_all=said)
+        near = self.regime != "critical" and times(rate) == "1"
+        word = "near" if near else self.regime
+        return Said(f"theory.{word}", rate=times(rate), in_all="" if in_all is None else _said(in_all, rate))
 
     def _in_all(self) -> Growth | None:
         """The growth over the hidden layers; None where there is no profile, or too short a one."""
@@ -83,6 +82,14 @@ class Prediction:
         if profile is None or not math.isfinite(profile.log_norm[0]) or profile.anchor < 2:
             return None
         return Growth(float(profile.log_norm[0]) / math.log(10), profile.anchor)
+
+
+def _said(in_all: Growth, rate: float) -> Said:
+    """Say the growth over the hidden layers, with a "but" where it is not what the layers deep in the network do."""
+    steady = abs(in_all.decades - rate * (in_all.layers - 1)) < _STEADY
+    agrees = steady or (times(rate) != "1" and rate * in_all.decades > 0)
+    key = "theory.in_all" if agrees else "theory.in_all_but"
+    return Said(key, layers=in_all.layers, total=times(in_all.decades))
 
 
 def _log10(value: float) -> float:

@@ -98,7 +98,7 @@ def test_two_lanes_and_a_moment_of_the_past_are_told_in_chinese(lab):
     expect(lab.notebook.locator(".gradlab-status")).to_contain_text("第 2 步")
     lab.button("固定").click()
     lab.toggle("对比").click()
-    expect(lab.notebook.locator(".gradlab-info")).to_contain_text("各道完全相同")
+    expect(lab.notebook.locator(".gradlab-info")).to_contain_text("各组完全相同")
     lab.evaluate("lab.set(lr=0.5)")
     lab.evaluate("len(lab.run(20))")
     expect(lab.notebook.locator(".gradlab-info")).to_contain_text("学习率：A 0.05，B 0.5。")
