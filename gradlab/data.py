@@ -17,7 +17,7 @@ from gradlab.registry import Registry
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
-DATASETS = Registry("dataset")
+DATASETS = Registry("dataset", "n, noise, generator")
 
 
 @dataclass(frozen=True)

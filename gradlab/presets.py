@@ -24,7 +24,7 @@ class PresetRegistry(Registry):
         return super().__getitem__(name)
 
 
-PRESETS = PresetRegistry("preset")
+PRESETS = PresetRegistry("preset", "")
 
 
 @PRESETS.register("healthy", "A healthy network", group="start", title="8 ReLU layers")

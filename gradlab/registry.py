@@ -56,10 +56,12 @@ class Registry(Mapping[str, Entry]):
     ----------
     kind : str
         What an entry is, in the singular, as error messages call it (``"clip"``).
+    takes : str, optional
+        What an entry is called with: the names of its arguments by position. Left out, any signature goes.
     """
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    def __init__(self, kind: str, takes: str | None = None) -> None:
+        self.kind, self.takes = kind, takes
         self._entries: dict[str, Entry] = {}
 
     def register(self, name: str, label: str, **options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -70,10 +72,14 @@ class Registry(Mapping[str, Entry]):
         Raises
         ------
         ValueError
-            If the name is taken by another function, or the function has no docstring.
+            If the name is no text or taken by another function, or the function has no docstring, is not callable,
+            or cannot be called as the table's entries are.
         """
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(f"{self.kind} name={name!r:.60}; expected a text that is not empty")
 
         def add(function: Callable[..., Any]) -> Callable[..., Any]:
+            self._check_call(name, function, options)
             doc = inspect.getdoc(function) or ""
             summary = doc.strip().split("\n")[0].strip()
             if not summary:
@@ -84,6 +90,25 @@ class Registry(Mapping[str, Entry]):
             return function
 
         return add
+
+    def _check_call(self, name: str, function: Any, options: Mapping[str, Any]) -> None:
+        """Raise ValueError unless `function` can be called with what the table's users pass."""
+        takes = None if self.takes is None else [*filter(None, self.takes.split(", "))]
+        if takes is not None and options.get("sequence"):
+            takes.append("length")
+        expected = "a function" if takes is None else f"a function of ({', '.join(takes)})"
+        if not callable(function):
+            raise ValueError(f"{self.kind} {name!r}: {function!r:.60} cannot be called; expected {expected}")
+        if takes is None:
+            return
+        try:
+            signature = inspect.signature(function)
+        except (TypeError, ValueError):  # one written in C that does not say: its first call will
+            return
+        try:
+            signature.bind(*takes)
+        except TypeError as error:
+            raise ValueError(f"{self.kind} {name!r} takes {signature} ({error}); expected {expected}") from None
 
     def _is_same_cell(self, name: str, function: Callable[..., Any]) -> bool:
         old = self._entries[name].function

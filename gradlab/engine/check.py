@@ -16,7 +16,7 @@ from gradlab.config import Config
 from gradlab.data import DATASETS, Data, Loss, as_data, draw_again, hold_out, make_dataset
 from gradlab.engine.state import Buffers
 from gradlab.locale import Said
-from gradlab.network import NORMS, Network
+from gradlab.network import ACTIVATIONS, NORMS, Network
 
 
 def prepare_data(config: Config, data: Any, loss: Loss | None) -> Data:
@@ -80,6 +80,33 @@ def check_inputs(data: Data) -> None:
     of_steps = data.every_step and data.x.dim() == 3 and data.y.shape[:2] == data.x.shape[:2]
     if not data.classification and ((data.y.dim() != 2 and not of_steps) or data.y.shape[-1] == 0):
         raise ValueError(f"data y: shape {tuple(data.y.shape)}; expected (samples,) or (samples, columns >= 1)")
+
+
+def check_activation(config: Config) -> None:
+    """Raise ValueError unless a registered activation makes modules that keep the shape of what they read."""
+    entry, what = ACTIVATIONS[config.activation], f"activation={config.activation!r}"
+    if entry.shipped or config.architecture != "mlp" or not config.depth:
+        return
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        try:
+            module = entry()
+        except Exception as error:
+            raise ValueError(
+                f"{what}: fails ({type(error).__name__}: {error}); expected a torch.nn.Module"
+            ) from error
+        if not isinstance(module, nn.Module):
+            raise ValueError(f"{what}: returned {type(module).__name__}; expected a torch.nn.Module")
+        z = torch.zeros(2, config.width, dtype=config.torch_dtype)
+        try:
+            h = copy.deepcopy(module).to(config.torch_dtype)(z)
+        except Exception as error:
+            raise ValueError(
+                f"{what}: fails on a tensor of shape {tuple(z.shape)} ({type(error).__name__}: {error}); expected a "
+                "module that maps it to one of the same shape"
+            ) from error
+    found = tuple(h.shape) if isinstance(h, Tensor) else type(h).__name__
+    if found != tuple(z.shape):
+        raise ValueError(f"{what}: maps shape {tuple(z.shape)} to {found}; expected the same shape")
 
 
 def draws(config: Config, network: Network) -> bool:

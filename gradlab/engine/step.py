@@ -175,7 +175,13 @@ class TrainingStep:
     def _carry_over(self) -> bool:
         """Carry over; return whether there is an update."""
         rule = self._run.rules.carry_over
-        return rule is None or rule(self._flat.gradients, self._run.carry)
+        updates = rule is None or rule(self._flat.gradients, self._run.carry)
+        if updates is not True and updates is not False:
+            raise ValueError(
+                f"carry_over={self._config.carry_over!r}: returned {updates!r:.60}; expected True where the "
+                "optimizer shall update, else False"
+            )
+        return updates
 
     @torch.no_grad()
     def _update(self) -> list[float]:

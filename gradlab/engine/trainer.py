@@ -113,6 +113,7 @@ class Trainer:
             return RunState(config, ObservedNetwork(own), *found)
         check.check_inputs(data)
         check.check_micro_batches(config, data.n)
+        check.check_activation(config)
         generator = torch.Generator().manual_seed(config.weight_seed)
         built = build_network(config, data.x.shape[1:], data.output_shape, generator, config.torch_dtype)
         if isinstance(built, Network):

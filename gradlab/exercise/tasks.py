@@ -7,7 +7,7 @@ from gradlab.exercise.setup import Goal, Setup
 from gradlab.locale import STRINGS
 from gradlab.registry import Registry
 
-EXERCISES = Registry("exercise")
+EXERCISES = Registry("exercise", "")
 
 _LEARNED = Goal("loss", at_most=0.3)  # two classes by guessing: 0.69
 

@@ -7,8 +7,8 @@ from torch import nn
 
 from gradlab.registry import Registry
 
-ACTIVATIONS = Registry("activation")
-NORMS = Registry("norm")
+ACTIVATIONS = Registry("activation", "")
+NORMS = Registry("norm", "width")
 
 
 @ACTIVATIONS.register("linear", "Linear (none)")

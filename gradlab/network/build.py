@@ -15,7 +15,7 @@ from gradlab.network.activations import ACTIVATIONS, NORMS
 from gradlab.network.inits import initialise
 from gradlab.registry import Registry
 
-ARCHITECTURES = Registry("architecture")
+ARCHITECTURES = Registry("architecture", "config, input_shape, outputs")
 """Each entry is ``(config, input_shape, outputs) -> nn.Module``; its option ``uses`` names the knobs it reads."""
 
 KNOBS = (

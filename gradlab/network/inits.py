@@ -9,7 +9,8 @@ from torch import Generator, Tensor, nn
 
 from gradlab.registry import Registry
 
-INITS = Registry("init")
+INITS = Registry("init", "weight, gain, generator")
+_SENTINEL = 12345.678  # what no init would fill a whole weight with
 
 
 def fan_in_and_out(weight: Tensor) -> tuple[int, int]:
@@ -87,6 +88,17 @@ def constant(weight: Tensor, gain: float, generator: Generator) -> None:
     nn.init.constant_(weight, gain)
 
 
+def _check_writes(name: str, like: Tensor, gain: float) -> None:
+    """Raise ValueError unless a registered init writes to a weight: what it returns is not looked at."""
+    weight = torch.full_like(like, _SENTINEL)
+    returned = INITS[name](weight, gain, Generator().manual_seed(0))
+    if (weight == _SENTINEL).all():
+        what = " and returned a tensor" if isinstance(returned, Tensor) else ""
+        raise ValueError(
+            f"init={name!r}: left the weight as it was{what}; expected it to write in place (weight.copy_)"
+        )
+
+
 def initialise(network: nn.Module, init: str, gain: float, bias_std: float, generator: Generator) -> None:
     """Fill the weights of a network by the scheme `init` and its biases from N(0, bias_std²), in place.
 
@@ -95,11 +107,15 @@ def initialise(network: nn.Module, init: str, gain: float, bias_std: float, gene
     a method ``adjust``, called when all weights are drawn.
     """
     with torch.no_grad():
+        tried = {name for name, entry in INITS.items() if entry.shipped}
         for module in network.modules():
             if isinstance(module, nn.Linear | nn.Conv2d):
                 own = getattr(module, "scheme", None)
                 name, own_gain = own or (init, gain)
                 blocks = getattr(module, "blocks", 1)
+                if name not in tried:
+                    _check_writes(name, module.weight[: len(module.weight) // blocks], own_gain)
+                    tried.add(name)
                 for matrix in [module.weight] if blocks == 1 else module.weight.chunk(blocks):
                     INITS[name](matrix, own_gain, generator)
                 if module.bias is not None:

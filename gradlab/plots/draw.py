@@ -25,7 +25,7 @@ from gradlab.plots.style import MARKERS, RAMP, Theme, cell_colours, colour_axes,
 from gradlab.registry import Registry
 from gradlab.theory import Band, Prediction
 
-PLOTS = Registry("plot")
+PLOTS = Registry("plot", "ax, history")
 """Each entry is ``(ax, history) -> update``: ``update(history, view)`` then draws on the axis. An entry that
 returns None has drawn already."""
 

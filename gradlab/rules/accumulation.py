@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from gradlab.registry import Registry
 
-ACCUMULATIONS = Registry("accumulation")
+ACCUMULATIONS = Registry("accumulation", "sizes")
 
 
 @ACCUMULATIONS.register("none", "Off", single=True)

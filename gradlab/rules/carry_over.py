@@ -15,7 +15,7 @@ from gradlab.registry import Registry
 
 State = dict[str, list[Tensor]]
 
-CARRY_OVERS = Registry("carry_over")
+CARRY_OVERS = Registry("carry_over", "gradients, state")
 
 
 @CARRY_OVERS.register("none", "Off")

@@ -15,7 +15,7 @@ from torch import Tensor
 from gradlab.registry import Registry
 from gradlab.rules.norms import norm, scale_, scaled_norm, total_norm
 
-CLIPS = Registry("clip")
+CLIPS = Registry("clip", "params, threshold")
 
 EPS = 1e-6  # torch.nn.utils.clip_grad_norm_ divides by norm + 1e-6
 

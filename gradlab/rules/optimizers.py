@@ -6,7 +6,7 @@ from torch import Tensor, optim
 
 from gradlab.registry import Registry
 
-OPTIMIZERS = Registry("optimizer")
+OPTIMIZERS = Registry("optimizer", "params, lr, momentum, weight_decay")
 
 
 @OPTIMIZERS.register("sgd", "SGD")
