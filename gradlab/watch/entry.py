@@ -47,7 +47,8 @@ def watch(
     batch_dim : int, default 0
         Dimension of the network's first tensor argument that counts samples.
     through_time : bool, default True
-        Whether recurrent layers show the gradient of every time step (column ``time_norm``).
+        Whether recurrent layers shall show the gradient of every time step. In a watched loop it is not measured
+        yet: the column ``time_norm`` has no time step there, whatever this says.
     loggers : sequence of Logger
         Get the numbers of each recorded step: see `gradlab.integrations.loggers`.
     on_error : {"warn", "raise"}

@@ -7,30 +7,44 @@ from playwright.sync_api import expect
 
 from tests.bench.browser import jupyterlab
 from tests.bench.report import options, save
+from tests.browser.panel_page import handle
 
 PREPARE = """
 import time, torch
 torch.set_num_threads(1)
-from gradlab import Config, GradLab
+from gradlab import Config, GradLab, Trainer
 
 CONFIG = Config(depth=10, width=32, batch_size=32, lr=0.01)
 shown, steps = [], []
 
 def watch(lab):
-    def told(change):
+    send, step = lab._stage._send, Trainer.step
+
+    def told(*parts):
+        send(*parts)
         shown.append((time.time(), lab.config.lr, lab.trainer.step_count))
-    lab._picture.image.observe(told, "value")
-    lab._run.hooks.stepped.append(lambda record: steps.append(time.time()))
+
+    def timed(trainer):
+        record = step(trainer)
+        steps.append(time.time())
+        return record
+
+    lab._stage._send, Trainer.step = told, timed
 """
-WANTED = {"pause": 0.1, "slider": 0.15, "visible": 0.5, "first visible": 0.5}
+WANTED = {"pause": 0.08, "slider": 0.15, "visible": 0.4, "first visible": 0.5}
 CELL = "lab = GradLab(CONFIG); watch(lab)\nlab"
 CLICKED = (
     "window.clicked = 0; document.addEventListener('click', () => { window.clicked = Date.now() / 1000; }, true);"
 )
-PICTURE = "document.querySelector('img.gradlab-picture')"
+PICTURE = "document.querySelector('.gl-picture canvas')"
 # the moment a key reached the slider, and the first picture whose bytes left the kernel after the knob had moved
 PRESSED = "document.addEventListener('keydown', () => { window.pressed = Date.now() / 1000; }, true);"
-LOADED = f"window.loaded = []; {PICTURE}.addEventListener('load', () => window.loaded.push(Date.now() / 1000));"
+PAINTED = """window.loaded = [];
+const clear = CanvasRenderingContext2D.prototype.clearRect;
+CanvasRenderingContext2D.prototype.clearRect = function (...box) {
+  if (this.canvas.parentElement?.classList.contains("gl-picture")) window.loaded.push(Date.now() / 1000);
+  return clear.apply(this, box);
+};"""
 
 
 def pause(lab):
@@ -43,10 +57,10 @@ def pause(lab):
 
 
 def slider(lab, key):
-    """Return the seconds from a key on the learning rate's slider to the first picture loaded that shows it."""
+    """Return the seconds from a key on the learning rate's slider to the first picture painted that shows it."""
     lab.page.evaluate("window.loaded = []")
     lr = lab.evaluate("lab.config.lr")
-    lab.press("Learning rate", key)
+    handle(lab, "Learning rate").press(key)
     pressed = lab.page.evaluate("window.pressed")
     lab.page.wait_for_function(f"window.loaded.some(t => t > {pressed} + 0.6)")
     sent = lab.evaluate(f"next(t for t, lr, _ in shown if t > {pressed} and lr != {lr!r})")
@@ -54,14 +68,12 @@ def slider(lab, key):
 
 
 def visible(lab):
-    """Return the seconds from running the cell to a picture that has loaded."""
+    """Return the seconds from running the cell to a stage that is there."""
     lab.page.evaluate(f"window.old = {PICTURE}")  # undefined before the first
     start = time.perf_counter()
     lab.page.evaluate("() => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = 1; }")
     lab.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-cell'); }")
-    lab.page.wait_for_function(
-        f"() => {{ const p = {PICTURE}; return p && p !== window.old && p.naturalWidth > 0; }}"
-    )
+    lab.page.wait_for_function(f"() => {{ const p = {PICTURE}; return p && p !== window.old && p.width > 0; }}")
     took = time.perf_counter() - start
     lab.wait_idle()
     return took
@@ -91,11 +103,12 @@ def main(arguments=None):
     found = options(__doc__, arguments, tries=50)
     with jupyterlab() as lab:
         first = [first_visible(lab, number) for number in range(max(2, found.tries // 5))]
-        expect(lab.notebook.locator("img.gradlab-picture")).to_be_visible()
+        expect(lab.notebook.locator(".gl-stage")).to_be_visible()
+        lab.notebook.get_by_role("radio", name="max", exact=True).click()
         lab.page.wait_for_timeout(3000)  # torch loads the rest of itself once a kernel's first panel is seen
         opened = [visible(lab) for _ in range(max(2, found.tries // 5))]
         lab.page.wait_for_timeout(1500)
-        for script in (CLICKED, PRESSED, LOADED):
+        for script in (CLICKED, PRESSED, PAINTED):
             lab.page.evaluate(f"() => {{ {script} }}")
         paused = [pause(lab) for _ in range(found.tries)]
         lab.button("Play").click()

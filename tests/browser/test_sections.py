@@ -65,7 +65,7 @@ def test_slow_motion_takes_one_step_stage_by_stage_on_the_strip(panel):
     expect(lab.notebook.locator(".gl-slow")).to_contain_text("backward")
     lab.screenshot("slow-motion")
     lab.button("Finish step").click()
-    expect(said).to_contain_text("Update: step 1 is taken.")
+    expect(said).to_contain_text("Update: step 0 is taken.")
     wait_for_step(lab, 0)
     assert lab.evaluate("lab.trainer.step_count") == 1
 
