@@ -43,10 +43,10 @@ function button(/** @type {string} */ word, /** @type {keyof typeof ICONS} */ si
 }
 
 /** A lesson group: a button that opens a menu of its presets. */
-function group(/** @type {Stage} */ stage, /** @type {any} */ { label, presets }) {
+function group(/** @type {Stage} */ stage, /** @type {any} */ { label, presets, all = false }) {
   const menu = make("div", { class: "gl-menu", role: "menu", hidden: true });
   const chip = make("button", { class: "gl-chip", type: "button", "aria-haspopup": "menu", "aria-expanded": "false", text: label });
-  const box = make("div", { class: "gl-group" }, [chip, menu]);
+  const box = make("div", { class: all ? "gl-group gl-all" : "gl-group" }, [chip, menu]);
   const open = (/** @type {boolean} */ on) => {
     for (const other of stage.root.querySelectorAll(".gl-menu")) if (other !== menu) other.hidden = true;
     menu.hidden = !on;
@@ -86,7 +86,9 @@ function group(/** @type {Stage} */ stage, /** @type {any} */ { label, presets }
 /** @param {Stage} stage */
 function topBar(stage) {
   const w = stage.look.words;
-  const groups = make("div", { class: "gl-groups", role: "toolbar", "aria-label": w["stage.lessons"] }, (stage.look.groups ?? []).map((/** @type {any} */ g) => group(stage, g)));
+  const lessons = stage.look.groups ?? [];
+  const all = { label: w["stage.lessons"], presets: lessons.flatMap((/** @type {any} */ g) => g.presets), all: true }; // where the bar is too short for the groups
+  const groups = make("div", { class: "gl-groups", role: "toolbar", "aria-label": w["stage.lessons"] }, [...lessons, ...(lessons.length > 1 ? [all] : [])].map((/** @type {any} */ g) => group(stage, g)));
   const play = button(w["button.play"], "play", "gl-play", w["stage.tip_play"], () => stage.toggle());
   const step = button(w["button.step"], "step", "", w["stage.tip_step"], () => stage.stepOnce());
   const reset = button(w["button.reset"], "reset", "", w["stage.tip_reset"], () => stage.command("reset", null));
@@ -107,7 +109,7 @@ function topBar(stage) {
     next.click();
     event.preventDefault();
   });
-  const seed = make("input", { class: "gl-seed", type: "number", min: "0", step: "1", value: "0", "aria-label": w["stage.seed"], onchange: (/** @type {any} */ e) => e.target.value !== "" && stage.command("seed", Number(e.target.value)) });
+  const seed = make("input", { class: "gl-seed", type: "number", min: "0", step: "1", value: "0", "aria-label": w["stage.seed"], onkeydown: (/** @type {any} */ e) => e.key === "Enter" && e.target.blur(), onchange: (/** @type {any} */ e) => e.target.value !== "" && stage.command("seed", Number(e.target.value)) });
   const right = make("div", { class: "gl-right" }, [
     play, step, reset, speeds, make("span", { class: "gl-unit", text: w["stage.rate"] }),
     make("label", { class: "gl-seedbox" }, [make("span", { text: w["stage.seed"] }), seed]),

@@ -308,6 +308,9 @@ export class Stage {
     const two = this.store.lanes.length > 1;
     this.k = this.look.lecture ? clamp(room / (two ? 780 : 700), two ? 1.05 : 1.15, 1.5) : clamp(room / 890, 0.92, 1.2);
     this.root.style.setProperty("--gl-k", String(this.k));
+    const { groups } = this.parts.top;
+    this.root.classList.remove("gl-crowded");
+    this.root.classList.toggle("gl-crowded", groups.scrollWidth > groups.clientWidth + 1);
     const panel = /** @type {HTMLElement | null} */ (this.root.closest(".gradlab")); // the kernel's controls hang below the lesson
     panel?.style.setProperty("--gl-top", `${this.parts.main.offsetTop}px`);
     const [cw, ch] = [Math.round(w * this.dpr), Math.round(h * this.dpr)];

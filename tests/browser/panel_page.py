@@ -12,8 +12,8 @@ def open_panel(lab, code, name="panel.ipynb"):
     lab.open(lab.write(name, code))
     assert lab.run_all(), lab.errors()
     assert lab.errors() == []
-    expect(stage(lab)).to_be_visible()
-    expect(lab.notebook.locator(".gl-status")).not_to_be_empty()
+    expect(stage(lab).first).to_be_visible()
+    expect(lab.notebook.locator(".gl-status").first).not_to_be_empty()
 
 
 def stage(lab):
@@ -92,5 +92,5 @@ def boxes(lab, *selectors):
     found = {}
     for selector in selectors:
         box = lab.notebook.locator(selector).first.bounding_box()
-        found[selector] = tuple(round(box[k]) for k in ("x", "y", "width", "height"))
+        found[selector] = box and tuple(round(box[k]) for k in ("x", "y", "width", "height"))
     return found

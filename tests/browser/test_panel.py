@@ -135,9 +135,11 @@ def test_step_reset_and_a_restart_knob_start_from_the_same_seeds(panel):
     expect(time_slider(lab)).to_have_attribute("aria-valuemax", "0")
     assert lab.evaluate("(lab.config.activation, len(lab.history))") == ("relu", 0)
     seed = lab.notebook.locator("input.gl-seed")
-    seed.fill("3")
-    seed.press("Enter")
-    lab.page.wait_for_timeout(300)
+    seed.click()
+    lab.page.keyboard.press("Control+a")
+    lab.page.keyboard.type("3")
+    lab.page.keyboard.press("Enter")
+    lab.page.wait_for_timeout(1000)
     assert lab.evaluate("(lab.config.weight_seed, lab.config.data_seed, lab.config.batch_seed)") == (3, 3, 3)
 
 
@@ -160,6 +162,7 @@ def test_alt_and_a_letter_press_buttons_and_jupyterlab_sees_no_other_key(panel):
 def test_nothing_scrolls_and_nothing_moves_when_words_come_and_go(lab, size):
     lab.page.set_viewport_size({"width": size[0], "height": size[1]})
     open_panel(lab, "from gradlab import GradLab\nlab = GradLab(depth=20, gain=1.5)\nlab\n")
+    lab.command("application:toggle-left-area")  # the notebook has the page to itself
     lab.notebook.locator(".gradlab").scroll_into_view_if_needed()
     lab.page.wait_for_timeout(500)
     place = lab.notebook.locator(".gradlab").bounding_box()

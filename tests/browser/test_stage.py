@@ -23,6 +23,14 @@ def panel(lab):
     return lab
 
 
+def choose(lab, name):
+    """Choose a lesson, from its group or, where the bar is short, from the one menu of all."""
+    item = lab.page.locator(f"[data-preset='{name}']")
+    group = lab.notebook.locator(".gl-group:visible").filter(has=item)
+    group.locator("button.gl-chip").click()
+    group.locator(f"[data-preset='{name}']").click()
+
+
 def cursor(lab):
     return lab.notebook.locator(".gl-cursor")
 
@@ -103,17 +111,13 @@ def test_presets_start_anew_and_a_cure_opens_beside_its_failure(lab):
     items = lab.notebook.locator("[data-preset]")
     names = items.evaluate_all("nodes => nodes.map(n => n.dataset.preset)")
     assert set(names) == set(lab.evaluate("list(PRESETS)"))
-    group = lab.notebook.locator(".gl-group").filter(has=lab.page.locator("[data-preset='clipping_rescues']"))
-    group.locator("button.gl-chip").click()
-    group.locator("[data-preset='clipping_rescues']").click()
+    choose(lab, "clipping_rescues")
     expect(stage(lab)).to_have_class(re.compile(r"\bgl-two\b"))
     lab.button("Step").click()
     wait_for_step(lab, 0)
     lab.screenshot("compare")
     lab.button("Step").click()
-    group = lab.notebook.locator(".gl-group").filter(has=lab.page.locator("[data-preset='kaiming']"))
-    group.locator("button.gl-chip").click()
-    group.locator("[data-preset='kaiming']").click()
+    choose(lab, "kaiming")
     lab.page.wait_for_timeout(400)
     assert lab.evaluate("len(lab.history)") == 0
 
