@@ -1,25 +1,26 @@
 """What a threshold would have clipped, against clipping itself and against numbers by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
-from gradlab import Config, History, StepRecord, Trainer
-from gradlab.history import PER_LAYER
+from gradlab import Config, History, Trainer
 from gradlab.inspect.thresholds import clip_curve
 
 
 def history_of(norms):
     """Return a history whose gradients have these norms."""
-    found = History(("layer 1",))
+    plain = Trainer(Config(depth=0, n_samples=32)).step()
+    found = History(plain_names(plain))
     for step, norm in enumerate(norms):
-        numbers = dict.fromkeys(("epoch", "samples", "micro_batches", "updates"), step)
-        scalars = {"loss": 1.0, "seconds": 0.0, "clipped_total_norm": norm, "clip_coef": 1.0, "clip_cosine": 1.0}
-        record = StepRecord.of(
-            np.ones((len(PER_LAYER), 1)), step=step, applied=True, total_norm=norm, **numbers, **scalars
-        )
-        found.append(record)
+        found.append(dataclasses.replace(plain, step=step, total_norm=norm))
     return found
+
+
+def plain_names(record):
+    return tuple(f"layer {number + 1}" for number in range(len(record.grad_norm)))
 
 
 def test_shares_and_factors_are_those_counted_by_hand():
