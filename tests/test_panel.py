@@ -37,6 +37,17 @@ def test_run_is_the_trainers_run_bit_for_bit(panel):
     assert losses(lab) == Trainer(Config(**SMALL)).run(10).column("loss").tolist()
 
 
+def test_a_recurrent_network_opens_with_the_signal_through_time_and_a_chosen_measure_stays(panel):
+    lab = panel(architecture="rnn", dataset="latch")
+    shown = [lab._controller.measure]
+    lab._controller.measure = "grad_norm"
+    lab.set(width=6)
+    shown.append(lab._controller.measure)
+    lab.set(architecture="mlp")
+    lab.set(architecture="rnn")
+    assert [*shown, lab._controller.measure] == ["time_norm", "grad_norm", "time_norm"]
+
+
 def test_a_live_knob_keeps_the_run_and_another_starts_it_again(panel):
     lab = panel()
     lab.run(5)

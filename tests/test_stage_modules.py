@@ -26,6 +26,15 @@ def test_scales_packets_layout_and_pace_hold_under_node(node):
     assert done.returncode == 0, done.stdout
 
 
+if TSC := shutil.which("tsc"):  # a tool of who writes the modules; where there is none, there is no such test
+
+    def test_the_types_in_the_modules_comments_hold():
+        options = ["--noEmit", "--checkJs", "--allowJs", "--strict", "false"]
+        options += ["--target", "es2022", "--module", "es2022"]
+        done = subprocess.run([str(TSC), *options, *map(str, STAGE.glob("*.js"))], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+
+
 @pytest.mark.parametrize("entry", ["widget", "recorded"])
 def test_the_modules_join_into_one_that_imports_nothing(node, tmp_path, entry):
     source = stage_source(entry)

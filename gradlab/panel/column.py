@@ -129,15 +129,14 @@ class Column:
             return names is None or name in names
 
         def measure(name: str) -> None:
-            self._of.measure = name
+            if name != self._of.measure:  # else the menu only follows what is shown already
+                act(lambda: setattr(self._of, "measure", name))
 
         def theory(on: bool) -> None:
             self._of.theory = on
 
         menu, tip = measures(text), text("tip.measure")
-        self.measure = Choice(
-            make, text("control.measure"), tip, menu, self._of.measure, lambda name: act(lambda: measure(name))
-        )
+        self.measure = Choice(make, text("control.measure"), tip, menu, self._of.measure, measure)
         self.theory = Switch(
             make, text("control.theory"), text("tip.theory"), False, lambda on: act(lambda: theory(on))
         )

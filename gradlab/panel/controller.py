@@ -16,6 +16,7 @@ from gradlab.locale import Text
 from gradlab.panel.predicting import Prediction
 from gradlab.panel.start import failure_of
 from gradlab.plots import BOTH
+from gradlab.plots.axes import TIME
 from gradlab.presets import PRESETS
 
 LONGEST = 0.06  # seconds that one tick trains at most: so long a knob or Pause waits for it
@@ -84,7 +85,8 @@ class Controller:
         self.rival: Trainer | None = None
         self.run, self.playing, self.closed = 0, False, False
         self.alert = self.note = self.trace = self.preset = ""
-        self.measure, self.theory, self.units = BOTH, False, False
+        self.measure = TIME if trainer.history.time_names and not predict else BOTH
+        self.theory = self.units = False
         self.at: int | None = None
         self.ghost: tuple[History, Config] | None = None
         self.rate: float | None = None
@@ -167,6 +169,8 @@ class Controller:
         """Begin a new run, of two lanes if there is a rival; nothing is changed if one of them cannot be built."""
         trainer = Trainer(config, **self.own)
         beside = None if rival is None else Trainer(rival, **self.own)
+        if bool(trainer.history.time_names) != bool(self.trainer.history.time_names) and self.prediction is None:
+            self.measure = TIME if trainer.history.time_names else BOTH  # a prediction is one over the layers
         self.trainer, self.rival = trainer, beside
         self.run += 1
         self.at = self.rate = self._since = None

@@ -24,7 +24,7 @@ from gradlab.panel.layout import CSS, WidgetSet, close_all
 from gradlab.panel.sections import PlainPicture
 from gradlab.panel.stage_widget import StageWidget
 from gradlab.panel.start import check_flag, chosen, close_earlier, first_trainer, look_of, refuse_own, starting_config
-from gradlab.plots import CONTRAST, draw_view, figure_png
+from gradlab.plots import BOTH, CONTRAST, draw_view, figure_png
 from gradlab.stage import Shown
 
 _EVERY = 0.1  # seconds between two pictures while a cell trains
@@ -96,7 +96,8 @@ class GradLab(widgets.VBox):
         self._controller = controller = Controller(trainer, own, text, predict)
         self._description = Description(controller)
         if lecture:
-            controller.measure, self._description.theme = "delta_norm", CONTRAST
+            controller.measure = "delta_norm" if controller.measure == BOTH else controller.measure
+            self._description.theme = CONTRAST
         if preset is not None and problem is None and not knobs:
             controller.choose(preset)
         elif problem is not None:

@@ -9,7 +9,7 @@ const ARRAYS = [Float32Array, Int16Array, Uint8Array];
  * @returns {Map<number, Record<string, any>>}
  */
 export function unpack(head, buffer) {
-  const bytes = buffer instanceof ArrayBuffer ? buffer : buffer.buffer;
+  const bytes = buffer instanceof ArrayBuffer ? buffer : /** @type {ArrayBuffer} */ (buffer.buffer);
   let place = buffer instanceof ArrayBuffer ? 0 : buffer.byteOffset;
   const start = place;
   // a view that begins at an odd place cannot hold 4-byte numbers: then the bytes are copied

@@ -105,7 +105,17 @@ class PacketEncoder:
         histories = tuple(id(lane.history) for lane in shown.lanes)
         names = measures_for(shown.history, view.measure)
         columns = len(columns_of(shown.history, names[0]))
-        return histories, names, columns, view.measure, view.clip, view.units, view.hidden, text.lang
+        return (
+            histories,
+            names,
+            columns,
+            view.measure,
+            view.clip,
+            view.units,
+            view.hidden,
+            text.lang,
+            _has_time(shown),
+        )
 
     def _was_rewritten(self, shown: Shown) -> bool:
         return any(
@@ -273,6 +283,11 @@ def _said(shown: Shown) -> dict[str, Any]:
     }
 
 
+def _has_time(shown: Shown) -> bool:
+    """Whether the run has a signal through time."""
+    return bool(columns_of(shown.history, TIME))
+
+
 def _frame(shown: Shown) -> dict[str, Any]:
     """Return what only a full packet says: the layers, what is measured, and how the lanes are called."""
     view, names = shown.view, measures_for(shown.history, shown.view.measure)
@@ -280,6 +295,7 @@ def _frame(shown: Shown) -> dict[str, Any]:
     return {
         "layers": [list(columns_of(lane.history, names[0])) for lane in shown.lanes],
         "labels": [[lane.label, lane.knobs] for lane in shown.lanes],
+        "time": _has_time(shown),
         "measure": view.measure if names[0] != TIME else TIME,
         "titles": [text(MEASURES[name].key) for name in names],
         "units": view.units,

@@ -93,7 +93,7 @@ function guessAt(/** @type {Stage} */ stage, x, y) {
   const last = stage.layers - 2;
   const layer = ((x - lay.profile.x) / lay.profile.w) * stage.layers - 0.5;
   if (last - layer < 0.5) return;
-  const [low, high] = stage.store.limits;
+  const [low, high] = stage.limits;
   const decades = high - ((y - lay.profile.y) / lay.profile.h) * (high - low) - given;
   const growth = 10 ** (decades / (last - Math.max(layer, 0)));
   clearTimeout(stage.guessing);

@@ -1,7 +1,7 @@
 // Every layer's value now, under its column of the strip, on linear decades that only ever widen.
 
 import { columnX } from "./layout.js";
-import { clamp, css, decadeTicks, layerTicks, linear, rampColour, ratios } from "./scales.js";
+import { clamp, css, decadeTicks, edgeOf, layerTicks, linear, rampColour, ratios } from "./scales.js";
 import { hatch } from "./strip.js";
 
 /** @typedef {import("./stage.js").Scene} Scene */
@@ -86,7 +86,7 @@ function odd(/** @type {Scene} */ s, logs, tiny, colour) {
       g.lineTo(x + half, lay.none);
       g.stroke();
       g.setLineDash([]);
-    } else if (logs[i] < tiny) {
+    } else if (logs[i] < tiny && logs[i] >= s.limits[0]) {
       g.beginPath();
       g.moveTo(x - 5, y(logs[i]) - 4);
       g.lineTo(x + 5, y(logs[i]) - 4);
@@ -95,6 +95,14 @@ function odd(/** @type {Scene} */ s, logs, tiny, colour) {
       g.stroke();
     }
   }
+}
+
+/** An arrow at the edge of a held axis: a value lies beyond. @param {number} x @param {number} y @param {number} way 1 up, -1 down @param {number} size */
+function arrow(/** @type {Scene} */ s, x, y, way, size) {
+  s.g.moveTo(x, y - way * size * 1.7);
+  s.g.lineTo(x + size * 1.15, y + way * size * 0.5);
+  s.g.lineTo(x - size * 1.15, y + way * size * 0.5);
+  s.g.closePath();
 }
 
 /** Dots in the colours of the columns above them. */
@@ -106,10 +114,12 @@ function dots(/** @type {Scene} */ s, logs, rim, shape, hollow = false) {
   g.lineWidth = 1.5;
   for (let i = 0; i < logs.length; i += 1) {
     if (!Number.isFinite(logs[i])) continue;
-    const [x, at] = [columnX(lay.profile, s.layers, i), y(logs[i])];
+    const beyond = s.held ? edgeOf(logs[i], s.limits[0], s.limits[1]) : 0;
+    const [x, at] = [columnX(lay.profile, s.layers, i), y(beyond ? s.limits[beyond > 0 ? 1 : 0] : logs[i])];
     const lit = s.hover?.layer === i ? 1.5 : 1;
     g.beginPath();
-    if (shape === "dot") g.arc(x, at, size * lit, 0, 7);
+    if (beyond) arrow(s, x, at, beyond, size * lit);
+    else if (shape === "dot") g.arc(x, at, size * lit, 0, 7);
     else if (shape === "square") g.rect(x - size * 0.75, at - size * 0.75, size * 1.5, size * 1.5);
     else {
       g.moveTo(x, at - size * 1.25);

@@ -74,7 +74,7 @@ def replay_html(
         "theme": "auto",
         "lang": text.lang,
         "words": stage_words(text),
-        "hide": ["top-left", "lesson", "learned", "rewind"],
+        "hide": ["top-left", "lesson", "learned", "rewind", "along"],
     }
     records = {
         name: [_plain(packet) for packet in packets] for name, packets in _record(history, frames, text).items()

@@ -110,6 +110,15 @@ export function rampColour(ramp, t) {
 /** @param {number[]} rgb */
 export const css = (rgb) => `rgb(${rgb.join(",")})`;
 
+/** The limits drawn while a person holds the decades of the profile; all others stay their own. @param {number[]} limits @param {number[] | null} held */
+export const withHeld = (limits, held) => (held ? [...held, ...limits.slice(2)] : limits);
+
+/** Which edge of an axis a value lies beyond: 1 above, -1 below, 0 none; what is no number has a place of its own. @param {number} log @param {number} low @param {number} high */
+export function edgeOf(log, low, high) {
+  if (!Number.isFinite(log)) return 0;
+  return log > high ? 1 : log < low ? -1 : 0;
+}
+
 /** Move from one pair of limits to another while t goes from 0 to 1. @param {number[]} a @param {number[]} b @param {number} t */
 export function between(a, b, t) {
   const eased = t >= 1 ? 1 : 1 - (1 - t) ** 3;

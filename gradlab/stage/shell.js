@@ -24,6 +24,7 @@ const ICONS = {
   play: "M4 2.5v11l9-5.5z",
   pause: "M4 2.5h3v11H4zM9 2.5h3v11H9z",
   step: "M3 2.5v11l7-5.5zM11 2.5h2.2v11H11z",
+  hold: "M5.4 1.5h5.2v1.3l-.9.6.4 3.4 1.9 1.8v1.3H8.7v3.8L8 15.2l-.7-1.5V9.9H4V8.6l1.9-1.8.4-3.4-.9-.6z",
   reset: "M8 3a5 5 0 1 0 4.9 6h-1.8A3.2 3.2 0 1 1 8 4.8c.8 0 1.5.3 2.1.8L8.5 7.2H13V2.7l-1.6 1.6A5 5 0 0 0 8 3z",
 };
 
@@ -169,6 +170,19 @@ function question(/** @type {Stage} */ stage) {
   return { node: make("div", { class: "gl-question", hidden: true }, [said, make("div", {}, [...ways, reveal])]), said, reveal };
 }
 
+/** At the profile's axis: keep its decades. @param {Stage} stage */
+function holdButton(stage) {
+  const word = stage.look.words["stage.hold_axis"];
+  return make("button", { type: "button", class: "gl-hold gradlab-key-h", "aria-pressed": "false", "aria-label": word, title: word, onclick: () => stage.toggleHeld() }, [icon("hold")]);
+}
+
+/** Above the strip of a recurrent network: over its layers, or over the time steps. @param {Stage} stage */
+function alongSwitch(stage) {
+  const w = stage.look.words;
+  const ways = [false, true].map((through) => make("button", { type: "button", text: w[through ? "stage.along_time" : "stage.along_depth"], "aria-pressed": "false", onclick: () => stage.along(through) }));
+  return make("div", { class: "gl-along", role: "group", "aria-label": w["stage.along"], hidden: true }, ways);
+}
+
 /** Build all elements of a stage. @param {Stage} stage */
 export function build(stage) {
   const w = stage.look.words;
@@ -180,8 +194,9 @@ export function build(stage) {
   const over = make("div", { class: "gl-labels" });
   const tag = make("div", { class: "gl-tag", hidden: true });
   const guess = question(stage);
+  const [hold, along] = [holdButton(stage), alongSwitch(stage)];
   const slow = make("div", { class: "gl-slow", hidden: true }, [make("code")]);
-  const picture = make("div", { class: "gl-picture", tabindex: "0", role: "group", "aria-roledescription": w["stage.picture"], "aria-label": w["stage.picture_keys"] }, [canvas, over, tag, guess.node, slow]);
+  const picture = make("div", { class: "gl-picture", tabindex: "0", role: "group", "aria-roledescription": w["stage.picture"], "aria-label": w["stage.picture_keys"] }, [canvas, over, tag, hold, along, guess.node, slow]);
   const time = timeBar(stage);
   const status = make("span", { class: "gl-status" });
   const alert = make("span", { class: "gl-alert", role: "status" });
@@ -190,7 +205,7 @@ export function build(stage) {
   const live = make("div", { class: "gl-hear", "aria-live": "polite", role: "status" });
   const main = make("div", { class: "gl-main" }, [make("div", { class: "gl-gutter" }), flow, seen.node]);
   stage.root.append(top.node, say, main, live);
-  return { top, lesson, verdicts, canvas, over, tag, guess, slow, picture, time, status, alert, flow, seen, live, main };
+  return { top, lesson, verdicts, canvas, over, tag, hold, along, guess, slow, picture, time, status, alert, flow, seen, live, main };
 }
 
 /** Put words into an element only when they are others. @param {HTMLElement} node @param {string} text */

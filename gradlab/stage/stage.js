@@ -6,7 +6,7 @@ import { Labels } from "./labels.js";
 import { PALETTES, themeOf } from "./palette.js";
 import { listen } from "./pointing.js";
 import { drawProfile } from "./profile.js";
-import { between, clamp, formatNumber, stepLimit } from "./scales.js";
+import { between, clamp, formatNumber, stepLimit, withHeld } from "./scales.js";
 import { build, make } from "./shell.js";
 import { Store } from "./store.js";
 import { drawStrips } from "./strip.js";
@@ -20,7 +20,7 @@ import { showWords } from "./words.js";
  * What the drawing functions get.
  * @typedef {{g: CanvasRenderingContext2D, pal: import("./palette.js").Palette, dark: boolean, theme: string,
  *   lay: import("./layout.js").Layout, labels: Labels, store: Store, words: Record<string, string>, k: number,
- *   limits: number[], limit: number, logTime: boolean, layers: number, dpr: number, snap: (x: number) => number, through: boolean, signal: boolean, title: string, roomy: boolean,
+ *   limits: number[], held: boolean, limit: number, logTime: boolean, layers: number, dpr: number, snap: (x: number) => number, through: boolean, signal: boolean, title: string, roomy: boolean,
  *   hover: Place | null, pulse: Pulse | null, memory: any, shown: (lane: number) => Row | undefined,
  *   before: (lane: number) => Row | undefined, say: (key: string, values: any) => string,
  *   growthWords: (row: Row, short?: boolean) => string}} Scene
@@ -50,6 +50,9 @@ export class Stage {
     /** @type {number | null} */
     this.at = null; // the step shown; null follows the run
     this.logTime = false;
+    /** @type {number[] | null} */
+    this.held = null; // the decades that a person keeps as they are
+    this.depthMeasure = ""; // what was shown over the layers before time was
     this.controls = 0;
     this.waiting = new Set(); // steps whose rows were asked for
     /** @type {{from: number, long: number, old: (Row | undefined)[]} | null} */
@@ -77,7 +80,7 @@ export class Stage {
     this.secondTitle = this.words["stage.second"];
     this.root.replaceChildren();
     this.root.classList.toggle("gl-lecture", Boolean(look.lecture));
-    for (const part of ["top", "top-left", "lesson", "seen", "marks", "learned", "time", "rewind"]) this.root.classList.toggle(`gl-no-${part}`, Boolean(look.hide?.includes(part)));
+    for (const part of ["top", "top-left", "lesson", "seen", "marks", "learned", "time", "rewind", "along"]) this.root.classList.toggle(`gl-no-${part}`, Boolean(look.hide?.includes(part)));
     this.root.lang = look.lang ?? "en";
     this.parts = build(/** @type {any} */ (this));
     this.g = /** @type {CanvasRenderingContext2D} */ (this.parts.canvas.getContext("2d"));
@@ -144,6 +147,7 @@ export class Stage {
     this.hover = this.pinned = null;
     this.memory.tween = null;
     this.memory.corner = undefined;
+    this.held = null;
     this.announced = "";
     if (!this.logChosen) this.logTime = this.store.lanes.length > 1;
     this.parts.time.scale.setAttribute("aria-pressed", String(this.logTime));
@@ -153,7 +157,7 @@ export class Stage {
   widen(axes, limits) {
     const [, , , , span] = this.store.limits;
     const said = [];
-    if (axes.includes("profile")) said.push(this.say("stage.axis_now", { low: `1e${this.store.limits[0]}`, high: `1e${this.store.limits[1]}` }));
+    if (axes.includes("profile") && !this.held) said.push(this.say("stage.axis_now", { low: `1e${this.store.limits[0]}`, high: `1e${this.store.limits[1]}` }));
     else if (axes.includes("loss")) said.push(this.say("stage.loss_axis_now", { low: `1e${this.store.limits[2]}`, high: `1e${this.store.limits[3]}` }));
     else if (axes.includes("span")) said.push(this.say("stage.colours_now", { span: `1e${span}` }));
     this.announced = said.join(" ");
@@ -175,10 +179,11 @@ export class Stage {
   // ---------------------------------------------------------------- what is shown
   get limits() {
     const tween = this.memory.tween;
-    if (!tween) return this.store.limits;
+    const limits = withHeld(this.store.limits, this.held);
+    if (!tween) return limits;
     const t = (performance.now() - tween.start) / WIDEN;
     if (t >= 1) this.memory.tween = null;
-    return between(tween.from, this.store.limits, t);
+    return between(tween.from, limits, t);
   }
 
   /** The step that a lane shows: the run's last one, unless an earlier one is looked at. */
@@ -217,6 +222,22 @@ export class Stage {
   }
 
   // ---------------------------------------------------------------- what a person does
+  /** Keep the decades of the profile as they are, or let them widen again. */
+  toggleHeld() {
+    const from = this.limits;
+    this.held = this.held ? null : this.store.limits.slice(0, 2);
+    if (!this.still.matches) this.memory.tween = { from, start: performance.now() };
+    this.tell();
+  }
+
+  /** Show the signal over the time steps, or over the layers. @param {boolean} through */
+  along(through) {
+    const now = this.store.measure;
+    if (through === (now === "time_norm")) return;
+    if (through) this.depthMeasure = now;
+    this.command("measure", through ? "time_norm" : this.depthMeasure || (this.look.lecture ? "delta_norm" : "both"));
+  }
+
   /** @param {string} name @param {any} value */
   command(name, value) {
     this.send({ kind: "command", id: this.transport.id(), run: this.store.run, name, value });
@@ -351,7 +372,7 @@ export class Stage {
     const signal = ["both", "delta_norm"].includes(store.measure);
     const scene = /** @type {Scene} */ ({
       g, pal: this.pal, dark: this.theme === "dark", theme: this.theme, lay: this.lay, labels: this.labels, store, words: this.words, k: this.k,
-      limits: this.limits, limit: stepLimit(store.last + 1), logTime: this.logTime, layers: this.layers,
+      limits: this.limits, held: this.held !== null, limit: stepLimit(store.last + 1), logTime: this.logTime, layers: this.layers,
       dpr: this.dpr, snap: (x) => Math.round(x * this.dpr) / this.dpr, through: store.measure === "time_norm", signal, title: signal ? this.words["stage.signal"] : store.titles[0],
       roomy: this.w > 520 * this.k, hover: this.pinned ?? this.hover, pulse, memory: this.memory,
       shown: (lane) => this.shown(lane), before: (lane) => this.pulse?.old[lane], say: (key, values) => this.say(key, values),

@@ -137,6 +137,7 @@ export class Store {
     this.lanes = [];
     this.limits = [-2, 2, -2, 2, 3];
     this.measure = "delta_norm";
+    this.time = false; // whether there is a signal through time
     this.titles = [""];
     this.units = false;
     this.ghost = "";
@@ -168,7 +169,7 @@ export class Store {
     if (!head.full && !answerOnly && (head.run !== this.run || head.number !== this.number + 1)) {
       return { missed: true, fresh: false, widened: [] };
     }
-    const data = unpack(head, buffer);
+    const data = unpack(/** @type {any} */ (head), buffer);
     const fresh = head.run !== this.run;
     if (head.full) this.begin(head);
     this.run = head.run;
@@ -189,7 +190,7 @@ export class Store {
       Object.assign(lane, { names, label: head.labels[i][0], knobs: head.labels[i][1], tiny: head.tiny[i] });
       return lane;
     });
-    Object.assign(this, { measure: head.measure, titles: head.titles, units: head.units, ghost: head.ghost, fixed: {} });
+    Object.assign(this, { measure: head.measure, time: Boolean(head.time), titles: head.titles, units: head.units, ghost: head.ghost, fixed: {} });
   }
 
   /** @param {number[] | undefined} limits @param {boolean} fresh */

@@ -158,7 +158,7 @@ function ends(/** @type {Scene} */ s) {
 export function drawStrips(s) {
   const { lay, store, pal, labels, words } = s;
   labels.put("strip", s.title, lay.strips[0].x, lay.heads.strip, { kind: "head" });
-  if (s.roomy && !s.through) labels.put("strip.how", (s.signal ? "|dL/dz|: " : "") + words["stage.relative"], lay.strips[0].x + lay.strips[0].w, lay.heads.strip, { side: "right", kind: "dim" });
+  if (s.roomy && !store.time) labels.put("strip.how", (s.signal ? "|dL/dz|: " : "") + words["stage.relative"], lay.strips[0].x + lay.strips[0].w, lay.heads.strip, { side: "right", kind: "dim" });
   store.lanes.forEach((lane, number) => {
     const rect = lay.strips[number];
     const colour = number === 0 ? pal.laneA : pal.laneB;

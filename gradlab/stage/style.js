@@ -7,6 +7,7 @@ export function addStyle(el) {
   if (home.querySelector("style[data-gradlab-stage]")) return;
   const style = document.createElement("style");
   style.dataset.gradlabStage = "";
+  // @ts-expect-error: a text that stands before the modules once they are joined
   style.textContent = STAGE_CSS;
   home.append(style);
 }

@@ -3,7 +3,7 @@
 import { columnX } from "./layout.js";
 import { drawBoundary, drawSample } from "./learned.js";
 import { profileScale } from "./profile.js";
-import { formatLog, formatNumber, timeScale } from "./scales.js";
+import { clamp, formatLog, formatNumber, timeScale } from "./scales.js";
 import { make, write, writeNumbers } from "./shell.js";
 
 /** @typedef {import("./stage.js").Scene} Scene */
@@ -66,6 +66,10 @@ export function showWords(/** @type {Stage} */ stage, s) {
     parts.slow.title = said.slow[2];
     parts.slow.style.top = `${s.lay.heads.profile > 0 ? s.lay.heads.profile : s.lay.inf}px`;
   }
+  parts.hold.setAttribute("aria-pressed", String(stage.held !== null));
+  parts.hold.style.top = `${s.lay.none + 6 * s.k}px`;
+  parts.along.hidden = !store.time || Boolean(said.hidden);
+  for (const [i, way] of [...parts.along.children].entries()) way.setAttribute("aria-pressed", String(s.through === Boolean(i)));
   write(parts.alert, said.alert || stage.announced);
   parts.alert.classList.toggle("gl-quiet", !said.alert);
   const rate = playing && store.rate ? ` \u00b7 ${stage.say("stage.per_second", { rate: formatNumber(Math.round(store.rate)) })}` : "";
@@ -169,7 +173,7 @@ function showCursor(/** @type {Stage} */ stage, s) {
   write(tag, formatLog(row.now[place.layer], { none: "" }));
   const x = columnX(stage.lay.profile, s.layers, place.layer);
   const right = x > stage.lay.profile.x + stage.lay.profile.w - 70;
-  tag.style.transform = `translate(${x + (right ? -9 : 9)}px,${profileScale(s)(row.now[place.layer]) - 12}px) translate(${right ? "-100%" : "0"},-50%)`;
+  tag.style.transform = `translate(${x + (right ? -9 : 9)}px,${profileScale(s)(clamp(row.now[place.layer], s.limits[0], s.limits[1])) - 12}px) translate(${right ? "-100%" : "0"},-50%)`;
   tag.classList.toggle("gl-pinned", Boolean(stage.pinned));
 }
 

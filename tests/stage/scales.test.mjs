@@ -57,3 +57,13 @@ test("an axis that widens starts where it was and ends where it will be", () => 
   const half = scales.between([0], [10], 0.5)[0];
   assert.ok(half > 5 && half < 10); // it hurries first
 });
+
+test("a held axis keeps its decades while all else widens, and is as the run wants it once released", () => {
+  const wide = [-9, 40, -2, 8, 12];
+  assert.deepEqual(scales.withHeld(wide, [-2, 2]), [-2, 2, -2, 8, 12]);
+  assert.deepEqual(scales.withHeld(wide, null), wide);
+});
+
+test("only a number beyond a held axis stands at its edge", () => {
+  assert.deepEqual([-2.1, -2, 0, 2, 2.1, Infinity, -Infinity, NaN].map((log) => scales.edgeOf(log, -2, 2)), [-1, 0, 0, 0, 1, 0, 0, 0]);
+});
