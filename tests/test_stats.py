@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gradlab.engine.stats import LARGE, LayerStats, ListNorms, norms_of, read, row_norms, stacked
+from gradlab.engine.stats import LARGE, LayerStats, ListNorms, Scratch, norms_of, read, row_norms, stacked
 
 SHAPES = [(3, 6, 4), (1, 6, 2)]
 
@@ -167,3 +167,10 @@ def test_nothing_seen_is_nan_and_zero():
     assert np.isnan(stats.delta_norm()).all()
     assert np.isnan(stats.activation_std()).all()
     assert stats.dead() == stats.saturated() == [0, 0]
+
+
+def test_kept_memory_that_grew_in_between_gives_the_same_norms():
+    scratch, small, large = Scratch(), torch.randn(2, 3, 4), torch.randn(3, 5, 70)
+    for stack in (small, large, small, small.transpose(1, 2), large):
+        expected = stack.double().flatten(1).pow(2).sum(1).sqrt().tolist()
+        assert row_norms(stack, scratch).tolist() == pytest.approx(expected, rel=1e-12)

@@ -49,8 +49,7 @@ class AutogradPass:
     @property
     def stacks(self) -> list[Stack]:
         """What the layers hand on, stacked where shape and range of the activation agree."""
-        with torch.no_grad():
-            return stacked(self._activations)
+        return stacked(self._activations)
 
     def gradients(
         self, params: Sequence[nn.Parameter], into: Sequence[Tensor] = ()

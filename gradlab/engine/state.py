@@ -214,7 +214,7 @@ class RunState:
         count = 1 if rules.single else config.accumulation_steps
         rows = epoch.order[start : start + config.batch_size * count]
         micro_batches = [rows] if count == 1 else list(rows.split(config.batch_size))
-        return Window(epoch, start, micro_batches, rules.accumulate([len(rows) for rows in micro_batches]))
+        return Window(epoch, start, micro_batches, rules.accumulate([rows.shape[0] for rows in micro_batches]))
 
     def configure(self, config: Config) -> None:
         """Put moved knobs in force from the next step on; another carry-over starts with nothing carried."""

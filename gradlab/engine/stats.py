@@ -21,6 +21,7 @@ LARGE = 1 << 16  # entries above which a tensor is measured by itself and in par
 _STACK = 1 << 18  # entries of a stack: what a processor's cache holds
 _SMALL, _TINY = 1 << 14, 1 << 8  # entries of a parameter that is copied side by side with others; that is padded
 _KEPT = 1 << 22  # entries of wide copies whose memory is kept
+_VIEWS = 256  # shapes whose views of that memory are kept
 _PART = 1 << 22  # entries of a part on an accelerator, where a launch costs more than a call
 _ENDS = 0.025  # share of a bounded activation's range that counts as its end
 
@@ -44,21 +45,40 @@ class Scratch:
 
     def __init__(self) -> None:
         self._kept: dict[torch.device, Tensor] = {}
+        self._views: dict[tuple[torch.Size, torch.device], tuple[Tensor, Tensor]] = {}  # made once: three calls each
 
-    def wide(self, tensor: Tensor) -> Tensor:
-        """Return a copy in the wide dtype, which lasts until the next one is asked for."""
-        entries, kept = tensor.numel(), self._kept.get(tensor.device)
+    def rows(self, stack: Tensor) -> Tensor:
+        """Return each ``stack[i]`` as a row of a copy in the wide dtype, which lasts until the next is asked for."""
+        like, rows = self._views.get((stack.shape, stack.device)) or self._room(stack)
+        like.copy_(stack)
+        return rows
+
+    def _room(self, stack: Tensor) -> tuple[Tensor, Tensor]:
+        entries, device, kept = stack.numel(), stack.device, self._kept.get(stack.device)
         if kept is None or kept.numel() < entries:
-            kept = torch.empty(entries, dtype=wide_dtype(tensor.device), device=tensor.device)
-            if entries <= _KEPT:
-                self._kept[tensor.device] = kept
-        return kept[:entries].view(tensor.shape).copy_(tensor)
+            kept = torch.empty(entries, dtype=wide_dtype(device), device=device)
+            if entries > _KEPT:
+                return _both_ways(kept, stack)
+            self._kept[device] = kept
+            self._views.clear()  # which hold the memory before it
+        if len(self._views) == _VIEWS:
+            self._views.clear()
+        views = self._views[stack.shape, device] = _both_ways(kept[:entries], stack)
+        return views
 
 
+def _both_ways(memory: Tensor, stack: Tensor) -> tuple[Tensor, Tensor]:
+    """Return memory in the shape of a stack, and as one row for each of its layers."""
+    layers = stack.shape[0]
+    return memory.view(stack.shape), memory.view(layers, memory.numel() // layers)
+
+
+@torch.no_grad()
 def stacked(items: Iterable[tuple[int, Tensor, Range]]) -> list[Stack]:
     """Stack what has one shape, dtype and range: few operations whatever the depth.
 
-    A layer that is there twice stands in two stacks; a large tensor is a stack of its own, without a copy.
+    A layer that is there twice stands in two stacks; a large tensor is a stack of its own, without a copy. No stack
+    has a graph, so that what is measured of it needs no `no_grad`: each costs a small network's step 1 %.
     """
     found: list[Stack] = []
     groups: dict[Any, tuple[list[int], list[Tensor]]] = {}
@@ -96,16 +116,16 @@ def row_norms(stack: Tensor, scratch: Scratch | None = None) -> Tensor:
     inf or nan only where an entry is; 0 only where every entry is exactly 0.
     """
     scratch = scratch or Scratch()
-    if stack.numel() <= LARGE * len(stack):
-        return _row_norms(stack.flatten(1) if stack.dim() > 1 else stack[:, None], scratch)
+    if stack.numel() <= LARGE * stack.shape[0]:  # of a tensor, `len` is slow
+        return _row_norms(stack, scratch)
     parts = [[_row_norms(part[None], scratch) for part in _parts(_flat(t))] for t in stack]
     return torch.stack([_norms_together(norms) for norms in parts])
 
 
-def _row_norms(rows: Tensor, scratch: Scratch) -> Tensor:
-    if rows.dtype == wide_dtype(rows.device):
-        return _scaled_norms(rows)
-    return torch.linalg.vector_norm(scratch.wide(rows), 2, 1)
+def _row_norms(stack: Tensor, scratch: Scratch) -> Tensor:
+    if stack.dtype == wide_dtype(stack.device):
+        return _scaled_norms(stack.flatten(1) if stack.dim() > 1 else stack[:, None])
+    return torch.linalg.vector_norm(scratch.rows(stack), 2, 1)
 
 
 def _scaled_norms(rows: Tensor) -> Tensor:
@@ -274,7 +294,6 @@ class LayerStats:
         self._losses.append((loss, n / (self.samples + n)))
         self.samples += n
 
-    @torch.no_grad()
     def see_activations(self, stacks: Iterable[Stack]) -> None:
         """Add what layers hand on in one micro-batch: stacks of shape ``(layers, samples, ...)``."""
         for layers, stack, bounds in stacks:
@@ -286,7 +305,6 @@ class LayerStats:
                 self._at_ends.append((layers, _count_at_ends(stack, bounds)))
             self._see_alive(layers, _alive(stack))
 
-    @torch.no_grad()
     def see_deltas(self, stacks: Iterable[Stack], n: int) -> None:
         """Add dL/dz of a micro-batch of `n` samples; the per-sample gradient is n times a row of it."""
         self._deltas += [(layers, row_norms(stack, self._scratch), n) for layers, stack, _ in stacks]
@@ -305,7 +323,8 @@ class LayerStats:
     @torch.no_grad()
     def read(self, *more: Tensor) -> list[float]:
         """Read all that was seen, and `more`, whose entries are returned."""
-        tensors = [*more, *(loss for loss, _ in self._losses)]
+        # of one dtype they are joined in half the time
+        tensors = [*more, *(loss.to(wide_dtype(loss.device)) for loss, _ in self._losses)]
         for m in self._moments:
             tensors += (m.sums, m.roots) if m.pivots is None else (m.sums, m.roots, m.pivots)
         tensors += [counts for _, counts in self._at_ends]
@@ -346,7 +365,7 @@ class LayerStats:
             if 1e-8 * square < rest < math.inf:
                 spread = math.sqrt(rest)
             elif m.stack is not None:  # it drowned in the mean, or its squares left the range
-                mean, spread = _two_passes(m.stack[i])
+                mean, spread = _two_passes(m.stack[i].reshape(-1))
             else:
                 spread = root * math.sqrt(max(0.0, 1 - n * (mean / root) ** 2)) if root else 0.0
             self._merge(layer, n, pivot + mean, spread)
@@ -394,11 +413,10 @@ def _moments(layers: tuple[int, ...], stack: Tensor, scratch: Scratch) -> Moment
     Large ones are not kept for a second look, so they are counted from an entry of theirs: it lies within sqrt(n)
     standard deviations of the mean, and no spread drowns.
     """
-    entries = stack.numel() // len(stack)
+    entries = stack.numel() // stack.shape[0]
     if entries <= LARGE:
-        rows = stack.flatten(1)
-        wide = scratch.wide(rows)
-        return Moments(layers, entries, wide.sum(1), torch.linalg.vector_norm(wide, 2, 1), rows, None)
+        wide = scratch.rows(stack)
+        return Moments(layers, entries, wide.sum(1), torch.linalg.vector_norm(wide, 2, 1), stack, None)
     found = [_moments_in_parts(_flat(t), scratch) for t in stack]
     sums, roots, pivots = (torch.stack(numbers) for numbers in zip(*found, strict=True))
     return Moments(layers, entries, sums, roots, None, pivots)
@@ -408,7 +426,7 @@ def _moments_in_parts(flat: Tensor, scratch: Scratch) -> tuple[Tensor, Tensor, T
     pivot = flat[0].to(wide_dtype(flat.device))
     sums, roots = [], []
     for part in _parts(flat):
-        wide = scratch.wide(part).sub_(pivot)[None]
+        wide = scratch.rows(part[None]).sub_(pivot)
         sums.append(wide.sum(1))
         roots.append(torch.linalg.vector_norm(wide, 2, 1) if part.dtype != pivot.dtype else _scaled_norms(wide))
     return torch.cat(sums).sum(), _norms_together(roots), pivot
@@ -424,7 +442,7 @@ def _two_passes(row: Tensor) -> tuple[float, float]:
 def _alive(stack: Tensor) -> Tensor:
     """Return which units of each layer are not 0 for some sample, shape (layers, units)."""
     stack = stack if stack.dim() > 1 else stack[:, None]
-    return torch.logical_or(stack.amax(1), stack.amin(1)).reshape(len(stack), -1)
+    return torch.logical_or(stack.amax(1), stack.amin(1)).reshape(stack.shape[0], -1)
 
 
 def _count_at_ends(stack: Tensor, bounds: tuple[float, float]) -> Tensor:
