@@ -280,7 +280,7 @@ def _loss(data: Data, output: Any, y: Tensor) -> Tensor:
     return loss
 
 
-def check_count(name: str, value: Any) -> None:
-    """Raise ValueError unless `value` is a whole number >= 0."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
-        raise ValueError(f"{name}={value!r}; expected a whole number >= 0")
+def check_count(name: str, value: Any, least: int = 0) -> None:
+    """Raise ValueError unless `value` is a whole number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        raise ValueError(f"{name}={value!r}; expected a whole number >= {least}")

@@ -8,13 +8,9 @@ from types import MappingProxyType
 from typing import Any
 
 from gradlab.config import Config
-from gradlab.exercise.findings import misses
-from gradlab.exercise.result import Result
-from gradlab.exercise.rules import attempted, changes_of, refusals
-from gradlab.exercise.run import Run, train
-from gradlab.exercise.setup import Setup, check_seeds
-from gradlab.exercise.tasks import EXERCISES
-from gradlab.exercise.text import Say
+from gradlab.exercise.findings import Say, attempted, changes_of, misses, refusals
+from gradlab.exercise.result import Result, Run, train
+from gradlab.exercise.tasks import EXERCISES, Setup, check_seeds
 
 
 class Exercise:
