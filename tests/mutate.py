@@ -216,14 +216,14 @@ FAULTS = [
     # ------------------------------------------------------------------ theory
     Fault(
         "an orthogonal weight's variance counts fan_in (was not noticed)",
-        "theory/weights.py",
+        "theory/signal.py",
         "gain**2 / max(fan_in, fan_out)",
         "gain**2 / fan_in",
         "test_theory.py::test_the_variance_of_an_orthogonal_weight_counts_the_longer_side_of_its_matrix",
     ),
     Fault(
         "Xavier counts fan_in alone",
-        "theory/weights.py",
+        "theory/signal.py",
         '"xavier": lambda gain, fan_in, fan_out: 2 * gain**2 / (fan_in + fan_out)',
         '"xavier": lambda gain, fan_in, fan_out: gain**2 / fan_in',
         "test_theory_profile.py test_theory.py",

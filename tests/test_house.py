@@ -22,7 +22,7 @@ STILL_UPWARD = {("config/config.py", "export/__init__.py"), ("sweep/sweep.py", "
 """Delayed imports that close circles."""
 
 STILL_SHARED = """
-closeup compare config diagnosis exercise history layers panel phase presets probe record rules sweep task
+closeup compare config diagnosis exercise history panel phase presets probe record rules sweep task
 theory time verdict watch
 """
 STILL_WITH_ONE_CHILD = "Registry Text"

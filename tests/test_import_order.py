@@ -35,7 +35,7 @@ OWN_SEED_SITES = {
     "network/build.py",  # a registered activation or norm may draw when it is made
     "export/facts.py",  # the same, to see what such a module draws
     "sweep/blueprint.py",  # the same, for many networks at once
-    "theory/phi.py",  # the same, to see whether an activation draws
+    "theory/moments.py",  # the same, to see whether an activation draws
     "engine/check.py",  # the rehearsal of somebody's own network
     "engine/differences.py",  # the same forward pass again and again, of somebody's own network with dropout
     "engine/state.py",  # the forward pass of somebody's own network with dropout

@@ -12,7 +12,7 @@ from scipy.special import erf
 import gradlab
 from gradlab import INITS, Config, build_network
 from gradlab.theory import predict
-from gradlab.theory.weights import weight_variance
+from gradlab.theory.signal import weight_variance
 
 QUADRATURE = 1e-6  # what a quadrature split at the kinks keeps to with ease: it has 13 digits
 

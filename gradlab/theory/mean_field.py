@@ -1,24 +1,123 @@
-"""`MeanField`: the network of a `Config`, followed layer by layer in the wide limit."""
+"""`MeanField`: the network of a `Config`, followed layer by layer in the wide limit, where theory covers it."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from gradlab.config import Config
 from gradlab.history import Array
 from gradlab.locale import Said
-from gradlab.theory.coverage import batch_of, check_batch, check_covered, norm_eps
-from gradlab.theory.layers import RULES, Setting, Step, readout
-from gradlab.theory.limit import fixed_point
-from gradlab.theory.moments import Q_RANGE, Moments, Quadrature
-from gradlab.theory.phi import read_phi
-from gradlab.theory.profile import Profile, follow
-from gradlab.theory.signal import Signal
-from gradlab.theory.silence import SilenceError
-from gradlab.theory.weights import weight_variance
+from gradlab.network import NORMS
+from gradlab.theory.moments import Q_RANGE, Moments, Quadrature, SilenceError, read_phi
+from gradlab.theory.profile import RULES, Profile, Setting, Step, follow, readout
+from gradlab.theory.signal import Signal, weight_variance
+
+_LEAST_WIDTH = 8  # of 30 narrower ReLU layers one dies whole in every fourth network
+_LEAST_BATCH = 16  # below it a second correction, of order 1 / batch^2, shows
+_LEAST_COLUMNS = 8  # in data of fewer columns the samples start nearly collinear, and stay so for many layers
+
+
+def check_covered(config: Config) -> None:
+    """Raise SilenceError if theory has no rule for a config's network."""
+    if config.architecture != "mlp":
+        raise SilenceError(Said("silence.architecture", architecture=config.architecture))
+    if config.depth == 0:
+        raise SilenceError(Said("silence.no_layer"))
+    if config.width < _LEAST_WIDTH:
+        raise SilenceError(Said("silence.narrow", width=config.width))
+    if (config.norm, config.residual) not in RULES:
+        raise SilenceError(Said("silence.norm_residual" if config.residual else "silence.norm", norm=config.norm))
+
+
+def norm_eps(config: Config) -> float:
+    """Return what the config's norm adds to the variance; 0 without one."""
+    module = NORMS[config.norm](config.width)
+    eps = getattr(module, "eps", 0.0)
+    return float(torch.finfo(config.torch_dtype).eps if eps is None else eps)  # None is what torch's RMSNorm says
+
+
+def batch_of(config: Config, signal: Signal) -> int:
+    """Return how many samples a batch norm averages over."""
+    return config.batch_size if signal.samples is None else min(config.batch_size, signal.samples)
+
+
+def check_batch(config: Config, signal: Signal, unit: Moments) -> None:
+    """Raise SilenceError if a batch norm's rate is not the one that theory knows.
+
+    Parameters
+    ----------
+    unit : Moments
+        The activation's averages at variance 1.
+    """
+    batch = batch_of(config, signal)
+    if not unit.linear.all():
+        if batch < _LEAST_BATCH:
+            raise SilenceError(Said("silence.noisy_batch", batch=batch, least=_LEAST_BATCH))
+        return
+    if batch < 5:
+        raise SilenceError(Said("silence.no_mean", batch=batch))
+    if (rank := min(signal.inputs, config.width)) < batch - 1:
+        raise SilenceError(Said("silence.rank", rank=rank, least=batch - 1, batch=batch))
+
+
+def why_no_profile(config: Config, signal: Signal) -> str:
+    """Return why there is a rate but no profile, or nothing."""
+    if config.norm == "batch" and signal.inputs < _LEAST_COLUMNS:
+        return Said("theory.none", why=Said("silence.collinear", columns=signal.inputs))
+    return ""
+
+
+_SETTLED = 1e-12  # relative change per layer, well above the rounding of the quadrature
+_PATIENCE = 40
+_ENDS = (1e-18, 1e18)
+_FACTOR = 4.0
+
+
+def fixed_point(advance: Callable[[float], float], q: float) -> float:
+    """Return the fixed point of a map of variances that iteration from `q` approaches.
+
+    Iteration comes first; where it is slow (a critical network approaches 0 only polynomially) the direction
+    it moves in is searched for the place where it turns, by bisection.
+
+    Returns
+    -------
+    float
+        0.0 or inf where the variance dies out or grows for ever.
+    """
+    last = q
+    for _ in range(_PATIENCE):
+        new = advance(q)
+        if not (_ENDS[0] < new < _ENDS[1]):
+            return 0.0 if new <= _ENDS[0] else math.inf
+        if abs(new - q) <= _SETTLED * q:
+            return new
+        q, last = new, q
+    return _search(advance, q, 1.0 if q > last else -1.0)
+
+
+def _search(advance: Callable[[float], float], q: float, direction: float) -> float:
+    near, far = q, q * _FACTOR**direction
+    while _ENDS[0] < far < _ENDS[1]:
+        if (advance(far) / far - 1) * direction < -_SETTLED:
+            return _bisect(advance, near, far, direction)
+        near, far = far, far * _FACTOR**direction
+    return math.inf if direction > 0 else 0.0
+
+
+def _bisect(advance: Callable[[float], float], near: float, far: float, direction: float) -> float:
+    for _ in range(60):
+        middle = math.sqrt(near * far)
+        if (advance(middle) / middle - 1) * direction > 0:
+            near = middle
+        else:
+            far = middle
+    return math.sqrt(near * far)
+
 
 _ACCURACY = 1e-7
 _REFINEMENTS = 4

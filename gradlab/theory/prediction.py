@@ -12,11 +12,10 @@ from torch import nn
 from gradlab.config import Config
 from gradlab.growth import Growth, times
 from gradlab.locale import Said
-from gradlab.theory.coverage import why_no_profile
-from gradlab.theory.mean_field import MeanField
+from gradlab.theory.mean_field import MeanField, why_no_profile
+from gradlab.theory.moments import SilenceError
 from gradlab.theory.profile import Profile
 from gradlab.theory.signal import read_signal
-from gradlab.theory.silence import SilenceError
 
 Regime = Literal["exploding", "vanishing", "critical"]
 

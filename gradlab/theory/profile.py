@@ -1,14 +1,215 @@
-"""The expected profile of the backward signal over the layers, with its finite-width band."""
+"""What one layer does to the signal, and the expected profile over all of them, with its finite-width band.
+
+There is a rule per norm, with and without residual. Conventions: z_l = W_l h_{l-1} + b_l, s = fan_in * Var(W) of
+the *next* matrix, q = variance of z_l (of the stream h_l in a residual network). A rule returns the factor of the
+squared backward signal, chi_l = |delta_l|^2 / |delta_{l+1}|^2, the next q, and how both fluctuate in a layer of n
+units.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from gradlab.history import Array
-from gradlab.theory.layers import Step
+from gradlab.theory.moments import Moments
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a rule needs to know of a network besides the activation.
+
+    Attributes
+    ----------
+    bias_variance : float
+        Variance of a bias.
+    eps : float
+        What the norm adds to the variance.
+    batch : int
+        Samples that a batch norm averages over.
+    orthogonal : bool
+        Whether matrices keep lengths exactly, so that only directions fluctuate.
+    """
+
+    bias_variance: float
+    eps: float
+    batch: int
+    orthogonal: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One layer's effect; arrays have shape ``(variances,)``.
+
+    Attributes
+    ----------
+    log_chi : array
+        log of the factor of |delta|^2 from layer l + 1 to l, in the wide limit.
+    q : array
+        Variance at layer l + 1.
+    sensitivity, memory : array
+        d log chi / d log q and d log q_next / d log q.
+    var_chi, var_q, cov : array
+        n times the variance of the relative fluctuation that this layer adds to chi and to q_next, and their
+        covariance.
+    drift : array
+        n times the mean of log chi less `log_chi`: the mean of a logarithm is lower than the log of the mean.
+    lasting : array
+        sqrt(n) times the standard deviation of what is the same in every block of a residual network, whose
+        units keep their sign from block to block; 0 elsewhere.
+    """
+
+    log_chi: Array
+    q: Array
+    sensitivity: Array
+    memory: Array
+    var_chi: Array
+    var_q: Array
+    cov: Array
+    drift: Array
+    lasting: Array
+
+    def per_unit(self, width: int) -> Step:
+        """Return the step with the fluctuations of a layer of `width` units."""
+        scaled = {name: getattr(self, name) / width for name in ("var_chi", "var_q", "cov", "drift")}
+        return replace(self, lasting=self.lasting / math.sqrt(width), **scaled)
+
+
+Average = Callable[[Array], Moments]
+Rule = Callable[[Average, Array, float, Setting], Step]
+
+
+def _fresh_noise(m: Moments, sphere: bool, orthogonal: bool) -> tuple[Array, Array, Array]:
+    """Return n times the relative variances of sum phi'^2 g^2 and of sum phi^2, and their covariance.
+
+    For independent Gaussian g the first is 3 E phi'^4 / (E phi'^2)^2 - 1: 5 for ReLU, 2 for a linear layer
+    (Hanin & Nica 2019). With z on a sphere its length does not fluctuate, nor that of g with an orthogonal
+    matrix: the part along the radius is taken out.
+    """
+    back, forth, both = 3 * (m.spread_slope + 1) - 1, m.spread_second, m.joint
+    if sphere:
+        back = back - 2 * m.d_slope**2
+        forth = forth - 2 * m.d_second**2
+        both = both - 2 * m.d_second * m.d_slope
+    return back - 2 * orthogonal, forth, both
+
+
+def plain(average: Average, q: Array, s: float, setting: Setting) -> Step:
+    """No norm: q' = s E phi^2 + sb^2 (Poole et al. 2016), chi = s E phi'^2 (Schoenholz et al. 2017)."""
+    m = average(q)
+    q_next = s * m.second + setting.bias_variance
+    sphere = setting.orthogonal and setting.bias_variance == 0
+    var_chi, var_q, cov = _fresh_noise(m, sphere, setting.orthogonal)
+    share = s * m.second / q_next
+    return Step(
+        log_chi=np.log(s * m.slope),
+        q=q_next,
+        sensitivity=m.d_slope,
+        memory=share * m.d_second,
+        var_chi=var_chi,
+        var_q=share**2 * var_q,
+        cov=share * cov,
+        drift=-var_chi / 2,
+        lasting=np.zeros_like(q),
+    )
+
+
+def normalised(average: Average, q: Array, s: float, setting: Setting) -> Step:
+    """Layer or RMS norm before phi: chi = s E phi'^2 / q with the averages at variance 1."""
+    m = average(q / (q + setting.eps))
+    q_next = s * m.second + setting.bias_variance
+    back, forth, both = _fresh_noise(m, True, setting.orthogonal)
+    share = s * m.second / q_next
+    length = 0 if setting.orthogonal else 2  # the norm divides by a length that fluctuates by itself
+    return Step(
+        log_chi=np.log(s * m.slope / (q + setting.eps)),
+        q=q_next,
+        sensitivity=np.full_like(q, -1.0),
+        memory=np.zeros_like(q),
+        var_chi=back + length,
+        var_q=share**2 * forth,
+        cov=share * both,
+        drift=(share**2 * forth - back) / 2,  # 1 / length averages high, by what the norm's projection loses
+        lasting=np.zeros_like(q),
+    )
+
+
+def batch_normalised(average: Average, q: Array, s: float, setting: Setting) -> Step:
+    """Batch norm before phi: chi = E phi'^2 / Var phi (B - 2)/(B - 3), whatever s (Yang et al. 2019).
+
+    The finite-batch factor: of B dimensions the norm's derivative removes 2, and 1 / variance of B Gaussian
+    numbers averages (B - 1)/(B - 3) where their variance is (B - 1)/B of the population's. The fluctuations
+    are those of a single sample under layer norm, an upper bound: the samples of a batch average out.
+    """
+    m = average(q / (q + setting.eps))
+    step = normalised(average, q, s, setting)
+    finite_batch = (setting.batch - 2) / (setting.batch - 3)
+    return replace(
+        step,
+        log_chi=step.log_chi + math.log(finite_batch),
+        q=np.where(m.linear, s * m.second, s * m.variance),  # a bias is the same for all samples: no variance
+    )
+
+
+def residual(average: Average, q: Array, s: float, setting: Setting) -> Step:
+    """h + W phi(h) + b: chi = 1 + s E phi'^2, q' = q + s E phi^2 + sb^2 (Yang & Schoenholz 2017)."""
+    m = average(q)
+    return _block(m, q, s, setting, branch=s * m.slope, q_sensitivity=m.d_slope, memory=m.d_second)
+
+
+def residual_normalised(average: Average, q: Array, s: float, setting: Setting) -> Step:
+    """Pre-norm block h + W phi(norm(h)) + b: chi = 1 + s E phi'^2 / q, which telescopes over the blocks."""
+    m = average(q / (q + setting.eps))
+    branch = s * m.slope / (q + setting.eps)
+    return _block(m, q, s, setting, branch, q_sensitivity=np.full_like(q, -1.0), memory=np.zeros_like(q))
+
+
+def _block(
+    m: Moments, q: Array, s: float, setting: Setting, branch: Array, q_sensitivity: Array, memory: Array
+) -> Step:
+    """Add a branch to the stream: besides its own fluctuation there is that of the cross term, 4 branch / n."""
+    back, forth, both = _fresh_noise(m, True, setting.orthogonal)
+    lasting = np.maximum(m.spread_slope - 2 * m.d_slope**2, 0.0)
+    grown = s * m.second
+    added = grown + setting.bias_variance
+    q_next, chi = q + added, 1 + branch
+    length = 0 if setting.orthogonal else 2  # the branch's length fluctuates by itself
+    var_chi = (4 * branch + branch**2 * (back - lasting)) / chi**2
+    return Step(
+        log_chi=np.log(chi),
+        q=q_next,
+        sensitivity=branch * q_sensitivity / chi,
+        memory=(q + grown * memory) / q_next,
+        var_chi=var_chi,
+        var_q=(4 * q * added + grown**2 * forth + length * added**2) / q_next**2,
+        cov=branch * grown * both / (chi * q_next),
+        drift=-var_chi / 2,
+        lasting=branch * np.sqrt(lasting) / chi,
+    )
+
+
+def readout(q: Array, s: float, setting: Setting) -> Step:
+    """Return the step of a residual network's last hidden layer, whose stream the readout reads as it is."""
+    zero, noise = np.zeros_like(q), np.full_like(q, 0.0 if setting.orthogonal else 2.0)
+    log_chi = np.full_like(q, math.log(s))
+    return Step(log_chi, s * q + setting.bias_variance, zero, zero, noise, zero, zero, -noise / 2, zero)
+
+
+# (norm, residual) -> rule; a pair that is missing is one that theory does not cover
+RULES: dict[tuple[str, bool], Rule] = {
+    ("none", False): plain,
+    ("layer", False): normalised,
+    ("rms", False): normalised,
+    ("batch", False): batch_normalised,
+    ("none", True): residual,
+    ("layer", True): residual_normalised,
+    ("rms", True): residual_normalised,
+}
+
 
 _DEVIATIONS = 2.0  # half-width of the band in standard deviations
 

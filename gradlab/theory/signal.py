@@ -1,17 +1,22 @@
-"""What enters a network: widths and the norms of the samples."""
+"""What a network is given: the norms of its samples, its widths, and the variance of its weights under each init."""
 
 from __future__ import annotations
 
-import numbers
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from gradlab.config import Config
 from gradlab.data import make_dataset
+from gradlab.engine.check import check_count
 from gradlab.history import Array
-from gradlab.theory.silence import SilenceError
+from gradlab.locale import Said
+from gradlab.network import INITS
+from gradlab.theory.moments import SilenceError
 
 _ENOUGH = 1024  # samples of a generated set that show its distribution of norms
 _GROUPS = 8
@@ -54,8 +59,7 @@ def read_signal(config: Config, inputs: Any, outputs: Any, input_norm: Any) -> S
     if missing:
         raise ValueError(f"{missing[0]}=None; expected all of {', '.join(given)}, or none of them")
     for name, value in (("inputs", inputs), ("outputs", outputs)):
-        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-            raise ValueError(f"{name}={value!r}; expected a whole number >= 1")
+        check_count(name, value, 1)
     norms = _check_norms(input_norm)
     return Signal(int(inputs), int(outputs), _grouped(norms), len(norms) if len(norms) > 1 else None)
 
@@ -85,3 +89,55 @@ def _check_norms(value: Any) -> Array:
 def _grouped(norms: Array) -> Array:
     parts = np.array_split(np.sort(norms) ** 2, min(_GROUPS, len(norms)))
     return np.array([part.mean() for part in parts])
+
+
+_DRAWN = 200_000  # entries drawn of an init that has no closed form: its variance to about 0.3 %
+
+# (gain, fan_in, fan_out) -> variance of an entry, as the docstrings in gradlab.network.inits state them
+VARIANCES: dict[str, Callable[[float, int, int], float]] = {
+    "normal": lambda gain, fan_in, fan_out: gain**2 / fan_in,
+    "kaiming": lambda gain, fan_in, fan_out: 2 * gain**2 / fan_in,
+    "kaiming_uniform": lambda gain, fan_in, fan_out: 2 * gain**2 / fan_in,
+    "xavier": lambda gain, fan_in, fan_out: 2 * gain**2 / (fan_in + fan_out),
+    "xavier_uniform": lambda gain, fan_in, fan_out: 2 * gain**2 / (fan_in + fan_out),
+    # min(fan_in, fan_out) singular values, all of them gain: squared entries sum to gain^2 min(...)
+    "orthogonal": lambda gain, fan_in, fan_out: gain**2 / max(fan_in, fan_out),
+    "pytorch": lambda gain, fan_in, fan_out: gain**2 / (3 * fan_in),
+    "fixed": lambda gain, fan_in, fan_out: gain**2,
+}
+
+
+def weight_variance(init: str, gain: float, fan_in: int, fan_out: int) -> float:
+    """Return the variance of an entry of a weight of shape ``(fan_out, fan_in)``.
+
+    An init that has no closed form here (one registered in a notebook cell) is drawn and measured.
+
+    Raises
+    ------
+    SilenceError
+        If the weights are all 0, the same in every draw, or have a mean: random-matrix theory needs
+        independent weights around 0.
+    """
+    known = VARIANCES.get(init)
+    variance = known(gain, fan_in, fan_out) if known else _measured(init, gain, fan_in, fan_out)
+    if variance == 0:
+        raise SilenceError(Said("silence.zero"))
+    return variance
+
+
+def _measured(init: str, gain: float, fan_in: int, fan_out: int) -> float:
+    """Return the mean square of weights that are drawn."""
+    draws = max(2, math.ceil(_DRAWN / (fan_in * fan_out)))
+    weights = [torch.empty(fan_out, fan_in, dtype=torch.float64) for _ in range(min(draws, 10_000))]
+    with torch.no_grad():
+        for seed, weight in enumerate(weights):
+            INITS[init](weight, gain, torch.Generator().manual_seed(seed))
+    if all(not w.any() for w in weights):
+        return 0.0
+    if torch.equal(weights[0], weights[1]):
+        raise SilenceError(Said("silence.same", init=init))
+    entries = torch.cat([w.flatten() for w in weights])
+    rms = float(entries.square().mean().sqrt())
+    if abs(float(entries.mean())) > 6 * rms / math.sqrt(len(entries)):  # 6 standard errors
+        raise SilenceError(Said("silence.mean", init=init))
+    return rms**2
