@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from gradlab import Config, Trainer
-from gradlab.inspect import formats
-from gradlab.inspect.formats import FORMATS, format_lens
+from gradlab.inspect import entries as formats
+from gradlab.inspect.entries import FORMATS, format_lens
 
 NAMES = list(FORMATS)
 SATURATES = "float8_e4m3fn"  # torch casts what is too large to 448; halfway to the next number would be 464

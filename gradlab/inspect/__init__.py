@@ -3,10 +3,8 @@
 Each look works on a private copy of the network, so that training goes on bit for bit as without it.
 """
 
-from gradlab.inspect.equality import Equality, accumulation_equality
-from gradlab.inspect.formats import FORMATS, FormatLens, format_lens
-from gradlab.inspect.histogram import Histogram, gradient_histogram
-from gradlab.inspect.noise import Noise, gradient_noise
+from gradlab.inspect.entries import FORMATS, FormatLens, Histogram, format_lens, gradient_histogram
+from gradlab.inspect.micro_batches import Equality, Noise, accumulation_equality, gradient_noise
 from gradlab.inspect.sharpness import Sharpness, sharpness
 from gradlab.inspect.thresholds import ClipCurve, clip_curve
 from gradlab.inspect.through_time import RecurrentMatrix, gate_means, jacobian_spectrum, recurrent_matrices

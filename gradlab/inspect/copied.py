@@ -83,9 +83,3 @@ def _leave_out_cumulative(network: nn.Module) -> None:
         for name, child in list(parent.named_children()):
             if isinstance(child, CumulativeGradient):
                 setattr(parent, name, nn.Identity())
-
-
-def check_count(name: str, value: object, least: int) -> None:
-    """Raise ValueError unless `value` is a whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name}={value!r}; expected a whole number >= {least}")

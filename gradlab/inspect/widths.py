@@ -17,6 +17,7 @@ from torch import Tensor, optim
 
 from gradlab.config import Config
 from gradlab.engine import Trainer
+from gradlab.engine.check import check_count
 from gradlab.history import Array
 from gradlab.network import Network
 from gradlab.rules.optimizers import OPTIMIZERS
@@ -127,8 +128,7 @@ def _check(config: Config, widths: Sequence[int], steps: int, seeds: int) -> Non
     if len(widths) < 2 or any(a >= b for a, b in pairwise(widths)):
         raise ValueError(f"widths={list(widths)!r:.60}; expected at least two whole numbers, rising")
     for name, value in (("steps", steps), ("seeds", seeds)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name}={value!r:.60}; expected a whole number >= 1")
+        check_count(name, value, 1)
     plain = {"accumulation": "none", "carry_over": "none", "clip": "none"}
     for name, value in plain.items():
         if getattr(config, name) != value:
