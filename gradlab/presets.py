@@ -75,10 +75,10 @@ def tiny_init() -> Config:
     return Config(depth=10, width=64, activation="tanh", init="fixed", gain=0.01)
 
 
-@PRESETS.register("dead_relus", "Dead ReLUs", group="vanish", title="8 ReLU layers, Adam")
+@PRESETS.register("dead_relus", "Dead ReLUs", group="vanish", title="12 ReLU layers, Adam")
 def dead_relus() -> Config:
     """Adam at a learning rate of 0.3 kills a whole layer of ReLUs; no gradient passes it, so none revives it."""
-    return Config(optimizer="adam", lr=0.3)
+    return Config(depth=12, optimizer="adam", lr=0.3)
 
 
 @PRESETS.register(
@@ -143,7 +143,7 @@ def forgotten_division() -> Config:
     title="8 ReLU layers, clipped micro-batches",
 )
 def clip_every_micro_batch() -> Config:
-    """Clipped after each micro-batch, the sum forgets: slow motion shows the last of eight weigh three quarters."""
+    """Clipped after each micro-batch, the sum forgets: slow motion shows the last of eight outweigh the other seven."""
     return Config(
         accumulation="mean",
         accumulation_steps=8,
