@@ -143,7 +143,7 @@ def forgotten_division() -> Config:
     title="8 ReLU layers, clipped micro-batches",
 )
 def clip_every_micro_batch() -> Config:
-    """Clipped after each micro-batch, the sum forgets: slow motion shows the last of eight outweigh the other seven."""
+    """Clipped after each micro-batch, the sum forgets: in slow motion the last of eight outweighs the other seven."""
     return Config(
         accumulation="mean",
         accumulation_steps=8,
