@@ -71,6 +71,16 @@ def test_a_large_tensor_measured_in_parts_is_numpys(shift):
         assert stats.dead() == pytest.approx([1 / tensor[0].numel()], rel=1e-12)
 
 
+def test_a_large_tensor_with_a_graph_is_measured_again_and_again_in_the_same_memory():
+    tensor = torch.ones(2, LARGE, requires_grad=True) * torch.tensor([[1.0], [3.0]])
+    stats = LayerStats(1, Scratch())
+    for _ in range(3):
+        stats.see_activations(stacked([(0, tensor, None)]))
+    stats.read()
+    assert stats.activation_mean() == [2.0]
+    assert stats.activation_std() == [1.0]
+
+
 @pytest.mark.parametrize(
     ("dtype", "scale"),
     [(torch.float32, 1e-30), (torch.float32, 1e30), (torch.float64, 1e-200), (torch.float64, 1e200)],

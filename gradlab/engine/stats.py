@@ -84,7 +84,7 @@ def stacked(items: Iterable[tuple[int, Tensor, Range]]) -> list[Stack]:
     groups: dict[Any, tuple[list[int], list[Tensor]]] = {}
     for layer, tensor, bounds in items:
         if (entries := tensor.numel()) > LARGE:
-            found.append(((layer,), tensor[None], bounds))
+            found.append(((layer,), tensor.detach()[None], bounds))
             continue
         key = (tensor.shape, bounds, tensor.dtype, tensor.device)
         layers, tensors = groups.get(key) or groups.setdefault(key, ([], []))
