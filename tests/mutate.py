@@ -231,14 +231,14 @@ FAULTS = [
     # ------------------------------------------------------------------ history
     Fault(
         "a rewind keeps the divergence of the step it goes back to",
-        "history/history.py",
+        "history.py",
         "self.diverged.step >= step",
         "self.diverged.step > step",
         "test_time_travel.py::test_rewind_after_a_divergence_gives_the_last_finite_state",
     ),
     Fault(
         "thinning drops the newest steps",
-        "history/history.py",
+        "history.py",
         "np.arange(newest, self._n)",
         "np.arange(newest, self._n - 1)",
         "test_history.py",

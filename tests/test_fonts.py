@@ -13,7 +13,7 @@ from gradlab.inspect import gradient_histogram, gradient_noise, sharpness
 from gradlab.locale import STRINGS, Text
 from gradlab.plots import View, draw_closeups
 from gradlab.plots.fonts import FAMILIES, can_draw, drawable, family_for
-from gradlab.plots.sweep import draw_sweep
+from gradlab.plots.phase import draw_sweep
 
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 SMALL = Config(depth=3, width=8, activation="tanh", init="normal")

@@ -26,9 +26,6 @@ LEVELS = [
 ]
 """Lowest first; a module imports from lower levels, or from its own package."""
 
-DELAYED = {("config", "export"), ("sweep", "plots")}
-"""Methods that stand where a user looks for them, `Config.to_code` and `Sweep.draw`, import upward when called."""
-
 OWN_SEED_SITES = {
     "inspect/copied.py",  # the forward pass of a copy of somebody's own network with dropout
     "inspect/widths.py",  # training networks whose registered activation may draw
@@ -97,8 +94,8 @@ def test_a_module_imports_only_from_below(path):
     if mine == "__init__":
         return
     assert level(mine) is not None, f"{mine} has no place in the import order"
-    for line, other, at_once in own_modules(path):
-        if other == mine or ((mine, other) in DELAYED and not at_once):
+    for line, other, _ in own_modules(path):
+        if other == mine:
             continue
         assert level(other) is not None, f"{path.name}:{line} imports {other}, which has no place in the import order"
         assert level(other) < level(mine), f"{path.name}:{line}: {mine} imports {other}"

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from gradlab import Config
 from gradlab.plots.critical import critical_lines
-from gradlab.plots.sweep import cell_at, knob_axis
+from gradlab.plots.phase import cell_at, knob_axis
 from gradlab.sweep import Sweep, sweep
 
 SMALL = Config(n_samples=48, batch_size=16, depth=6, width=16)

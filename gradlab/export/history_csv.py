@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gradlab.history import PER_LAYER, SCALARS, History, Mark
-from gradlab.history.record import COUNTS
+from gradlab.history import COUNTS, PER_LAYER, SCALARS, History, Mark
 
 
 def history_to_csv(history: History, path: str | os.PathLike[str] | None = None) -> str:

@@ -6,7 +6,7 @@ import textwrap
 
 from torch import nn
 
-from gradlab.config import Config
+from gradlab.config import WRITERS, Config
 from gradlab.data import DATASETS
 from gradlab.engine.check import check_count
 from gradlab.export.facts import Facts, conversions, find_facts
@@ -65,6 +65,9 @@ def config_to_code(config: Config, steps: int = 100) -> str:
     threads = "torch.set_num_threads(1)  # sums in one fixed order: the digits do not depend on the number of cores"
     future = "from __future__ import annotations"  # types of the definitions need no import
     return f"{_header(config)}\n\n{future}\n\n{sources.imports.text()}\n\n{threads}\n\n\n{body}\n"
+
+
+WRITERS["code"] = config_to_code
 
 
 def to_call(config: Config) -> str:

@@ -10,9 +10,9 @@ from typing import Any
 from gradlab.config import Config
 from gradlab.data import Loss
 from gradlab.sweep.grid import MEASURES, Outcome, Table
+from gradlab.sweep.networks import MAX_BYTES, Sweep
 from gradlab.sweep.phase_diagram import phase_diagram
 from gradlab.sweep.schedule import Event
-from gradlab.sweep.sweep import MAX_BYTES, Sweep
 
 __all__ = ["MEASURES", "Event", "Outcome", "Sweep", "Table", "phase_diagram", "sweep"]
 

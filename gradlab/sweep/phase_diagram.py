@@ -13,7 +13,7 @@ import torch
 from gradlab.config import Config
 from gradlab.network import INITS
 from gradlab.rules.optimizers import OPTIMIZERS
-from gradlab.sweep.sweep import Sweep
+from gradlab.sweep.networks import Sweep
 
 _WEIGHT_STD = (0.5, 4.0)  # times 1 / sqrt(fan_in): from deep in the vanishing to deep in the exploding phase
 _GAINS, _DEPTHS, _LEVELS = 5, 4, 4

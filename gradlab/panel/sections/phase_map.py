@@ -15,7 +15,7 @@ from gradlab.config import Config
 from gradlab.growth import MILD
 from gradlab.panel.controller import SEEDS, Controller
 from gradlab.panel.layout import WidgetSet
-from gradlab.plots.sweep import GROWTH_TICKS, KINDS, critical_lines, growth_colours, kinds
+from gradlab.plots.phase import GROWTH_TICKS, KINDS, critical_lines, growth_colours, kinds
 from gradlab.sweep import Sweep, phase_diagram
 
 Cell = tuple[float, int]  # gain, depth

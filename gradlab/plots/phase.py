@@ -23,6 +23,7 @@ from gradlab.plots.critical import critical_lines
 from gradlab.plots.fonts import drawable, set_font
 from gradlab.plots.style import LIGHT, Theme
 from gradlab.sweep import MEASURES, Sweep
+from gradlab.sweep.networks import PICTURES
 
 # ------------------------------------------------------------------ a swept knob as an axis
 _FEW_DECADES = 10.0  # a positive axis that spans more than this factor is logarithmic
@@ -294,6 +295,9 @@ def draw_sweep(
         draw_heatmap(ax, sweep, measure, (axes[0], axes[1]), at, theory, mark, theme, text)
     set_font(figure, text)
     return figure
+
+
+PICTURES["sweep"] = draw_sweep
 
 
 def draw_heatmap(

@@ -34,6 +34,9 @@ _MEDIAN = ("first_loss", "final_loss", "eval_loss")
 _HIGH_IS_GOOD = ("accuracy", "survived", "learned")
 _SHOWN = ("growth", "eval_loss", "accuracy", "survived", "learned", "diverged_at", "clipped")
 
+PICTURES: dict[str, Callable[..., Figure]] = {}
+"""What can be drawn of a sweep by the layer above, which puts it here: ``"sweep"`` by `gradlab.plots.phase`."""
+
 
 class Sweep:
     """Networks over a grid of knobs: planned here, run by `run` or `iterate`.
@@ -406,10 +409,8 @@ class Sweep:
 
     # ------------------------------------------------------------------ showing
     def plot(self, measure: str | None = None, **options: Any) -> Figure:
-        """Return a matplotlib figure: a heat map over two knobs, lines over one (see `gradlab.plots.sweep`)."""
-        from gradlab.plots.sweep import draw_sweep
-
-        return draw_sweep(self, measure, **options)
+        """Return a matplotlib figure: a heat map over two knobs, lines over one (see `gradlab.plots.phase`)."""
+        return PICTURES["sweep"](self, measure, **options)
 
     def __repr__(self) -> str:
         axes = " x ".join(f"{name} ({len(values)})" for name, values in self.grid.over.items()) or "one cell"
