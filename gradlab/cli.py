@@ -29,18 +29,10 @@ Kernels compute with one thread, the quickest for small networks; set OMP_NUM_TH
 # ---------------------------------------------------------------------- laying out
 @dataclass(frozen=True)
 class Layout:
-    """What `lay_out` did, as file names relative to the directory.
+    """What `lay_out` did, as file names relative to the directory."""
 
-    Attributes
-    ----------
-    written : tuple of str
-        New files, and files of an older version that nobody had changed.
-    kept : tuple of str
-        Files that differ from the original and were left as they are.
-    """
-
-    written: tuple[str, ...] = field(default=())
-    kept: tuple[str, ...] = field(default=())
+    written: tuple[str, ...] = field(default=())  # new files, and files of an older version that nobody had changed
+    kept: tuple[str, ...] = field(default=())  # files that differ from the original and were left as they are
 
 
 def notebooks() -> Path:

@@ -22,25 +22,14 @@ DATASETS = Registry("dataset", "n, noise, generator")
 
 @dataclass(frozen=True)
 class Data:
-    """What a network is trained on.
+    """What a network is trained on."""
 
-    Attributes
-    ----------
-    x : Tensor
-        Inputs, shape ``(n, ...)``.
-    y : Tensor
-        Integer labels ``(n,)`` or float targets ``(n, outputs)``; for a target at each time step of a sequence
-        ``(n, T)`` or ``(n, T, outputs)``.
-    outputs : int
-        Columns that the network must return: classes, or target columns.
-    loss : callable
-        ``loss(output, y)``, the *mean* over the samples given.
-    """
-
-    x: Tensor
+    x: Tensor  # inputs, shape ``(n, ...)``
+    # integer labels ``(n,)`` or float targets ``(n, outputs)``; for a target at each time step of a sequence ``(n,
+    # T)`` or ``(n, T, outputs)``
     y: Tensor
-    outputs: int
-    loss: Loss
+    outputs: int  # columns that the network must return: classes, or target columns
+    loss: Loss  # ``loss(output, y)``, the *mean* over the samples given
 
     @property
     def n(self) -> int:

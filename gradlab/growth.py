@@ -18,19 +18,12 @@ FEWEST = 3  # hidden layers that make a slope that is worth a sentence
 
 @dataclass(frozen=True)
 class Growth:
-    """What happens to a norm on its way from the last hidden layer back to the first.
+    """What happens to a norm on its way from the last hidden layer back to the first."""
 
-    Attributes
-    ----------
-    decades : float
-        log10 of the first hidden layer's norm over the last one's: negative where it vanishes, ``-inf`` where it
-        arrives as exactly 0, ``inf`` where it overflows.
-    layers : int
-        Hidden layers from the one to the other, both counted: at least 2.
-    """
-
+    # log10 of the first hidden layer's norm over the last one's: negative where it vanishes, ``-inf`` where it
+    # arrives as exactly 0, ``inf`` where it overflows
     decades: float
-    layers: int
+    layers: int  # hidden layers from the one to the other, both counted: at least 2
 
     @property
     def factor(self) -> float:

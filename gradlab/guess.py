@@ -14,16 +14,9 @@ _HALF = 50.0  # points for the direction, and again for the size
 
 @dataclass(frozen=True)
 class Score:
-    """A prediction beside the measurement.
+    """A prediction beside the measurement."""
 
-    Attributes
-    ----------
-    guessed, measured : float
-        Decades by which the backward signal grows from the last hidden layer to the first.
-    layers : int
-        Hidden layers.
-    """
-
+    # decades by which the backward signal grows from the last hidden layer to the first
     guessed: float
     measured: float
     layers: int

@@ -11,21 +11,11 @@ from gradlab.history import Array, History
 
 @dataclass(frozen=True)
 class Measure:
-    """One measure of every layer.
+    """One measure of every layer."""
 
-    Attributes
-    ----------
-    name : str
-        Column of the history.
-    key : str
-        Key of its label in the table of strings.
-    after : str or None
-        Column of the same measure after clipping.
-    """
-
-    name: str
-    key: str
-    after: str | None = None
+    name: str  # column of the history
+    key: str  # key of its label in the table of strings
+    after: str | None = None  # column of the same measure after clipping
 
 
 MEASURES: dict[str, Measure] = {
@@ -42,27 +32,13 @@ MEASURES: dict[str, Measure] = {
 
 @dataclass(frozen=True)
 class Kinds:
-    """Values sorted by what they are, as boolean arrays of the same shape; each value is exactly one kind.
+    """Values sorted by what they are, as boolean arrays of the same shape; each value is exactly one kind."""
 
-    Attributes
-    ----------
-    plain : array of bool
-        Ordinary positive numbers.
-    underflow : array of bool
-        Positive, below the smallest normal number of the network's dtype.
-    zero : array of bool
-        Exactly zero.
-    nonfinite : array of bool
-        Infinite or not a number.
-    missing : array of bool
-        No gradient at all: a frozen or unused layer.
-    """
-
-    plain: np.ndarray
-    underflow: np.ndarray
-    zero: np.ndarray
-    nonfinite: np.ndarray
-    missing: np.ndarray
+    plain: np.ndarray  # ordinary positive numbers
+    underflow: np.ndarray  # positive, below the smallest normal number of the network's dtype
+    zero: np.ndarray  # exactly zero
+    nonfinite: np.ndarray  # infinite or not a number
+    missing: np.ndarray  # no gradient at all: a frozen or unused layer
 
 
 def sort_kinds(values: Array, tiny: float, has_gradient: Array | None = None) -> Kinds:

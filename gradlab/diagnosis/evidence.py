@@ -24,104 +24,63 @@ _OPENING = 3  # steps in which a zero-initialised layer has let the first signal
 
 @dataclass(frozen=True)
 class Findings:
-    """The numbers that a diagnosis rests on; nan where a history does not tell.
-
-    Attributes
-    ----------
-    steps : int
-        Steps taken.
-    seen : int
-        Layers whose backward signal was seen in any of the recent steps.
-    decades_start, decades_now : float
-        log10 of how much larger the backward signal |dL/dz| is at the first hidden layer than at the last one,
-        at step 0 and lately: negative where it vanishes, -inf where it arrives as exactly 0.
-    rate : float
-        Growth of the norm of the backward signal per layer toward the input, at step 0 (its square is chi).
-    grad_decades_start : float
-        The same decades for the weight gradients |dL/dW|.
-    spread : float
-        Standard deviation of `decades_start` that finite width alone makes (Hanin 2018); nan without a width.
-    layers : int
-        Hidden layers from the first to the last that showed a backward signal at step 0.
-    steepest, outstanding : int, bool
-        Number of the layer whose weights change the backward signal most, in the direction of `decades_start`, and
-        whether it does so far more than the others.
-    stopped : int
-        Number of the layer, counted from the output, at which the backward signal is suddenly exactly 0 in all recent
-        steps; 0 if at none.
-    blind : float
-        Share of the layers whose backward signal was not seen lately.
-    through_time : float
-        log10 of the signal dL/dh at the first time step over that at the last, in the recurrent layer that loses or
-        gains most, at step 0; nan without recurrence.
-    cut : int
-        Time steps from the first on whose signal truncation makes exactly 0.
-    output_signal : float
-        |dL/dz| of the output layer at step 0: at most sqrt(2) for cross-entropy.
-    loss_first, loss_now, loss_max : float
-        Loss at the first step, lately (median), and the largest one that is finite.
-    loss_before : float
-        Median of the stretch before the recent one: whether the loss still moves.
-    chance : float
-        The loss of guessing: ln(classes), or the variance of the targets; nan where nobody has said it.
-    clipped_share, clip_coef : float
-        Share of the steps that were clipped; median of what was left of the norm.
-    update_ratio_start, update_ratio : float
-        Median over layers of |change of W| / |W|, in the first three steps and lately.
-    dead_start, dead, dead_layer : float, float, int
-        Share of dead units in the hidden layer that has most of them, at step 0 and in the last three steps,
-        and its number. Layers whose weights are all 0, as a zero-initialised branch's are, do not count.
-    saturated_start, saturated : float
-        Share of saturated units over the hidden layers.
-    silent, silent_layer : float, int
-        Share of the hidden layers whose weight gradient is exactly 0 in every recent step, and the number of the
-        first; 0 if there is none.
-    zero_weights : bool
-        Whether every hidden weight matrix was exactly 0 at step 0.
-    bad_data : bool
-        Whether a divergence began with a NaN that came out of the first layer while its weights were sound.
-    heaped : float
-        By how much the weight gradients have outgrown the backward signal since step 0, while doing so steadily; 1
-        where they have not. |dL/dW| is at most |delta| |h|, unless old gradients are still in it.
-    lost_share : float
-        Share of the recent steps that were not finite.
-    """
+    """The numbers that a diagnosis rests on; nan where a history does not tell."""
 
     steps: int
-    seen: int
+    seen: int  # layers whose backward signal was seen in any of the recent steps
+    # log10 of how much larger the backward signal |dL/dz| is at the first hidden layer than at the last one, at step
+    # 0 and lately: negative where it vanishes, -inf where it arrives as exactly 0
     decades_start: float
     decades_now: float
-    rate: float
-    grad_decades_start: float
+    rate: float  # growth of the norm of the backward signal per layer toward the input, at step 0 (its square is chi)
+    grad_decades_start: float  # the same decades for the weight gradients |dL/dW|
+    # standard deviation of `decades_start` that finite width alone makes (Hanin 2018); nan without a width
     spread: float
-    layers: int
+    layers: int  # hidden layers from the first to the last that showed a backward signal at step 0
+    # number of the layer whose weights change the backward signal most, in the direction of `decades_start`, and
+    # whether it does so far more than the others
     steepest: int
     outstanding: bool
+    # number of the layer, counted from the output, at which the backward signal is suddenly exactly 0 in all recent
+    # steps; 0 if at none
     stopped: int
-    blind: float
+    blind: float  # share of the layers whose backward signal was not seen lately
+    # log10 of the signal dL/dh at the first time step over that at the last, in the recurrent layer that loses or
+    # gains most, at step 0; nan without recurrence
     through_time: float
-    cut: int
-    output_signal: float
+    cut: int  # time steps from the first on whose signal truncation makes exactly 0
+    output_signal: float  # |dL/dz| of the output layer at step 0: at most sqrt(2) for cross-entropy
+    # loss at the first step, lately (median), and the largest one that is finite
     loss_first: float
     loss_now: float
     loss_max: float
-    loss_before: float
-    chance: float
+    loss_before: float  # median of the stretch before the recent one: whether the loss still moves
+    chance: float  # the loss of guessing: ln(classes), or the variance of the targets; nan where nobody has said it
+    # share of the steps that were clipped; median of what was left of the norm
     clipped_share: float
     clip_coef: float
+    # median over layers of |change of W| / |W|, in the first three steps and lately
     update_ratio_start: float
     update_ratio: float
+    # Share of dead units in the hidden layer that has most of them, at step 0 and in the last three steps, and its
+    # number. Layers whose weights are all 0, as a zero-initialised branch's are, do not count
     dead_start: float
     dead: float
     dead_layer: int
+    # share of saturated units over the hidden layers
     saturated_start: float
     saturated: float
+    # share of the hidden layers whose weight gradient is exactly 0 in every recent step, and the number of the first;
+    # 0 if there is none
     silent: float
     silent_layer: int
-    zero_weights: bool
+    zero_weights: bool  # whether every hidden weight matrix was exactly 0 at step 0
+    # whether a divergence began with a NaN that came out of the first layer while its weights were sound
     bad_data: bool
+    # By how much the weight gradients have outgrown the backward signal since step 0, while doing so steadily; 1
+    # where they have not. |dL/dW| is at most |delta| |h|, unless old gradients are still in it
     heaped: float
-    lost_share: float
+    lost_share: float  # share of the recent steps that were not finite
 
     @property
     def learned(self) -> bool:

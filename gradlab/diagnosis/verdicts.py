@@ -62,28 +62,15 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a glance should tell of a run: the backward signal at step 0, and how things stand now.
+    """What a glance should tell of a run: the backward signal at step 0, and how things stand now."""
 
-    Attributes
-    ----------
-    kind : str
-        As of a `Diagnosis`.
-    headline : str
-        A few words, such as ``"EXPLODING x95"``, ``"LEVEL x0.64"``, ``"AT CHANCE"``, ``"NOT SEEN"``.
-    start, now : str
-        A sentence each: what was at step 0, and what is now.
-    tone : str
-        ``"good"``, ``"bad"`` or ``"unknown"``.
-    key : str
-        Which sentence a `Diagnosis` says, the same in every language.
-    """
-
-    kind: str
-    headline: str
+    kind: str  # as of a `Diagnosis`
+    headline: str  # a few words, such as ``"EXPLODING x95"``, ``"LEVEL x0.64"``, ``"AT CHANCE"``, ``"NOT SEEN"``
+    # a sentence each: what was at step 0, and what is now
     start: str
     now: str
-    tone: Tone
-    key: str
+    tone: Tone  # ``"good"``, ``"bad"`` or ``"unknown"``
+    key: str  # which sentence a `Diagnosis` says, the same in every language
 
     @property
     def line(self) -> str:

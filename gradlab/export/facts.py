@@ -17,28 +17,15 @@ from gradlab.network import ACTIVATIONS, NORMS
 
 @dataclass(frozen=True, eq=False)
 class Facts:
-    """A config with what its data set and its modules turn out to be.
-
-    Attributes
-    ----------
-    config : Config
-        The config.
-    data : Data
-        What the network is trained on.
-    raw : tuple
-        What the data set's function returned.
-    norm, phi : Module
-        A norm and an activation of this network.
-    draws : bool
-        Whether making them takes random numbers.
-    """
+    """A config with what its data set and its modules turn out to be."""
 
     config: Config
-    data: Data
-    raw: tuple[object, object]
+    data: Data  # what the network is trained on
+    raw: tuple[object, object]  # what the data set's function returned
+    # a norm and an activation of this network
     norm: nn.Module
     phi: nn.Module
-    draws: bool
+    draws: bool  # whether making them takes random numbers
 
     @property
     def inputs(self) -> int:

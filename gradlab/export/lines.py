@@ -30,21 +30,11 @@ _LOSSES: dict[Any, str] = {F.cross_entropy: "F.cross_entropy", F.mse_loss: "F.ms
 
 @dataclass(frozen=True)
 class CodeLine:
-    """A line of source.
+    """A line of source."""
 
-    Attributes
-    ----------
-    text : str
-        The line, indented.
-    stages : tuple of str
-        Names of the `Stage`s that it belongs to; empty for what stands before the step.
-    note : str
-        Key of the comment behind it in the table of strings; empty if there is none.
-    """
-
-    text: str
-    stages: tuple[str, ...] = ()
-    note: str = ""
+    text: str  # the line, indented
+    stages: tuple[str, ...] = ()  # names of the `Stage`s that it belongs to; empty for what stands before the step
+    note: str = ""  # key of the comment behind it in the table of strings; empty if there is none
 
 
 def step_lines(config: Config, loss: Callable[..., Any] = F.cross_entropy) -> list[CodeLine]:

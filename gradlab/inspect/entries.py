@@ -136,30 +136,14 @@ _WORST_LOST = 0.01  # share of the worst layer's entries that may round to zero 
 
 @dataclass(frozen=True)
 class Format:
-    """The range of a floating-point format.
+    """The range of a floating-point format."""
 
-    Attributes
-    ----------
-    name : str
-        As torch calls it.
-    smallest : float
-        Smallest subnormal number: at half of it or less an entry rounds to zero.
-    normal : float
-        Smallest number with all its digits.
-    largest : float
-        Largest finite number.
-    bits : int
-        Stored bits of the fraction.
-    keeps_tie : bool
-        Whether an entry exactly half a unit above `largest` still rounds down to it.
-    """
-
-    name: str
-    smallest: float
-    normal: float
-    largest: float
-    bits: int
-    keeps_tie: bool = False
+    name: str  # as torch calls it
+    smallest: float  # smallest subnormal number: at half of it or less an entry rounds to zero
+    normal: float  # smallest number with all its digits
+    largest: float  # largest finite number
+    bits: int  # stored bits of the fraction
+    keeps_tie: bool = False  # whether an entry exactly half a unit above `largest` still rounds down to it
 
     @property
     def overflow(self) -> float:

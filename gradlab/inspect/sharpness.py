@@ -28,24 +28,12 @@ from gradlab.rules.accumulation import ACCUMULATIONS
 
 
 class Ritz(NamedTuple):
-    """An estimate of the largest eigenvalue.
+    """An estimate of the largest eigenvalue."""
 
-    Attributes
-    ----------
-    value : float
-        The estimate, never above the truth but for rounding; nan if a product was not finite.
-    residual : float
-        An eigenvalue lies within this distance of `value`.
-    iterations : int
-        Products taken.
-    converged : bool
-        Whether `residual` came down to the tolerance.
-    """
-
-    value: float
-    residual: float
-    iterations: int
-    converged: bool
+    value: float  # the estimate, never above the truth but for rounding; nan if a product was not finite
+    residual: float  # an eigenvalue lies within this distance of `value`
+    iterations: int  # products taken
+    converged: bool  # whether `residual` came down to the tolerance
 
 
 def largest_eigenvalue(apply: Callable[[Tensor], Tensor], start: Tensor, iterations: int, tol: float) -> Ritz:
@@ -104,25 +92,14 @@ Root = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Edge:
-    """What the running rules can take.
+    """What the running rules can take."""
 
-    Attributes
-    ----------
-    s : float or None
-        Largest stable lr * eigenvalue; None if unknown.
-    key : str
-        Key of the words that say why not.
-    root : callable or None
-        Square root of the matrix P that the rules multiply a gradient with, applied to a flat vector; the
-        eigenvalue that counts is then that of P H, not of the Hessian H itself.
-    decay : float
-        Weight decay that P multiplies too.
-    """
-
-    s: float | None
-    key: str = ""
+    s: float | None  # largest stable lr * eigenvalue; None if unknown
+    key: str = ""  # key of the words that say why not
+    # square root of the matrix P that the rules multiply a gradient with, applied to a flat vector; the eigenvalue
+    # that counts is then that of P H, not of the Hessian H itself
     root: Root | None = None
-    decay: float = 0.0
+    decay: float = 0.0  # weight decay that P multiplies too
 
     def words(self, config: Config) -> str:
         """Say why there is no edge, in one sentence; empty if there is one."""

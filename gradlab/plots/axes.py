@@ -113,16 +113,10 @@ class Limits(NamedTuple):
 
 @dataclass
 class Axes:
-    """The axes of a run; they start at what its first step needs and only ever widen.
-
-    Attributes
-    ----------
-    limits : Limits
-        As far as the histories have been taken in.
-    """
+    """The axes of a run; they start at what its first step needs and only ever widen."""
 
     measures: tuple[str, ...]
-    limits: Limits | None = None
+    limits: Limits | None = None  # as far as the histories have been taken in
 
     def take(self, histories: Iterable[tuple[History, int]], extra: Iterable[Array] = ()) -> Limits:
         """Take in the rows of each history from an index on, and other curves; return the limits."""

@@ -32,27 +32,13 @@ _MOST_DECADES = 100.0  # past it matplotlib's own margins overflow: the values s
 
 @dataclass(frozen=True)
 class KnobAxis:
-    """A swept knob as an axis.
+    """A swept knob as an axis."""
 
-    Attributes
-    ----------
-    name : str
-        The knob.
-    at : ndarray
-        Where each value stands: the value itself, or its number if it is shown as a word.
-    labels : list of str or None
-        Names of the places where the values are shown as words.
-    log : bool
-        Whether the axis is logarithmic.
-    ranked : bool
-        Whether numbers are shown as words, in their order: theory's line has no place among them.
-    """
-
-    name: str
-    at: Array
-    labels: list[str] | None
-    log: bool
-    ranked: bool = False
+    name: str  # the knob
+    at: Array  # where each value stands: the value itself, or its number if it is shown as a word
+    labels: list[str] | None  # names of the places where the values are shown as words
+    log: bool  # whether the axis is logarithmic
+    ranked: bool = False  # whether numbers are shown as words, in their order: theory's line has no place among them
 
     def edges(self) -> Array:
         """Return the borders between cells in ascending order, half-way between neighbours on the axis."""

@@ -29,48 +29,20 @@ BOTH = "both"
 
 @dataclass(frozen=True)
 class View:
-    """What to show of a history.
+    """What to show of a history."""
 
-    Attributes
-    ----------
-    measure : str
-        A key of `MEASURES`, or ``"both"``.
-    at : int or None
-        Index of the row shown layer by layer; None for the last.
-    clip : bool
-        Whether to show gradients after clipping beside those before.
-    units : bool
-        Whether to show the shares of dead and saturated units.
-    ghost : History or None
-        Another run, drawn faintly behind.
-    ghost_name : str
-        The settings in which the ghost differs.
-    rival : History or None
-        Lane A, drawn beside this run, which is then lane B.
-    theory : Band or None
-        The predicted profile of the backward signal at step 0, with its finite-width band.
-    guess : float or None
-        A student's prediction: growth of the backward signal per layer toward the input.
-    hidden : bool
-        Whether what was measured of the layers is hidden, as the prediction is still to be made.
-    theme : Theme
-        Colours of the pictures that matplotlib draws.
-    text : Text
-        Language.
-    """
-
-    measure: str = "delta_norm"
-    at: int | None = None
-    clip: bool = False
-    units: bool = False
-    ghost: History | None = None
-    ghost_name: str = ""
-    rival: History | None = None
-    theory: Band | None = None
-    guess: float | None = None
-    hidden: bool = False
-    theme: Theme = LIGHT
-    text: Text = field(default_factory=Text)
+    measure: str = "delta_norm"  # a key of `MEASURES`, or ``"both"``
+    at: int | None = None  # index of the row shown layer by layer; None for the last
+    clip: bool = False  # whether to show gradients after clipping beside those before
+    units: bool = False  # whether to show the shares of dead and saturated units
+    ghost: History | None = None  # another run, drawn faintly behind
+    ghost_name: str = ""  # the settings in which the ghost differs
+    rival: History | None = None  # lane A, drawn beside this run, which is then lane B
+    theory: Band | None = None  # the predicted profile of the backward signal at step 0, with its finite-width band
+    guess: float | None = None  # a student's prediction: growth of the backward signal per layer toward the input
+    hidden: bool = False  # whether what was measured of the layers is hidden, as the prediction is still to be made
+    theme: Theme = LIGHT  # colours of the pictures that matplotlib draws
+    text: Text = field(default_factory=Text)  # language
 
     def visible(self, history: History) -> History:
         """Return what of a history may be shown layer by layer: nothing while a prediction is to be made."""
@@ -93,22 +65,13 @@ def measures_for(history: History, name: str) -> tuple[str, ...]:
 
 # ------------------------------------------------------------------ series over the layers
 class Series(NamedTuple):
-    """One curve over the layers.
+    """One curve over the layers."""
 
-    Attributes
-    ----------
-    role : str
-        ``now``, ``second`` (gradient norm beside the signal), ``after`` (clipping), ``first`` (step 0),
-        ``last`` (the last finite step), ``ghost``, ``rival``, ``theory``, ``low``, ``high``, ``guess``.
-    layers : array (n,)
-        Numbers of the layers, 1 next to the input.
-    logs : array (n,)
-        log10 of the values.
-    """
-
+    # ``now``, ``second`` (gradient norm beside the signal), ``after`` (clipping), ``first`` (step 0), ``last`` (the
+    # last finite step), ``ghost``, ``rival``, ``theory``, ``low``, ``high``, ``guess``
     role: str
-    layers: Array
-    logs: Array
+    layers: Array  # (n,): numbers of the layers, 1 next to the input
+    logs: Array  # (n,): log10 of the values
 
 
 def fixed_series(history: History, view: View) -> list[Series]:
@@ -186,38 +149,20 @@ def growth_words(found: Growth | None, text: Text, through_time: bool = False) -
 
 @dataclass(frozen=True)
 class Picture:
-    """Everything that a picture of a history shows.
+    """Everything that a picture of a history shows."""
 
-    Attributes
-    ----------
-    measure : str
-        The measure of strip, heat map and the main curve.
-    limits : Limits
-        The axes.
-    series : tuple of Series
-        Curves over the layers, the last in front.
-    stretches, rival_stretches : Stretches
-        Loss and layers over the steps, of the run and of lane A.
-    marks : dict of str to array
-        Steps by kind: ``knob``, ``clipped``, ``skipped``, ``diverged``.
-    dead, saturated : array (layers,)
-        Shares of units in the row shown.
-    slope : str
-        Words on the slope: at the row shown, or at the last finite one.
-    last_step : float
-        Where the time axis ends.
-    """
-
-    measure: str
-    limits: Limits
-    series: tuple[Series, ...]
+    measure: str  # the measure of strip, heat map and the main curve
+    limits: Limits  # the axes
+    series: tuple[Series, ...]  # curves over the layers, the last in front
+    # loss and layers over the steps, of the run and of lane A
     stretches: Stretches
     rival_stretches: Stretches | None
-    marks: dict[str, Array]
+    marks: dict[str, Array]  # steps by kind: ``knob``, ``clipped``, ``skipped``, ``diverged``
+    # (layers,): shares of units in the row shown
     dead: Array
     saturated: Array
-    slope: str
-    last_step: float
+    slope: str  # words on the slope: at the row shown, or at the last finite one
+    last_step: float  # where the time axis ends
 
 
 def describe(history: History, view: View) -> Picture:

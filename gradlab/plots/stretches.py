@@ -37,31 +37,20 @@ def step_limit(last: float) -> float:
 
 
 class Stretches(NamedTuple):
-    """A run in stretches of steps.
+    """A run in stretches of steps."""
 
-    Attributes
-    ----------
-    start : array (stretches,)
-        First step of each stretch.
-    low, median, high : array (stretches,)
-        log10 of the loss; nan where no loss of the stretch has a logarithm.
-    zero, nonfinite : array of bool (stretches,)
-        Whether a loss was exactly 0, and whether one was not finite.
-    cells : array (stretches, layers)
-        Decades relative to the last layer at the same step, the largest of the stretch; what is not finite
-        outshines it, and 0 and no gradient show where all steps of the stretch have them.
-    end : float
-        The step after the last.
-    """
-
-    start: Array
+    start: Array  # (stretches,): first step of each stretch
+    # (stretches,): log10 of the loss; nan where no loss of the stretch has a logarithm
     low: Array
     median: Array
     high: Array
+    # (stretches,): whether a loss was exactly 0, and whether one was not finite
     zero: np.ndarray
     nonfinite: np.ndarray
+    # (stretches, layers): decades relative to the last layer at the same step, the largest of the stretch; what is
+    # not finite outshines it, and 0 and no gradient show where all steps of the stretch have them
     cells: Array
-    end: float
+    end: float  # the step after the last
 
 
 def stretches(history: History, measure: str, since: int = 0) -> Stretches:

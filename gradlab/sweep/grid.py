@@ -21,20 +21,12 @@ class Grid:
     """Every combination of some knobs' values, each with several seeds.
 
     A network's number counts through the values of the first knob slowest, the seeds fastest.
-
-    Attributes
-    ----------
-    config : Config
-        The knobs that are not swept.
-    over : dict of str to tuple
-        The swept knobs and their values, in the order of the axes.
-    seeds : tuple of int
-        Added to the config's `weight_seed` and `batch_seed`, so cells are compared on paired seeds; the data
-        stay the same unless ``data_seed`` is swept.
     """
 
-    config: Config
-    over: dict[str, tuple[Any, ...]]
+    config: Config  # the knobs that are not swept
+    over: dict[str, tuple[Any, ...]]  # the swept knobs and their values, in the order of the axes
+    # added to the config's `weight_seed` and `batch_seed`, so cells are compared on paired seeds; the data stay the
+    # same unless ``data_seed`` is swept
     seeds: tuple[int, ...]
 
     @property

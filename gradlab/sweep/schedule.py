@@ -36,36 +36,18 @@ _GIVEN_UP = "KilledWorker"  # dask's word for a task that several workers died o
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Networks trained together, or one that is trained alone.
+    """Networks trained together, or one that is trained alone."""
 
-    Attributes
-    ----------
-    numbers : tuple of int
-        The networks' numbers in the sweep's `Grid`.
-    configs : tuple of Config
-        One per network.
-    steps : int
-        Optimizer steps; 0 only measures the networks at init.
-    learned_below : float
-        Evaluation loss below which a network has learned.
-    alone : str
-        Why the network is not stacked; empty for a stack.
-    refused : str
-        Why the network has no config: values accepted one by one but not together.
-    data, loss
-        As `Trainer` takes them.
-    process : int
-        The process that planned it: elsewhere torch is held to one thread, so workers do not fight for cores.
-    """
-
-    numbers: tuple[int, ...]
-    configs: tuple[Config, ...]
-    steps: int
-    learned_below: float
-    alone: str = ""
-    refused: str = ""
+    numbers: tuple[int, ...]  # the networks' numbers in the sweep's `Grid`
+    configs: tuple[Config, ...]  # one per network
+    steps: int  # optimizer steps; 0 only measures the networks at init
+    learned_below: float  # evaluation loss below which a network has learned
+    alone: str = ""  # why the network is not stacked; empty for a stack
+    refused: str = ""  # why the network has no config: values accepted one by one but not together
+    # as `Trainer` takes them
     data: Any = None
     loss: Loss | None = None
+    # the process that planned it: elsewhere torch is held to one thread, so workers do not fight for cores
     process: int = 0
 
     @property
@@ -293,24 +275,12 @@ def _is_finite(record: StepRecord) -> bool:
 
 # ---------------------------------------------------------------------- running all tasks
 class Event(NamedTuple):
-    """Something that happened in a running sweep.
+    """Something that happened in a running sweep."""
 
-    Attributes
-    ----------
-    network_steps : int
-        Steps times networks done since the last event.
-    task : Task or None
-        The task that is finished, None while one goes on.
-    outcomes : list of Outcome
-        One per network of the finished task.
-    note : str
-        What went wrong without costing a result; empty as a rule.
-    """
-
-    network_steps: int
-    task: Task | None = None
-    outcomes: Sequence[Outcome] = ()
-    note: str = ""
+    network_steps: int  # steps times networks done since the last event
+    task: Task | None = None  # the task that is finished, None while one goes on
+    outcomes: Sequence[Outcome] = ()  # one per network of the finished task
+    note: str = ""  # what went wrong without costing a result; empty as a rule
 
 
 def run_tasks(tasks: Sequence[Task], executor: Executor | None, stopped: Callable[[], bool]) -> Iterator[Event]:

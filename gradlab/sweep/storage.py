@@ -18,24 +18,12 @@ VERSION = 1
 
 
 class Stored(NamedTuple):
-    """What a file holds.
+    """What a file holds."""
 
-    Attributes
-    ----------
-    plan : dict
-        What the sweep was asked for: two sweeps with equal plans are the same sweep.
-    notes : dict
-        `how`, `errors` and `notes` of a `Sweep`.
-    values : ndarray
-        ``(measures, networks)``.
-    done : ndarray of bool
-        ``(networks,)``.
-    """
-
-    plan: dict[str, Any]
-    notes: dict[str, Any]
-    values: NDArray[np.float64]
-    done: NDArray[np.bool_]
+    plan: dict[str, Any]  # what the sweep was asked for: two sweeps with equal plans are the same sweep
+    notes: dict[str, Any]  # `how`, `errors` and `notes` of a `Sweep`
+    values: NDArray[np.float64]  # ``(measures, networks)``
+    done: NDArray[np.bool_]  # ``(networks,)``
 
 
 def write(path: str | os.PathLike[str], stored: Stored) -> None:

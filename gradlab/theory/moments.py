@@ -30,18 +30,10 @@ _BISECTIONS = 40  # an interval of 1/32 becomes 3e-14: what still changes in it 
 
 @dataclass(frozen=True, eq=False)
 class Phi:
-    """A scalar function phi with its derivative, evaluated in float64.
+    """A scalar function phi with its derivative, evaluated in float64."""
 
-    Attributes
-    ----------
-    function : callable
-        Tensor to Tensor of the same shape, entry by entry.
-    kinks : array (kinks,)
-        Where phi or its derivative jumps, in ascending order.
-    """
-
-    function: Callable[[Tensor], Tensor]
-    kinks: Array
+    function: Callable[[Tensor], Tensor]  # tensor to Tensor of the same shape, entry by entry
+    kinks: Array  # (kinks,): where phi or its derivative jumps, in ascending order
 
     def __call__(self, x: Array) -> tuple[Array, Array]:
         """Return phi(x) and phi'(x), both of the shape of `x`."""
@@ -152,31 +144,21 @@ _BENDS = np.concatenate([np.arange(0.0, 4.0, 0.5), 4.0 * 2.0 ** np.arange(0.0, 9
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Averages over z ~ N(0, q) for each variance q; every array has shape ``(variances,)``.
+    """Averages over z ~ N(0, q) for each variance q; every array has shape ``(variances,)``."""
 
-    Attributes
-    ----------
-    second, slope : array
-        E phi(z)^2 and E phi'(z)^2.
-    variance, mean_slope : array
-        Var phi(z) and E phi'(z).
-    d_second, d_slope : array
-        d log(second) / d log q and d log(slope) / d log q.
-    spread_second, spread_slope : array
-        Var phi^2 / (E phi^2)^2 and Var phi'^2 / (E phi'^2)^2.
-    joint : array
-        Cov(phi^2, phi'^2) / (E phi^2 E phi'^2).
-    """
-
+    # E phi(z)^2 and E phi'(z)^2
     second: Array
     slope: Array
+    # Var phi(z) and E phi'(z)
     variance: Array
     mean_slope: Array
+    # d log(second) / d log q and d log(slope) / d log q
     d_second: Array
     d_slope: Array
+    # Var phi^2 / (E phi^2)^2 and Var phi'^2 / (E phi'^2)^2
     spread_second: Array
     spread_slope: Array
-    joint: Array
+    joint: Array  # Cov(phi^2, phi'^2) / (E phi^2 E phi'^2)
 
     @property
     def linear(self) -> NDArray[np.bool_]:

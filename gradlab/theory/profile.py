@@ -21,56 +21,31 @@ from gradlab.theory.moments import Moments
 
 @dataclass(frozen=True)
 class Setting:
-    """What a rule needs to know of a network besides the activation.
+    """What a rule needs to know of a network besides the activation."""
 
-    Attributes
-    ----------
-    bias_variance : float
-        Variance of a bias.
-    eps : float
-        What the norm adds to the variance.
-    batch : int
-        Samples that a batch norm averages over.
-    orthogonal : bool
-        Whether matrices keep lengths exactly, so that only directions fluctuate.
-    """
-
-    bias_variance: float
-    eps: float
-    batch: int
-    orthogonal: bool
+    bias_variance: float  # variance of a bias
+    eps: float  # what the norm adds to the variance
+    batch: int  # samples that a batch norm averages over
+    orthogonal: bool  # whether matrices keep lengths exactly, so that only directions fluctuate
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One layer's effect; arrays have shape ``(variances,)``.
+    """One layer's effect; arrays have shape ``(variances,)``."""
 
-    Attributes
-    ----------
-    log_chi : array
-        log of the factor of |delta|^2 from layer l + 1 to l, in the wide limit.
-    q : array
-        Variance at layer l + 1.
-    sensitivity, memory : array
-        d log chi / d log q and d log q_next / d log q.
-    var_chi, var_q, cov : array
-        n times the variance of the relative fluctuation that this layer adds to chi and to q_next, and their
-        covariance.
-    drift : array
-        n times the mean of log chi less `log_chi`: the mean of a logarithm is lower than the log of the mean.
-    lasting : array
-        sqrt(n) times the standard deviation of what is the same in every block of a residual network, whose
-        units keep their sign from block to block; 0 elsewhere.
-    """
-
-    log_chi: Array
-    q: Array
+    log_chi: Array  # log of the factor of |delta|^2 from layer l + 1 to l, in the wide limit
+    q: Array  # variance at layer l + 1
+    # d log chi / d log q and d log q_next / d log q
     sensitivity: Array
     memory: Array
+    # n times the variance of the relative fluctuation that this layer adds to chi and to q_next, and their covariance
     var_chi: Array
     var_q: Array
     cov: Array
+    # n times the mean of log chi less `log_chi`: the mean of a logarithm is lower than the log of the mean
     drift: Array
+    # sqrt(n) times the standard deviation of what is the same in every block of a residual network, whose units keep
+    # their sign from block to block; 0 elsewhere
     lasting: Array
 
     def per_unit(self, width: int) -> Step:

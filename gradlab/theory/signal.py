@@ -24,22 +24,14 @@ _GROUPS = 8
 
 @dataclass(frozen=True, eq=False)
 class Signal:
-    """What enters a network and what it must return.
+    """What enters a network and what it must return."""
 
-    Attributes
-    ----------
-    inputs, outputs : int
-        Columns of X and of the output.
-    squared : array (groups,)
-        Mean squared norm of a sample, in groups of about equally many samples, in ascending order.
-    samples : int or None
-        Samples there are; None if not known.
-    """
-
+    # columns of X and of the output
     inputs: int
     outputs: int
+    # (groups,): mean squared norm of a sample, in groups of about equally many samples, in ascending order
     squared: Array
-    samples: int | None
+    samples: int | None  # samples there are; None if not known
 
 
 def read_signal(config: Config, inputs: Any, outputs: Any, input_norm: Any) -> Signal:
