@@ -241,7 +241,8 @@ def rnn_clipped() -> Config:
 @PRESETS.register("lstm_forget_0", "Time: LSTM, forget bias 0", group="time", title="LSTM, forget bias 0")
 def lstm_forget_0() -> Config:
     """A forget gate half open, torch's default: half of the cell is lost at every step, and nothing is learned."""
-    return _latch(architecture="lstm", depth=3, width=24, sequence_length=20, lr=0.1, forget_bias=0.0)
+    knobs = {"architecture": "lstm", "optimizer": "adam", "lr": 0.01, "init": "pytorch", "forget_bias": 0.0}
+    return _latch(**knobs, n_samples=6400)  # of few samples, seen again and again, the noise is learned by heart
 
 
 @PRESETS.register(
@@ -256,3 +257,15 @@ def lstm_forget_1() -> Config:
 def truncated_too_short() -> Config:
     """The orthogonal network, its gradient sent back 5 of 30 time steps: exactly 0 reaches the first, none learns."""
     return rnn_orthogonal().replace(truncate=5)
+
+
+@PRESETS.register(
+    "truncated_long_enough",
+    "Time: truncated, long enough",
+    failure="truncated_too_short",
+    group="time",
+    title="RNN, 30 of 30 steps back",
+)
+def truncated_long_enough() -> Config:
+    """The same with a window that reaches the first symbol: a thousandth of the signal arrives, most seeds remember."""
+    return truncated_too_short().replace(truncate=30)

@@ -377,8 +377,9 @@ def decades_through_time(name):
         ("rnn_orthogonal", -4, -2),
         ("rnn_exploding", 2, 4.5),
         ("rnn_clipped", 2, 4.5),
-        ("lstm_forget_0", -4, -2.5),
-        ("lstm_forget_1", -2, -0.5),
+        ("truncated_long_enough", -4, -2),
+        ("lstm_forget_0", -5.2, -4.2),  # the cell alone loses log10(2) a step; the joint state decays more slowly
+        ("lstm_forget_1", -2, -1),
     ],
 )
 def test_the_signal_through_time_of_a_preset_is_what_its_lesson_says(name, low, high):
@@ -395,8 +396,8 @@ def test_a_truncated_gradient_brings_exactly_nothing_to_the_first_step():
     ("ill", "cured", "knob", "steps", "samples"),
     [
         ("rnn_exploding", "rnn_clipped", "clip", 120, 256),
-        ("truncated_too_short", "rnn_orthogonal", "truncate", 150, 512),
-        ("lstm_forget_0", "lstm_forget_1", "forget_bias", 150, 512),
+        ("truncated_too_short", "truncated_long_enough", "truncate", 150, 512),
+        ("lstm_forget_0", "lstm_forget_1", "forget_bias", 150, 4800),
     ],
 )
 def test_of_eight_seeds_none_learns_to_remember_and_with_the_cure_most_do(ill, cured, knob, steps, samples):
@@ -405,4 +406,4 @@ def test_of_eight_seeds_none_learns_to_remember_and_with_the_cure_most_do(ill, c
     config = PRESETS[ill].replace(n_samples=samples)
     found = sweep(config, over={knob: values}, steps=steps, seeds=8, progress=False).over_seeds("learned")
     assert found[0] == 0
-    assert found[1] >= 0.6  # 6 or 7 of 8 when this was written
+    assert found[1] >= 0.6  # 6 or 7 of 8 when this was written; of the LSTM 7 after 150 and after 400 steps
