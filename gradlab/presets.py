@@ -267,5 +267,5 @@ def truncated_too_short() -> Config:
     title="RNN, 30 of 30 steps back",
 )
 def truncated_long_enough() -> Config:
-    """The same with a window that reaches the first symbol: a thousandth of the signal arrives, most seeds remember."""
+    """The same with a window as long as the sequence: a thousandth of the signal arrives, most seeds remember."""
     return truncated_too_short().replace(truncate=30)
