@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from html import escape
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
@@ -393,6 +394,20 @@ class History(Sequence[StepRecord]):
         steps = f"{self._n} steps" if self._n != 1 else "1 step"
         end = f", {self.diverged.sentence}" if self.diverged else ""
         return f"History({steps}, {len(self.layer_names)} layers{end})"
+
+    def _repr_html_(self) -> str:
+        """Return the last step as a table of its rows, at most a dozen of the weights', in a notebook."""
+        count = self.kinds.count("weight")
+        if not (self._n and count):
+            return f"<p>{escape(repr(self))}</p>"
+        shown = sorted({round(i * (count - 1) / 11) for i in range(12)} | {0, count - 1})
+        columns = {name: self.row(name, -1) for name in ("delta_norm", "grad_norm", "update_ratio", "activation_std")}
+        cells = [[self.layer_names[i], *(f"{values[i]:.3g}" for values in columns.values())] for i in shown]
+        lines = [f"<tr><th>{escape(name)}</th><td>{'</td><td>'.join(rest)}</td></tr>" for name, *rest in cells]
+        head = "".join(f"<th>{name}</th>" for name in ("", *columns))
+        losses = f"loss {self.row('loss', 0):.4g} -> {self.row('loss', -1):.4g}"
+        said = escape(f"{self!r}: {losses}; step {self.row('step', -1):.0f}:")
+        return f"<p>{said}</p><table><tr>{head}</tr>{''.join(lines)}</table>"
 
     # ------------------------------------------------------------------ writing, by the owner
     def append(self, record: StepRecord) -> None:

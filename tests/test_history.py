@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from gradlab import Config, Divergence, History, Mark, StepRecord, Trainer
+from gradlab.blocks import Blocks, groups_of
 
 PER_LAYER = (
     "grad_norm",
@@ -320,3 +321,52 @@ def test_the_learning_rate_of_every_step_is_kept():
     trainer.run(1)
     assert trainer.history.column("lr").tolist() == [0.05, 0.05, 0.1]
     assert math.isnan(record(0).lr)
+
+
+# ---------------------------------------------------------------------- real networks' names
+GPT = ["transformer.wte", *(f"transformer.h.{i}.{m}" for i in range(3) for m in ("attn.qkv", "attn.out", "mlp.fc"))]
+
+
+def test_layers_are_named_by_themselves_by_their_module_and_by_their_block():
+    layers, modules, blocks = groups_of([*GPT, "lm_head"])
+    assert [g.label for g in layers[:3]] == ["wte", "h.0.attn.qkv", "h.0.attn.out"]
+    assert [g.label for g in modules] == [
+        "wte", "h.0.attn", "h.0.mlp", "h.1.attn", "h.1.mlp", "h.2.attn", "h.2.mlp", "lm_head",
+    ]  # fmt: skip
+    starts = [("wte", 0, 1), ("h.0", 1, 4), ("h.1", 4, 7), ("h.2", 7, 10), ("lm_head", 10, 11)]
+    assert [tuple(g) for g in blocks] == starts
+
+
+def test_names_that_are_numbers_make_no_groups_and_equal_blocks_of_two_parts_are_told_apart():
+    assert groups_of(["layer 1", "layer 2"]) == groups_of(["0", "2", "4"]) == []
+    twins = groups_of([f"{part}.layers.0.{m}" for part in ("encoder", "decoder") for m in ("a", "b")])
+    assert [g.label for g in twins[-1]] == ["encoder.layers.0", "decoder.layers.0"]
+
+
+def test_a_folded_history_adds_squares_and_keeps_what_is_not_finite():
+    history = History(["h.0.a", "h.0.b", "h.1.a", "h.1.b"])
+    there = np.array([1.0, 1, 1, 0])
+    norms, signal = np.array([3.0, 4, 1, np.nan]), np.array([1.0, 2, np.inf, 5])
+    history.append(
+        record(0, 4, grad_norm=norms, delta_norm=signal, dead=np.array([0, 0.5, 0, 0]), has_gradient=there)
+    )
+    history.diverged = Divergence(0, 3, "gradient", math.inf, "h.1.a")
+    blocks = Blocks(history)
+    folded = blocks.folded
+    assert folded.layer_names == ("h.0", "h.1")
+    assert folded.column("grad_norm")[0].tolist() == [5.0, 1.0]
+    assert folded.column("delta_norm")[0].tolist() == [1.0, math.inf]
+    assert folded.column("dead")[0].tolist() == [0.5, 0.0]
+    assert (folded.diverged.layer, folded.diverged.layer_name) == (2, "h.1")
+    history.append(record(1, 4, grad_norm=np.zeros(4)))
+    assert blocks.update() is folded
+    assert folded.column("grad_norm")[1].tolist() == [0.0, 0.0]
+
+
+def test_a_notebook_shows_a_history_as_a_table_of_a_dozen_rows():
+    history = History([f"<h>.{i}" for i in range(40)])
+    assert "0 steps" in history._repr_html_()
+    history.append(record(0, 40))
+    said = history._repr_html_()
+    assert said.count("<tr>") == 13
+    assert "&lt;h&gt;.39" in said

@@ -176,3 +176,15 @@ def test_an_unknown_plot_or_measure_is_refused_by_name():
         draw(history_of([1.0]), plots=["pie"])
     with pytest.raises(ValueError, match="measure='size'; expected one of both, delta_norm"):
         draw(history_of([1.0]), measure="size")
+
+
+def test_the_profile_names_the_layers_of_a_real_network_as_far_as_there_is_room():
+    def names(blocks):
+        rows = [f"h.{i}.{part}.{m}" for i in range(blocks) for part in ("attn", "mlp") for m in ("fc", "proj")]
+        history = History(rows)
+        history.append(record(0, np.ones(len(rows))))
+        return [tick.get_text() for tick in draw(history, ["profile"]).axes[0].get_xticklabels()]
+
+    assert names(1) == ["h.0.attn.fc", "h.0.attn.proj", "h.0.mlp.fc", "h.0.mlp.proj"]
+    assert names(2) == ["h.0.attn", "h.0.mlp", "h.1.attn", "h.1.mlp"]
+    assert names(50)[:2] == ["h.0", "h.6"]

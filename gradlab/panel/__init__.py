@@ -1,5 +1,6 @@
-"""The panel: `GradLab`, an ipywidgets VBox."""
+"""The panel: `GradLab`, an ipywidgets VBox; and `WatchStage`, the stage of somebody's own loop."""
 
 from gradlab.panel.lab import GradLab
+from gradlab.panel.live import WatchStage
 
-__all__ = ["GradLab"]
+__all__ = ["GradLab", "WatchStage"]

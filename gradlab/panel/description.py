@@ -13,7 +13,7 @@ import torch
 
 from gradlab.compare import differences, who_is_ahead
 from gradlab.config import Config
-from gradlab.diagnosis import diagnose, verdict
+from gradlab.diagnosis import Verdict, diagnose, verdict
 from gradlab.engine import Trainer
 from gradlab.history import History
 from gradlab.locale import Text
@@ -157,7 +157,8 @@ class Description:
         if known is None or known[0] != of or due:
             found = verdict(trainer.history, trainer.config, lang=self._text.lang)
             headline = found.headline or self._text("verdict.waiting")
-            known = self._verdicts[lane] = (of, (_tone(trainer, found), headline, found.now if two else found.line))
+            words = (stage_kind(trainer.history, found), headline, found.now if two else found.line)
+            known = self._verdicts[lane] = (of, words)
         return known[1]
 
     def lesson(self, due: bool = True) -> str:
@@ -360,11 +361,11 @@ def other_knobs(config: Config, other: Config, idle: set[str]) -> list[str]:
     return [f"{name} {here}" for name, (here, _) in config.differences(other).items() if name not in idle]
 
 
-def _tone(trainer: Trainer, found: Any) -> str:
+def stage_kind(history: History, found: Verdict) -> str:
     """Return which of the stage's colours a verdict has."""
-    if not len(trainer.history):
+    if not len(history):
         return "waiting"
-    if trainer.history.diverged is not None:
+    if history.diverged is not None:
         return "diverged"
     if found.kind in ("exploding", "vanishing"):
         return str(found.kind)

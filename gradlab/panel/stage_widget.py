@@ -98,10 +98,14 @@ class StageWidget(anywidget.AnyWidget):
         self.answered += 1
         self._emit(head, parts, asked)
 
-    def publish(self, shown: Shown) -> None:
-        """Send what is new: the answer to a control's message, or a picture of a running cell."""
-        if self.comm is not None and self.seen:
-            self._emit(*self._encoder.new(shown), {})
+    def publish(self, shown: Shown, unseen: bool = False) -> None:
+        """Send what is new: the answer to a control's message, or a picture of a running cell.
+
+        A stage that has not asked yet is not told, or with `unseen` everything each time: while a cell runs, some
+        kernels hear no question.
+        """
+        if self.comm is not None and (self.seen or unseen):
+            self._emit(*(self._encoder.new if self.seen else self._encoder.everything)(shown), {})
 
     def _emit(self, head: dict[str, Any], parts: list[bytes], asked: dict[str, Any]) -> None:
         self.sent += 1

@@ -14,6 +14,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from gradlab.blocks import groups_of
 from gradlab.history import Array, History
 from gradlab.locale import Text
 from gradlab.measures import MEASURES
@@ -34,6 +35,7 @@ Update = Callable[[History, View], None]
 DEFAULT = ("loss", "heatmap", "profile")
 SIZE = (1000, 430)  # logical pixels
 _DPI = 200
+_LETTERS = 55  # that fit below the profile
 _ROWS = {"nonfinite": 0.06, "zero": -0.07, "missing": -0.13}  # of the axis, beyond its ends
 _LOOKS: dict[str, dict[str, Any]] = {
     "first": {"lw": 1.6},
@@ -99,8 +101,7 @@ def _draw_profile(ax: Axes, picture: Picture, history: History, view: View) -> N
     decades = list(range(low, high + 1, every))
     names = [view.text(f"row.{kind}") for kind in rows]
     ax.set_yticks([*decades, *rows.values()], [*(f"1e{d}" for d in decades), *names])
-    numbers = layer_ticks(layers)
-    ax.set_xticks(numbers, [str(n) for n in numbers])
+    _name_layers(ax, layers, history.layer_names[:layers] if picture.measure != TIME else ())
     ax.set_xlabel(view.text("axis.time" if picture.measure == TIME else "axis.layer"))
     ax.set_title(view.text(f"measure.{BOTH}" if view.measure == BOTH else MEASURES[picture.measure].key))
     if picture.slope:
@@ -109,6 +110,19 @@ def _draw_profile(ax: Axes, picture: Picture, history: History, view: View) -> N
             x, y, picture.slope, transform=ax.transAxes, ha=across, va=up, fontsize=9, weight="bold",
             color=view.theme.ink,
         )  # fmt: skip
+
+
+def _name_layers(ax: Axes, layers: int, names: Sequence[str]) -> None:
+    """Name the layers below the profile, or the modules and blocks they stand in; numbers where names say no more."""
+    levels = groups_of(names)
+    if not levels:
+        numbers = layer_ticks(layers)
+        ax.set_xticks(numbers, [str(n) for n in numbers])
+        return
+    letters = [sum(len(group.label) + 2 for group in level) for level in levels]
+    fits = next((i for i, count in enumerate(letters) if count <= _LETTERS), len(levels) - 1)
+    groups = levels[fits][:: -(-letters[fits] // _LETTERS)]
+    ax.set_xticks([(group.start + 1 + group.stop) / 2 for group in groups], [group.label for group in groups])
 
 
 def _mark_odd(ax: Axes, series: Series, rows: dict[str, float], tiny: float, theme: Theme) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gradlab.blocks import groups_of
 from gradlab.history import History
 from gradlab.locale import Text
 from gradlab.measures import MEASURES
@@ -294,6 +295,7 @@ def _frame(shown: Shown) -> dict[str, Any]:
     text: Text = view.text
     return {
         "layers": [list(columns_of(lane.history, names[0])) for lane in shown.lanes],
+        "groups": groups_of(columns_of(shown.history, names[0])) if names[0] != TIME else [],
         "labels": [[lane.label, lane.knobs] for lane in shown.lanes],
         "time": _has_time(shown),
         "measure": view.measure if names[0] != TIME else TIME,

@@ -1,7 +1,7 @@
 // Every layer's value now, under its column of the strip, on linear decades that only ever widen.
 
 import { columnX } from "./layout.js";
-import { clamp, css, decadeTicks, edgeOf, layerTicks, linear, rampColour, ratios } from "./scales.js";
+import { clamp, css, decadeTicks, edgeOf, groupsToName, layerTicks, linear, rampColour, ratios } from "./scales.js";
 import { hatch } from "./strip.js";
 
 /** @typedef {import("./stage.js").Scene} Scene */
@@ -59,7 +59,15 @@ function axes(/** @type {Scene} */ s) {
     labels.put("p.zero", "0", profile.x - 6, lay.zero, { side: "right", kind: "tick faint" });
     labels.put("p.none", words["row.missing"], profile.x - 6, lay.none, { side: "right", kind: "tick faint" });
   }
-  const numbers = layerTicks(s.layers, profile.w / (42 * s.k));
+  const wide = profile.w / s.layers;
+  const named = groupsToName(s.store.groups, wide / (6.4 * s.k));
+  for (const [name, from, to] of named) {
+    const [left, right] = [profile.x + from * wide, profile.x + to * wide];
+    labels.put(`group${from}`, name, clamp((left + right) / 2, profile.x, profile.x + profile.w), lay.none + 13 * s.k, { side: "center", kind: "tick" });
+    g.fillStyle = pal.edge;
+    if (to - from > 1) g.fillRect(left + 2, lay.none + 6 * s.k, right - left - 4, 1);
+  }
+  const numbers = named.length ? [] : layerTicks(s.layers, profile.w / (42 * s.k));
   for (const n of numbers) labels.put(`layer${n}`, String(n), columnX(profile, s.layers, n - 1), lay.none + 13 * s.k, { side: "center", kind: "tick" });
   labels.put("axis.layer", words[s.through ? "axis.time" : "axis.layer"], profile.x + profile.w / 2, lay.none + 25 * s.k, { side: "center", kind: "dim" });
 }

@@ -68,6 +68,25 @@ export function layerTicks(layers, room) {
   return [...ticks].sort((a, b) => a - b);
 }
 
+/**
+ * The groups of layers whose names fit under their columns: the finest level of which most do, else what fits of the coarsest.
+ * @param {[string, number, number][][]} levels @param {number} letters room for so many in a layer's column
+ */
+export function groupsToName(levels, letters) {
+  const fits = (/** @type {[string, number, number]} */ [name, from, to]) => name.length + 1 <= (to - from) * letters;
+  const level = levels.find((groups) => groups.filter(fits).length > 0.8 * groups.length) ?? levels[levels.length - 1] ?? [];
+  const found = [];
+  let end = -Infinity; // of the last name, in layers
+  for (const [name, from, to] of level) {
+    const half = (name.length + 2) / 2 / letters;
+    const middle = (from + to) / 2;
+    if (middle - half < end) continue;
+    end = middle + half;
+    found.push(/** @type {[string, number, number]} */ ([name, from, to]));
+  }
+  return found;
+}
+
 /** A number with three digits. @param {number} value */
 export function formatNumber(value) {
   if (Number.isNaN(value)) return "NaN";

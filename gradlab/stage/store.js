@@ -141,6 +141,8 @@ export class Store {
     this.titles = [""];
     this.units = false;
     this.ghost = "";
+    /** @type {[string, number, number][][]} */
+    this.groups = []; // how the layers can be labelled, the finest first
     /** @type {Record<string, any>} */
     this.fixed = {};
     /** @type {Record<string, any>} */
@@ -190,7 +192,7 @@ export class Store {
       Object.assign(lane, { names, label: head.labels[i][0], knobs: head.labels[i][1], tiny: head.tiny[i] });
       return lane;
     });
-    Object.assign(this, { measure: head.measure, time: Boolean(head.time), titles: head.titles, units: head.units, ghost: head.ghost, fixed: {} });
+    Object.assign(this, { measure: head.measure, time: Boolean(head.time), titles: head.titles, units: head.units, ghost: head.ghost, groups: head.groups ?? [], fixed: {} });
   }
 
   /** @param {number[] | undefined} limits @param {boolean} fresh */

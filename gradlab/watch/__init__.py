@@ -2,6 +2,6 @@
 
 from gradlab.watch.entry import watch
 from gradlab.watch.rows import Logger, OnError
-from gradlab.watch.watcher import Watcher
+from gradlab.watch.watcher import STAGES, Watcher
 
-__all__ = ["Logger", "OnError", "Watcher", "watch"]
+__all__ = ["STAGES", "Logger", "OnError", "Watcher", "watch"]

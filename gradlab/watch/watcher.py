@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -25,6 +26,9 @@ from gradlab.watch.forward import PassObserver
 from gradlab.watch.rows import Logger, OnError, cosine, rows_of, scalars
 from gradlab.watch.window import GRADIENT, USED, Arranged, Norms, ParameterNorms, Shown, Versions, Window
 
+STAGES: dict[str, Callable[..., Any]] = {}
+"""What `Watcher.show` displays; the panel, which stands above, puts it here."""
+
 
 class _Filter(NamedTuple):
     """A filter of warnings that can be taken off again: torch's own, that a hook for all modules is on."""
@@ -43,6 +47,8 @@ class Watcher:
     ----------
     history : History
         What was measured so far.
+    stage : WatchStage or None
+        What `show` displayed last.
     """
 
     def __init__(
@@ -73,6 +79,8 @@ class Watcher:
             tiny=float(torch.finfo(self._params[0].dtype).tiny),
             kinds=[row.kind for row in self._rows],
         )
+        self._lock = threading.RLock()  # a stage may read the history in a thread of the kernel's
+        self.stage: Any = None
         self._handles: list[Any] = []
         self._state: Literal["new", "on", "off"] = "new"
         self._began = time.perf_counter()
@@ -139,8 +147,22 @@ class Watcher:
             self._remove()
         for logger in self._loggers:
             logger.close()
+        if self.stage is not None:
+            self.stage.take(now=True)
         if not quietly:
             self._warn_of_nothing()
+
+    def show(self, *, blocks: bool = False, lang: str = "en") -> None:
+        """Put the stage into the notebook, below the running cell: fed by the loop while it runs, and afterwards.
+
+        Parameters
+        ----------
+        blocks : bool, default False
+            Whether the layers are folded to the blocks they stand in (``h.3``); a menu does so too.
+        lang : str, default "en"
+            Language of the words.
+        """
+        self.stage = STAGES["watch"](self.history, self._lock, blocks, lang).show()
 
     def _finish(self) -> None:
         if self._stepped:
@@ -323,12 +345,15 @@ class Watcher:
         stats = self._observer.renew()
         shown = self._window.read(stats)
         trouble = self._trouble(stats, shown) or self._weight_trouble(shown.changes)
-        self._append(stats, shown, samples, micro_batches, shown.applied)
-        self._mark(trouble, skipped=not shown.applied)
-        if shown.uncleared > 0 and not any(m.kind == "uncleared" for m in self.history.marks):
-            step = self._step - 1
-            self.history.mark(Mark(step, "uncleared", Said("record.uncleared", step=step)))
+        with self._lock:
+            self._append(stats, shown, samples, micro_batches, shown.applied)
+            self._mark(trouble, skipped=not shown.applied)
+            if shown.uncleared > 0 and not any(m.kind == "uncleared" for m in self.history.marks):
+                step = self._step - 1
+                self.history.mark(Mark(step, "uncleared", Said("record.uncleared", step=step)))
         self._log()
+        if self.stage is not None:
+            self.stage.take()
         self._renew()
 
     def _close_unused(self, skipped: bool) -> None:
@@ -342,8 +367,9 @@ class Watcher:
         shown = window.read(stats)
         trouble = self._trouble(stats, shown)
         if trouble is not None:
-            self._append(stats, shown._replace(used=shown.gradient), samples, micro_batches, applied=False)
-            self._mark(trouble, skipped or self._scaler is not None)
+            with self._lock:
+                self._append(stats, shown._replace(used=shown.gradient), samples, micro_batches, applied=False)
+                self._mark(trouble, skipped or self._scaler is not None)
         self._window = Window(scale=window.scale)
 
     def _trouble(self, stats: LayerStats, shown: Shown) -> Divergence | None:

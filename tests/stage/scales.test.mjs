@@ -35,6 +35,17 @@ test("the first and the last layer are always named, and no two stand close", ()
   for (let i = 1; i < ticks.length; i += 1) assert.ok(ticks[i] - ticks[i - 1] >= 2);
 });
 
+test("layers are named as finely as there is room, and no two names overlap", () => {
+  const blocks = Array.from({ length: 50 }, (_, i) => [`h.${i}`, 4 * i, 4 * i + 4]);
+  const layers = blocks.flatMap(([name, from]) => [0, 1, 2, 3].map((i) => [`${name}.${i}`, from + i, from + i + 1]));
+  assert.equal(scales.groupsToName([layers, blocks], 8).length, 200);
+  assert.deepEqual(scales.groupsToName([layers, blocks], 2).map(([name]) => name), blocks.map(([name]) => name));
+  const few = scales.groupsToName([layers, blocks], 0.5);
+  assert.ok(few.length > 5 && few.length < 30);
+  for (let i = 1; i < few.length; i += 1) assert.ok((few[i][1] - few[i - 1][1]) * 0.5 >= few[i][0].length);
+  assert.deepEqual(scales.groupsToName([], 9), []);
+});
+
 test("numbers are written as a person would", () => {
   assert.deepEqual([0, 1.4567, 123456, 2.27e32, 5.8e-8, Infinity, NaN].map(scales.formatNumber), ["0", "1.46", "1.2e5", "2.3e32", "5.8e-8", "inf", "NaN"]);
   const words = { none: "none" };

@@ -1,0 +1,116 @@
+"""`WatchStage`: the stage of a history that grows elsewhere: a watched loop, while its cell runs and afterwards."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import ipywidgets as widgets
+from IPython.display import display
+
+from gradlab.blocks import Blocks
+from gradlab.diagnosis import diagnose, verdict
+from gradlab.history import History
+from gradlab.locale import Text
+from gradlab.measures import MEASURES
+from gradlab.panel.description import stage_kind
+from gradlab.panel.stage_widget import StageWidget
+from gradlab.plots import BOTH, View, draw_view, figure_png
+from gradlab.plots.axes import columns_of
+from gradlab.stage import Lane, Shown, stage_words
+from gradlab.watch import STAGES
+
+_SHARE = 20  # a picture costs at most one part in so many of the loop's time
+_EVERY = 0.1  # seconds between two pictures at least
+_HIDDEN = ("top", "seen", "rewind", "along")  # parts of the stage that are about a run of the panel's own
+
+
+class WatchStage(widgets.VBox):
+    """The stage, fed by whoever appends to a history.
+
+    Parameters
+    ----------
+    history : History
+        What is shown.
+    lock : RLock
+        Held by who appends to it.
+    blocks : bool, default False
+        Whether layers are folded to the blocks they stand in, at first.
+    lang : str, default "en"
+        Language.
+    clock : callable
+        Seconds.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        lock: threading.RLock,
+        blocks: bool = False,
+        lang: str = "en",
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        text = self._text = Text(lang)
+        self._history, self._lock, self._clock, self._due = history, lock, clock, 0.0
+        self._blocks = Blocks(history)
+        look = {"theme": "auto", "lang": lang, "words": stage_words(text), "groups": [], "hide": _HIDDEN}
+        self._stage = StageWidget(self._asked, self._failed, lock, look=look)
+        rows = [(text("watch.layers"), False), (text("watch.blocks"), True)]
+        self._fold = widgets.Dropdown(options=rows, value=blocks, description=text("watch.rows"))
+        measures = [(text("measure.both"), BOTH)]
+        measures += [(text(m.key), m.name) for m in MEASURES.values() if m.name != "time_norm" or history.time_names]
+        self._measure = widgets.Dropdown(options=measures, value=BOTH, description=text("watch.measure"))
+        for choice in (self._fold, self._measure):
+            choice.observe(lambda _: self.take(now=True), "value")
+        super().__init__([widgets.HBox([self._measure, self._fold]), self._stage])
+
+    def take(self, now: bool = False) -> None:
+        """Show what is new, at once or when the next picture is due."""
+        start = self._clock()
+        if not now and start < self._due:
+            return
+        with self._lock:
+            self._stage.publish(self.shown(), unseen=True)
+        took = self._clock() - start
+        self._due = start + max(_EVERY, _SHARE * took)
+
+    def show(self) -> WatchStage:
+        """Display it where the running cell stands."""
+        display(self)
+        return self
+
+    def shown(self) -> Shown:
+        """Return everything that the stage shows now."""
+        history, text = self._history, self._text
+        shown = self._blocks.update() if self._fold.value else history
+        found = verdict(history, lang=text.lang)
+        words = (stage_kind(history, found), found.headline or text("verdict.waiting"), found.line)
+        said = diagnose(history, lang=text.lang).sentence if len(history) else ""
+        view = View(measure=str(self._measure.value), text=text)
+        return Shown(0, (Lane(shown, verdict=words),), view, lesson=said)
+
+    def _asked(self, kind: str, message: dict[str, Any]) -> Shown:
+        return self.shown()
+
+    def _failed(self, error: BaseException) -> tuple[str, str]:
+        trace = "".join(traceback.format_exception(error))
+        return self._text("status.failed", error=f"{type(error).__name__}: {self._text.say(error)}"), trace
+
+    @property
+    def frames(self) -> int:
+        """Pictures sent so far."""
+        return self._stage.sent
+
+    def png(self) -> bytes:
+        """Return the picture as matplotlib draws it, as a PNG."""
+        shown = self.shown()
+        return figure_png(draw_view(shown.history, shown.view))
+
+    def __repr__(self) -> str:
+        return f"<WatchStage of {len(columns_of(self._history, BOTH))} layers>"
+
+
+STAGES["watch"] = WatchStage  # where `Watcher.show`, which stands below, finds it
