@@ -251,11 +251,10 @@ class Config:
             )
 
     def _check_architecture(self) -> None:
-        used = uses(self.architecture)
-        if "heads" in used and self.width % self.heads:
+        if self.width % self.heads and "heads" in uses(self.architecture):
             raise ValueError(Said("error.heads", heads=self.heads, width=self.width))
-        sequence = bool(DATASETS[self.dataset].options.get("sequence"))
-        if "truncate" in used and sequence and self.truncate > self.sequence_length:
+        sequence = DATASETS[self.dataset].options.get("sequence")
+        if sequence and self.truncate > self.sequence_length and "truncate" in uses(self.architecture):
             raise ValueError(Said("error.truncate", truncate=self.truncate, steps=self.sequence_length))
         shortest = DATASETS[self.dataset].options.get("shortest", 1)
         if self.sequence_length < shortest:

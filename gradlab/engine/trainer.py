@@ -297,12 +297,12 @@ class Trainer:
                 f"{name}={moved[name][1]!r} needs a new Trainer (it is {moved[name][0]!r} here); expected one of the "
                 f"live knobs {live}"
             )
-        if isinstance(self._run.general, TracedNetwork):
+        if "batch_size" in moved and isinstance(self._run.general, TracedNetwork):
             check.check_micro_batches(new, self.data.n)
             check.check_micro_batches(new, self.data.n - self._run.progress.start)
         self._settle()
         try:
-            self._open(self._run.snapshot())
+            self._open(self._run.remember())
             if self.stopped:
                 self.history.truncate(self.step_count)
             if moved:

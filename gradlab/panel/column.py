@@ -17,8 +17,6 @@ from gradlab.panel.sections import DeeperLook, Exercises, PhaseMap, SlowMotion, 
 from gradlab.panel.stage_widget import StageWidget
 from gradlab.panel.start import LECTURE
 
-Act = Callable[[Callable[[], None]], None]
-
 _TITLES = {
     "more": "group.more",
     "exercise": "task.title",
@@ -42,10 +40,6 @@ class Column:
         Leaves the column its place.
     make : WidgetSet
         Makes the widgets.
-    act : callable
-        ``act(work)`` does something to the run, under its lock, and shows what came of it.
-    moved : callable
-        ``moved(knobs)``, told what a hand moved.
     names : tuple of str or None
         The parts asked for; None for all.
     lecture : bool
@@ -67,13 +61,11 @@ class Column:
         description: Description,
         stage: StageWidget,
         make: WidgetSet,
-        act: Act,
-        moved: Callable[[Mapping[str, Any]], None],
         names: tuple[str, ...] | None,
         lecture: bool,
     ) -> None:
         self._of, self._description, self._stage, self._make = controller, description, stage, make
-        self._act, self._moved, self._names = act, moved, names
+        self._names = names
         self._least = LECTURE_WIDTH if lecture else KNOBS_WIDTH
         self.sections: dict[str, Any] = {}
         self.opened = ""
@@ -81,7 +73,7 @@ class Column:
         first = (
             lesson if lesson is not None else ("depth", "gain", "lr", "init", "activation", "accumulation", "clip")
         )
-        self._controls = [Controls(make, moved, first)]
+        self._controls = [Controls(make, controller.move, first)]
         self._buttons(make)
         self._knobs = make.box("knobs", *self._controls[0].lesson(lesson), *self._views(make, lesson))
         self._knobs.layout = widgets.Layout()
@@ -98,7 +90,8 @@ class Column:
 
     # ------------------------------------------------------------------ buttons
     def _buttons(self, make: WidgetSet) -> None:
-        text, act, of = make.text, self._act, self._of
+        text, of = make.text, self._of
+        act = of.act
         self.pin = make.button("button.pin", "tip.pin", "k")
         self.compare = make(
             widgets.ToggleButton, False, description=text("button.compare"), tooltip=text("tip.compare")
@@ -119,11 +112,11 @@ class Column:
 
     def _compared(self, on: bool) -> None:
         if on != (self._of.rival is not None):
-            self._act((lambda: self._of.compare({})) if on else self._of.uncompare)
+            self._of.act((lambda: self._of.compare({})) if on else self._of.uncompare)
 
     def _views(self, make: WidgetSet, names: tuple[str, ...] | None) -> list[widgets.Widget]:
         """Return what changes the picture and not the run, and the two offers, whose places are kept for them."""
-        text, act = make.text, self._act
+        text, act = make.text, self._of.act
 
         def wanted(name: str) -> bool:
             return names is None or name in names
@@ -154,7 +147,7 @@ class Column:
 
     def _toggled(self, name: str, on: bool) -> None:
         if on != (self.opened == name):
-            self._act(lambda: self.open(name if on else ""))
+            self._of.act(lambda: self.open(name if on else ""))
 
     def open(self, name: str) -> None:
         """Open a section in the place of the knobs; the empty name brings the knobs back."""
@@ -179,21 +172,21 @@ class Column:
     def section(self, name: str) -> Any:
         """Return a section, made when it is first asked for."""
         if name not in self.sections:
-            of, text, make, act = self._of, self._description, self._make, self._act
+            of, text, make = self._of, self._description, self._make
             makers: dict[str, Callable[[], Any]] = {
                 "more": self._more,
-                "exercise": lambda: Exercises(of, make, act),
-                "slow": lambda: SlowMotion(of, make, act),
-                "closeup": lambda: DeeperLook(of, text, make, act),
-                "phase": lambda: PhaseMap(of, make, act),
-                "home": lambda: TakeHome(of, text, self._stage, make, act),
+                "exercise": lambda: Exercises(of, make),
+                "slow": lambda: SlowMotion(of, make),
+                "closeup": lambda: DeeperLook(of, text, make),
+                "phase": lambda: PhaseMap(of, make),
+                "home": lambda: TakeHome(of, text, self._stage, make),
             }
             self.sections[name] = makers[name]()
         return self.sections[name]
 
     def _more(self) -> MoreKnobs:
         known = set(self._controls[0].by_name)
-        more = MoreKnobs(self._make, self._moved, known)
+        more = MoreKnobs(self._make, self._of.move, known)
         self._controls.append(more.controls)
         more.controls.show(self._of.trainer.config)
         more.controls.disable(self._description.greyed())

@@ -6,7 +6,7 @@ import copy
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gradlab.config import Config
@@ -41,6 +41,8 @@ class Controller:
         Language.
     predict : bool
         Whether a new network's profile is hidden until it was predicted.
+    changed : callable
+        ``changed(refused)``, told after each change by hand, with the names of knobs that were not accepted.
     clock : callable
         Seconds, for the length of a tick and the pace.
 
@@ -78,10 +80,11 @@ class Controller:
         own: Mapping[str, Any],
         text: Text,
         predict: bool = False,
+        changed: Callable[[Sequence[str]], None] = lambda refused: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.trainer, self.own, self.text, self._clock = trainer, own, text, clock
-        self.lock = threading.RLock()
+        self.lock, self._changed = threading.RLock(), changed
         self.rival: Trainer | None = None
         self.run, self.playing, self.closed = 0, False, False
         self.alert = self.note = self.trace = self.preset = ""
@@ -98,7 +101,25 @@ class Controller:
         if self.prediction is not None:
             self.prediction.begin(trainer)
 
-    # ------------------------------------------------------------------ knobs
+    # ------------------------------------------------------------------ what a hand does
+    def move(self, knobs: Mapping[str, Any]) -> None:
+        """Move knobs: what piles up while the run is busy becomes one change."""
+        self.wait(knobs)
+        with self.lock:
+            if self.apply_waiting():
+                self._changed([name for name in knobs if self.alert])
+
+    def act(self, work: Callable[[], object]) -> None:
+        """Do what a button or a menu asks for, under the lock; what is not accepted or fails is said."""
+        with self.lock:
+            if self.closed:
+                return
+            try:
+                self.attempt(work)
+            except Exception as error:
+                self.fail(error)
+            self._changed(())
+
     def wait(self, knobs: Mapping[str, Any]) -> None:
         """Note knobs that the front end moved, to be applied by who next holds the lock."""
         with self._waits:

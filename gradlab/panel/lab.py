@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import ipywidgets as widgets
@@ -93,7 +93,7 @@ class GradLab(widgets.VBox):
         own = {"network": network, "data": data, "loss": loss}
         refuse_own(exercise, own, text)
         trainer, problem = first_trainer(start, own, preset)
-        self._controller = controller = Controller(trainer, own, text, predict)
+        self._controller = controller = Controller(trainer, own, text, predict, self._show)
         self._description = Description(controller)
         if lecture:
             controller.measure = "delta_norm" if controller.measure == BOTH else controller.measure
@@ -107,10 +107,8 @@ class GradLab(widgets.VBox):
         self._stage = make(
             StageWidget, self._asked, self._failed, controller.lock, look=look, speed="paced", layout=widgets.Layout()
         )
-        self._column = Column(
-            controller, self._description, self._stage, make, self._act, self._moved, names, lecture
-        )
-        self._plain = PlainPicture(make, self._act, controller)
+        self._column = Column(controller, self._description, self._stage, make, names, lecture)
+        self._plain = PlainPicture(make, controller)
         super().__init__([make.html(CSS), self._stage, self._column.box, self._plain.box])
         self.add_class("gradlab")
         if lecture:
@@ -124,26 +122,7 @@ class GradLab(widgets.VBox):
         close_earlier(self, self._by_cell)
         self._column.show()
 
-    # ------------------------------------------------------------------ what the front end does
-    def _moved(self, knobs: Mapping[str, Any]) -> None:
-        """Move knobs by hand: what piles up while the run is busy becomes one change."""
-        controller = self._controller
-        controller.wait(knobs)
-        with controller.lock:
-            if controller.apply_waiting():
-                self._show(refused=[name for name in knobs if controller.alert])
-
-    def _act(self, work: Callable[[], None]) -> None:
-        """Do what a button or a menu asks for, under the lock, and show what came of it."""
-        with self._controller.lock:
-            if self._controller.closed:
-                return
-            try:
-                self._controller.attempt(work)
-            except Exception as error:
-                self._controller.fail(error)
-            self._show()
-
+    # ------------------------------------------------------------------ what the front end asks
     def _asked(self, kind: str, message: dict[str, Any]) -> Shown | None:
         """Do what the stage asks for, and return what it is to show."""
         controller = self._controller

@@ -18,10 +18,11 @@ CONFIG = Config(depth=10, width=32, batch_size=32, lr=0.01)
 shown, steps = [], []
 
 def watch(lab):
-    send, step = lab._stage._send, Trainer.step
+    stage = next(part for part in lab.children if hasattr(part, "controls_width"))
+    send, step = stage.send, Trainer.step
 
-    def told(*parts):
-        send(*parts)
+    def told(content, buffers=None):
+        send(content, buffers)
         shown.append((time.time(), lab.config.lr, lab.trainer.step_count))
 
     def timed(trainer):
@@ -29,10 +30,10 @@ def watch(lab):
         steps.append(time.time())
         return record
 
-    lab._stage._send, Trainer.step = told, timed
+    stage.send, Trainer.step = told, timed
 """
 WANTED = {"pause": 0.08, "slider": 0.15, "visible": 0.4, "first visible": 0.5}
-CELL = "lab = GradLab(CONFIG); watch(lab)\nlab"
+CELL = "lab = GradLab(CONFIG)\nlab"
 CLICKED = (
     "window.clicked = 0; document.addEventListener('click', () => { window.clicked = Date.now() / 1000; }, true);"
 )
@@ -108,6 +109,8 @@ def main(arguments=None):
         lab.page.wait_for_timeout(3000)  # torch loads the rest of itself once a kernel's first panel is seen
         opened = [visible(lab) for _ in range(max(2, found.tries // 5))]
         lab.page.wait_for_timeout(1500)
+        lab.evaluate("watch(lab)")
+        lab.notebook.get_by_role("radio", name="max", exact=True).click()
         for script in (CLICKED, PRESSED, PAINTED):
             lab.page.evaluate(f"() => {{ {script} }}")
         paused = [pause(lab) for _ in range(found.tries)]

@@ -1,8 +1,7 @@
 """What opens beside the picture: exercises, slow motion, a deeper look, the phase map, what to take home.
 
-Each section is made of the panel's `Controller`, of `make`, the panel's `WidgetSet`, and of ``act(work)``, which does
-something to the run, under its lock, and shows what came of it; some also of the panel's `Description` and stage. Its
-``page`` is what is displayed, ``show()`` follows the run, ``close()`` lets go what it holds.
+Each section is made of the panel's `Controller` and of `make`, its `WidgetSet`; some also of its `Description` and
+stage. Its ``page`` is what is displayed, ``show()`` follows the run, ``close()`` lets go what it holds.
 """
 
 from gradlab.panel.sections.deeper import DeeperLook

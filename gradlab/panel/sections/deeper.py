@@ -6,7 +6,6 @@ import html
 import math
 import time
 from collections import deque
-from collections.abc import Callable
 
 import ipywidgets as widgets
 
@@ -49,13 +48,8 @@ class DeeperLook:
 
     width = 372
 
-    def __init__(
-        self,
-        controller: Controller,
-        description: Description,
-        make: WidgetSet,
-        act: Callable[[Callable[[], None]], None],
-    ) -> None:
+    def __init__(self, controller: Controller, description: Description, make: WidgetSet) -> None:
+        act = controller.act
         self._of, self._description, self._text = controller, description, (text := make.text)
         names = ("units", *LOOKS)
         self.switches = {name: make.switch(False, text(f"control.{name}"), text(f"tip.{name}")) for name in names}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
 
 import ipywidgets as widgets
 
@@ -29,8 +28,8 @@ class Exercises:
 
     width = 300
 
-    def __init__(self, controller: Controller, make: WidgetSet, act: Callable[[Callable[[], None]], None]) -> None:
-        self._of, self._text, self._act = controller, (text := make.text), act
+    def __init__(self, controller: Controller, make: WidgetSet) -> None:
+        self._of, self._text, act = controller, (text := make.text), controller.act
         self.exercise: Exercise | None = None
         self._hints, self._keep = 0, False
         titles = [(text("task.none"), NONE), *((exercise(name, text.lang).title, name) for name in EXERCISES)]

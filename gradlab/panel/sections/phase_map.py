@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 
@@ -47,8 +47,8 @@ class PhaseMap:
 
     width = 448
 
-    def __init__(self, controller: Controller, make: WidgetSet, act: Callable[[Callable[[], None]], None]) -> None:
-        self._of, self._make, self._text, self._act = controller, make, make.text, act
+    def __init__(self, controller: Controller, make: WidgetSet) -> None:
+        self._of, self._make, self._text = controller, make, make.text
         self._sweeps: Iterator[Sweep] | None = None
         self._sweep: Sweep | None = None
         self._config = controller.trainer.config
@@ -59,7 +59,7 @@ class PhaseMap:
         self.words = self._text("phase.own" if own else "phase.about")
         self.button = make.button("phase.map", "phase.tip_map")
         self.button.disabled = own
-        self.button.on_click(lambda _: act(self.toggle))
+        self.button.on_click(lambda _: controller.act(self.toggle))
         self._colours: dict[str, widgets.ButtonStyle] = {}
         self._said, self._legend, self._line, self._gains, self._depths = (make.html() for _ in range(5))
         self._grid = make(widgets.GridBox, layout=widgets.Layout())
@@ -157,7 +157,7 @@ class PhaseMap:
 
     def _pressed(self, cell: Cell, _: widgets.Button) -> None:
         gain, depth = cell
-        self._act(lambda: self._of.set({"gain": gain, "depth": depth}))
+        self._of.act(lambda: self._of.set({"gain": gain, "depth": depth}))
 
     def _coloured(self, colour: str) -> widgets.ButtonStyle:
         if colour not in self._colours:

@@ -17,8 +17,6 @@ class PlainPicture:
     ----------
     make : WidgetSet
         Makes the widgets.
-    act : callable
-        ``act(work)`` does something to the run, under its lock, and shows what came of it.
     controller : Controller
         The panel's run.
 
@@ -28,7 +26,7 @@ class PlainPicture:
         What is displayed.
     """
 
-    def __init__(self, make: WidgetSet, act: Callable[[Callable[[], None]], None], controller: Controller) -> None:
+    def __init__(self, make: WidgetSet, controller: Controller) -> None:
         notice = make.html(f'<div class="gradlab-words">{make.text("plain.notice")}</div>')
         works = {
             "step": lambda: controller.take(1),
@@ -37,14 +35,14 @@ class PlainPicture:
         }
         buttons = {name: make.button(f"plain.{name}", f"plain.tip_{name}") for name in works}
         for name, work in works.items():
-            buttons[name].on_click(lambda _, work=work: self._use(act, work))
+            buttons[name].on_click(lambda _, work=work: self._use(controller, work))
         self._image = make(widgets.Image, format="png", layout=widgets.Layout(display="none"))
         self._used = False
         self.box = make.box("plain", notice, make.row(*buttons.values()), self._image)
 
-    def _use(self, act: Callable[[Callable[[], None]], None], work: Callable[[], None]) -> None:
+    def _use(self, controller: Controller, work: Callable[[], None]) -> None:
         self._used = True
-        act(work)
+        controller.act(work)
 
     def show(self, png: Callable[[], bytes]) -> None:
         """Draw, once somebody has used the buttons."""

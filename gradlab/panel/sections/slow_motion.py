@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -37,7 +37,7 @@ class SlowMotion:
 
     width = 372
 
-    def __init__(self, controller: Controller, make: WidgetSet, act: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(self, controller: Controller, make: WidgetSet) -> None:
         self._of, self._text = controller, make.text
         self._walk: Iterator[Stage] | None = None
         self._trainer = controller.trainer
@@ -46,8 +46,8 @@ class SlowMotion:
         self.words = self._text("slow.about")
         self.next, self.finish = make.button("slow.next", "tip.next", "m"), make.button("slow.finish", "tip.finish")
         self.next.add_class("gradlab-strong")
-        self.next.on_click(lambda _: act(self.advance))
-        self.finish.on_click(lambda _: act(self.go_to_end))
+        self.next.on_click(lambda _: controller.act(self.advance))
+        self.finish.on_click(lambda _: controller.act(self.go_to_end))
         self._said, self._code = make.html(), make.html()
         self._code.add_class("gradlab-code")
         self.page = make.box("page", make.row(self.next, self.finish), self._said, self._code)

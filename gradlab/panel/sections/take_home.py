@@ -162,20 +162,13 @@ class TakeHome:
 
     width = 300
 
-    def __init__(
-        self,
-        controller: Controller,
-        description: Description,
-        stage: StageWidget,
-        make: WidgetSet,
-        act: Callable[[Callable[[], None]], None],
-    ) -> None:
+    def __init__(self, controller: Controller, description: Description, stage: StageWidget, make: WidgetSet) -> None:
         self._of, self._description, self._stage, self._text = controller, description, stage, make.text
         self._waiting: Parcel | None = None
         self.buttons = {name: make.button(f"home.{name}", f"home.tip_{name}") for name in (*COPIES, *FILES)}
         for name, button in self.buttons.items():
             work = self._copy if name in COPIES else self._save
-            button.on_click(lambda _, name=name, work=work: act(lambda: self._try(work, name)))
+            button.on_click(lambda _, name=name, work=work: controller.act(lambda: self._try(work, name)))
         self._said = make.html()
         copies, files = (make.row(*(self.buttons[name] for name in names)) for names in (COPIES, FILES))
         self.page = make.box("page", copies, files, self._said)
