@@ -1,5 +1,6 @@
 """The signal through time, against unrolled plain PyTorch, finite differences and closed forms."""
 
+import copy
 import itertools
 import math
 import warnings
@@ -9,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+import gradlab
 from gradlab import (
     Config,
     History,
@@ -307,6 +309,18 @@ class Own(nn.Module):
         return self.head(self.rnn(x)[0][:, -1])
 
 
+class Stepwise(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.cell, self.head = filled(nn.LSTMCell(1, 6)), filled(nn.Linear(6, 2))
+
+    def forward(self, x):
+        state = None
+        for step in x.unbind(1):
+            state = self.cell(step, state)
+        return self.head(state[0])
+
+
 def test_the_spectrum_of_an_orthogonal_linear_network_is_its_gain_to_the_power_of_the_lag():
     trainer = rnn_trainer(activation="linear", recurrent_gain=0.9)
     assert jacobian_spectrum(trainer, 2, 7) == pytest.approx([0.9**5] * 6, rel=1e-6)  # float32 weights
@@ -424,6 +438,31 @@ def test_a_network_of_ones_own_has_the_column_too(kind):
     assert trainer.run(2).column("time_norm").shape == (2, 2, 10)
     assert trainer.history.time_names == ("rnn 1", "rnn 2")
     assert (trainer.history.column("time_norm") > 0).all()
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU", "cell"])
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_watched_loop_has_the_column_of_the_trainer(kind, parts):
+    trainer = rnn_trainer(Stepwise() if kind == "cell" else Own(kind, 2), dtype="float64", lr=0.1)
+    network, (x, y) = copy.deepcopy(trainer.network), (trainer.data.x, trainer.data.y)
+    hooks = [len(m._forward_hooks) for m in network.modules()]
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    with gradlab.watch(network, optimizer, on_error="raise") as history:
+        for _ in range(2):
+            optimizer.zero_grad()
+            network(x).sum()  # of which nobody asks the gradient
+            for rows in torch.arange(16).chunk(parts):
+                (nn.functional.cross_entropy(network(x[rows]), y[rows]) / parts).backward()
+            optimizer.step()
+    # the same 16 samples, in another order or in two parts
+    expected = trainer.run(2).column("time_norm")
+    np.testing.assert_allclose(history.column("time_norm"), expected, rtol=1e-9)
+    assert history.time_names == trainer.history.time_names
+    assert [len(m._forward_hooks) for m in network.modules()] == hooks
+    with gradlab.watch(network, optimizer, through_time=False) as history:
+        nn.functional.cross_entropy(network(x), y).backward()
+        optimizer.step()
+    assert history.column("time_norm").shape == (1, 0, 0)
 
 
 def test_without_recurrence_the_column_is_empty():

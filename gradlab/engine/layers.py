@@ -125,6 +125,8 @@ class LayerObserver:
         Wraps the hook, such as to keep its errors from whoever calls the network.
     finished : callable, optional
         ``finished(args, kwargs, output)``: the network itself returned, or raised (output None).
+    note : callable, optional
+        ``note(module, args, kwargs, output)``: told of every module that returned.
 
     Attributes
     ----------
@@ -140,8 +142,9 @@ class LayerObserver:
         finished: Callable[[Any, Any, Any], object] | None = None,
         others: Sequence[nn.Module] = (),
         guard: Callable[[Callable[..., None]], Callable[..., None]] = lambda hook: hook,
+        note: Callable[[nn.Module, tuple[Any, ...], Any, Any], object] | None = None,
     ) -> None:
-        self._network, self._returned, self._finished = network, returned, finished
+        self._network, self._returned, self._finished, self._note = network, returned, finished, note
         self.seen: list[Seen] = []
         self._tails: dict[int, Seen] = {}
         self._handle: RemovableHandle | None = None
@@ -196,6 +199,8 @@ class LayerObserver:
     def _hook(self, module: nn.Module, args: tuple[Any, ...], kwargs: Any, output: Any = None) -> None:
         # where a forward pass raised, torch calls without keywords and with None for the output
         number = self._numbers.get(module)
+        if self._note is not None and output is not None:
+            self._note(module, args, kwargs, output)
         if number is not None:
             self._on_layer(number, args, output)
         elif self._tails and module in self._followers:

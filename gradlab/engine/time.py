@@ -287,6 +287,8 @@ class TimeProbe:
     ----------
     network : nn.Module
         Hooks are hung on its recurrent modules, idle between `end` and `begin`; `remove` takes them off.
+    hooks : bool, default True
+        False: none are, and whoever sees the modules' calls tells `note` of them.
 
     Attributes
     ----------
@@ -296,7 +298,7 @@ class TimeProbe:
         Why a recurrent module seen in the last pass has no time signal.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, hooks: bool = True) -> None:
         self.why: Said | None = None
         self._on = False
         self._first: dict[nn.Module, int] = {}
@@ -307,7 +309,8 @@ class TimeProbe:
             if isinstance(module, nn.RNNBase | nn.RNNCellBase | Cell):
                 self._first[module] = len(self._rows)
                 self._rows += map(_Row, _names(name or type(module).__name__, module))
-                self._handles.append(module.register_forward_hook(self._note, with_kwargs=True))
+                if hooks:
+                    self._handles.append(module.register_forward_hook(self.note, with_kwargs=True))
         self.rows = tuple(row.name for row in self._rows)
 
     def remove(self) -> None:
@@ -338,7 +341,8 @@ class TimeProbe:
         of_states = [edge for row in self._rows for state in row.states for edge in state]
         return of_states + [edge for _, seen in self._fused for edge in seen.edges]
 
-    def _note(self, module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
+    def note(self, module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
+        """Note a call of a module, if it is a recurrent one: the forward hook."""
         first = self._first.get(module)
         if not self._on or first is None:
             return

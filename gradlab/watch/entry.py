@@ -47,8 +47,8 @@ def watch(
     batch_dim : int, default 0
         Dimension of the network's first tensor argument that counts samples.
     through_time : bool, default True
-        Whether recurrent layers shall show the gradient of every time step. In a watched loop it is not measured
-        yet: the column ``time_norm`` has no time step there, whatever this says.
+        Whether recurrent layers (nn.RNN, nn.LSTM, nn.GRU and their cells) show the gradient of every time step, in
+        the column ``time_norm``; what cannot be measured is named by a mark of the history.
     loggers : sequence of Logger
         Get the numbers of each recorded step: see `gradlab.integrations.loggers`.
     on_error : {"warn", "raise"}
@@ -99,7 +99,7 @@ def watch(
     """
     given = [optimizers] if not isinstance(optimizers, Iterable) else list(optimizers)
     _check(network, given, scaler, batch_dim, every, on_error)
-    return Watcher(network, [_unwrapped(o) for o in given], every, scaler, batch_dim, loggers, on_error)
+    return Watcher(network, [_unwrapped(o) for o in given], every, scaler, batch_dim, through_time, loggers, on_error)
 
 
 def _unwrapped(optimizer: Any) -> Optimizer:

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from gradlab.engine.layers import Layer, LayerObserver, in_backward
 from gradlab.engine.stats import LARGE, LayerStats, Scratch, dense, stacked
+from gradlab.engine.time import TimeProbe
+from gradlab.locale import Said
 
 _MOST = 256  # activations held at all: a part of a network may be called for ever, and no gradient come back
 _HELD = 4  # large activations held until they are followed to their end; more would defeat gradient checkpointing
@@ -44,6 +46,8 @@ class PassObserver:
         Dimension of the network's first tensor argument that counts samples.
     guard : callable
         ``guard(function)`` keeps an error of this instrument out of the loop.
+    states : StateObserver
+        Told of every call of a module, and of the ends of passes.
 
     Attributes
     ----------
@@ -67,6 +71,7 @@ class PassObserver:
         others: Sequence[nn.Module],
         batch_dim: int,
         guard: Callable[[Callable[..., None]], Callable[..., None]],
+        states: StateObserver,
     ) -> None:
         self._signals, self._layers = len(layers) + len(others), len(layers)
         self._batch_dim, self._guarded = batch_dim, guard(self._come_back)
@@ -80,7 +85,10 @@ class PassObserver:
         self._open: ForwardPass | None = None
         self._current: ForwardPass | None = None
         self._large = 0
-        self._observer = LayerObserver(network, layers, self._returned, self._finished, others, guard)
+        self._states = states
+        self._observer = LayerObserver(
+            network, layers, self._returned, self._finished, others, guard, self._note if states.rows else None
+        )
 
     def start(self) -> None:
         """Begin to look."""
@@ -115,12 +123,17 @@ class PassObserver:
         if self._deltas:
             self._stats.see_deltas(stacked(self._deltas), 1)
             self._deltas = []
+        self._states.settle()
 
     def ignore(self) -> None:
         """Look at nothing until `renew`: a closure that an optimizer calls again and again shows its first run."""
         self.deaf = True
 
     # ------------------------------------------------------------------ forward
+    def _note(self, *call: Any) -> None:
+        if not self.deaf:
+            self._states.note(*call)
+
     def _returned(self, number: int, z: Tensor) -> bool:
         if self.deaf or not torch.is_grad_enabled():
             return False
@@ -157,6 +170,7 @@ class PassObserver:
     def _finished(self, args: Any, kwargs: Any, output: Any) -> None:
         if self.deaf or in_backward() or not torch.is_grad_enabled():
             return
+        self._states.end()
         watched, self._open = self._open, None
         inputs = next(_tensors((args, kwargs)), None)
         if watched is None or watched.reached:
@@ -215,3 +229,73 @@ def _tensors(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, tuple | list):
         for item in value:
             yield from _tensors(item)
+
+
+class StateObserver:
+    """The recurrent states of every pass that a gradient comes back to, and what that makes of d loss / d h_t.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        The network.
+    on : bool
+        False: it observes nothing.
+
+    Attributes
+    ----------
+    rows : tuple of str
+        A name per recurrent layer and direction.
+    why : Said or None
+        Why a recurrent module has no time signal.
+    passes : list of list of Tensor
+        What `TimeProbe.norms` found of each, for the sum of its samples' losses; emptied by who reads it.
+    """
+
+    def __init__(self, network: nn.Module, on: bool) -> None:
+        self._network = network
+        self.rows = TimeProbe(network, hooks=False).rows if on else ()
+        self.why: Said | None = None
+        self.passes: list[list[Tensor]] = []
+        self._now: TimeProbe | None = None
+        self._waiting: list[tuple[TimeProbe, list[Tensor | None]]] = []
+
+    def note(self, module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
+        """Note a call of a module."""
+        if in_backward() or not torch.is_grad_enabled():
+            return
+        if self._now is None:
+            self._now = TimeProbe(self._network, hooks=False)
+            self._now.begin()
+        self._now.note(module, arguments, named, output)
+
+    def end(self) -> None:
+        """End a forward pass: wait for the gradients of its states."""
+        probe, self._now = self._now, None
+        if probe is None:
+            return
+        edges, self.why = probe.end(), probe.why or self.why
+        if not edges:
+            return
+        found: list[Tensor | None] = [None] * len(edges)
+        for i, edge in enumerate(edges):
+            edge.node.register_prehook(partial(_keep, found, i, edge.output_nr))
+        self._waiting = [*self._waiting[1 - _MOST :], (probe, found)]
+
+    def settle(self) -> None:
+        """Find d loss / d h_t where a backward pass has been, before the weights move."""
+        self.end()
+        for probe, found in self._waiting:
+            if any(g is not None for g in found):
+                self.passes.append(probe.norms(found, 1))
+                found[:] = []
+        self._waiting = [own for own in self._waiting if own[1]]
+
+    def forget(self) -> list[list[Tensor]]:
+        """Return what was found and let go of it."""
+        passes, self.passes, self._now, self._waiting = self.passes, [], None, []
+        return passes
+
+
+def _keep(found: list[Tensor | None], i: int, output: int, gradients: tuple[Tensor | None, ...]) -> None:
+    if found:  # else its backward pass is over, and this is another one through the same graph
+        found[i] = gradients[output]

@@ -18,11 +18,12 @@ from torch.optim import Optimizer
 from gradlab.engine.layers import find_layers, layer_of
 from gradlab.engine.parameters import merged
 from gradlab.engine.stats import LayerStats
-from gradlab.history import NO_TIME, Divergence, History, Mark, StepRecord
+from gradlab.engine.time import together
+from gradlab.history import Array, Divergence, History, Mark, StepRecord
 from gradlab.locale import Said
 from gradlab.rules.norms import quotients, root_sum_square
 from gradlab.watch.calls import Calls
-from gradlab.watch.forward import PassObserver
+from gradlab.watch.forward import PassObserver, StateObserver
 from gradlab.watch.rows import Logger, OnError, cosine, rows_of, scalars
 from gradlab.watch.window import GRADIENT, USED, Arranged, Norms, ParameterNorms, Shown, Versions, Window
 
@@ -58,6 +59,7 @@ class Watcher:
         every: int,
         scaler: Any,
         batch_dim: int,
+        through_time: bool,
         loggers: Sequence[Logger],
         on_error: OnError,
     ) -> None:
@@ -70,7 +72,8 @@ class Watcher:
         self._params = list(named.values())
         self._rows = rows_of(self._layers, others, network, self._params)
         self._measured = ParameterNorms(self._params)
-        self._observer = PassObserver(network, self._layers, others, batch_dim, self._guard)
+        self._states = StateObserver(network, through_time)
+        self._observer = PassObserver(network, self._layers, others, batch_dim, self._guard, self._states)
         self._calls = Calls(
             self._guard(self._begin_backward), self._guard(self._end_backward), self._guard(self._adopt)
         )
@@ -78,6 +81,7 @@ class Watcher:
             [row.name for row in self._rows],
             tiny=float(torch.finfo(self._params[0].dtype).tiny),
             kinds=[row.kind for row in self._rows],
+            time_names=self._states.rows,
         )
         self._lock = threading.RLock()  # a stage may read the history in a thread of the kernel's
         self.stage: Any = None
@@ -177,6 +181,7 @@ class Watcher:
         self._handles = []
         self._calls.remove()
         self._observer.stop()
+        self._states.forget()
         self._window = Window()
         self._measured.forget()
 
@@ -427,10 +432,16 @@ class Watcher:
                 clip_coef=used_total / total if total > 0 else 1.0,
                 clip_cosine=cosine(raw, used),
                 lr=shown.lr,
-                time_norm=NO_TIME,
+                time_norm=self._through_time(max(samples, 1)),
             )
         )
         self._step += 1
+
+    def _through_time(self, samples: int) -> Array:
+        """Return the signal of every time step, by the same factor as the layers' (see `_per_row`)."""
+        if (why := self._states.why) and not any(m.kind == "untimed" for m in self.history.marks):
+            self.history.mark(Mark(self._step, "untimed", why))
+        return together(self._states.forget(), 1) * (math.sqrt(samples) / self._window.scale)
 
     def _per_row(self, stats: LayerStats, shown: Shown, raw: Norms, samples: int) -> list[list[float]]:
         """Return the record's numbers per row, in the order of its fields.
