@@ -6,7 +6,6 @@ from matplotlib.figure import Figure
 
 from gradlab import Config
 from gradlab.plots.critical import critical_lines
-from gradlab.plots.phase import cell_at, knob_axis
 from gradlab.sweep import Sweep, sweep
 
 SMALL = Config(n_samples=48, batch_size=16, depth=6, width=16)
@@ -112,18 +111,6 @@ def test_the_network_at_hand_is_marked():
     assert star.get_xydata().tolist() == [[0.7, 6.0]]
 
 
-def test_a_click_finds_its_cell():
-    found = run({"gain": [0.5, 1.0, 2.0], "depth": [4, 8]})
-    figure = found.plot(theory=False)
-    figure.canvas.draw()
-    ax, height = figure.axes[0], figure.bbox.height
-    for gain in (0.5, 1.0, 2.0):
-        for depth in (4, 8):
-            x, y = ax.transData.transform((gain * 1.05, depth * 0.98))
-            assert cell_at(ax, found, (x, height - y), ("gain", "depth")) == {"gain": gain, "depth": depth}
-    assert cell_at(ax, found, (0, 0), ("gain", "depth")) is None
-
-
 def test_unknown_measures_and_axes_are_named():
     found = run({"gain": [0.5, 1.0]})
     with pytest.raises(ValueError, match="measure 'los'; expected one of growth"):
@@ -132,4 +119,3 @@ def test_unknown_measures_and_axes_are_named():
         found.plot(x="lr")
     with pytest.raises(ValueError, match="nothing is swept"):
         run({}).plot()
-    assert knob_axis(found, "gain").nearest(0.9) == 1

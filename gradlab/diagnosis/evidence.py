@@ -295,9 +295,7 @@ def _median(values: Array) -> float:
 
 
 def _positive(chance: float) -> float:
-    return (
-        chance if chance > 0 else math.nan
-    )  # of targets that are all alike guessing costs nothing, and tells nothing
+    return chance if chance > 0 else math.nan  # to guess targets that are all alike costs, and tells, nothing
 
 
 def _middle(decades: list[float]) -> float:

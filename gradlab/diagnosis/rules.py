@@ -227,21 +227,13 @@ def cause(config: Config | None, f: Findings) -> str:
         return "norm" if grows else "slope"
     if grows:
         return "residual" if config.residual else "weights_large"
-    return (
-        "weights_small" if _weight_variance(config) < 0.95 * SOUND_VARIANCE.get(config.activation, 0.0) else "slope"
-    )
+    small = _weight_variance(config) < 0.95 * SOUND_VARIANCE.get(config.activation, 0.0)
+    return "weights_small" if small else "slope"
 
 
-SOUND_VARIANCE = {
-    "linear": 1.0,
-    "relu": 2.0,
-    "leaky_relu": 2 / 1.04,
-    "tanh": 1.0,
-    "gelu": 2.0,
-    "selu": 1.0,
-    "silu": 2.0,
-    "sigmoid": 1.0,
-}
+SOUND_VARIANCE = {"relu": 2.0, "leaky_relu": 2 / 1.04, "gelu": 2.0, "silu": 2.0} | dict.fromkeys(
+    ("linear", "tanh", "selu", "sigmoid"), 1.0
+)
 """Weight variance times fan_in below which too small weights are to blame; above it a sigmoid's slope still is."""
 
 _VARIANCE = {"kaiming": 2.0, "kaiming_uniform": 2.0, "pytorch": 1 / 3}
@@ -254,13 +246,9 @@ def _weight_variance(config: Config) -> float:
 
 # ---------------------------------------------------------------------- what to try
 CRITICAL: dict[str, Change] = {
-    "linear": {"init": "normal", "gain": 1.0},
-    "relu": {"init": "kaiming", "gain": 1.0},
+    **{phi: {"init": "normal", "gain": 1.0} for phi in ("linear", "tanh", "selu")},
+    **{phi: {"init": "kaiming", "gain": 1.0} for phi in ("relu", "gelu", "silu")},
     "leaky_relu": {"init": "kaiming", "gain": round(math.sqrt(1 / 1.04), 4)},
-    "tanh": {"init": "normal", "gain": 1.0},
-    "gelu": {"init": "kaiming", "gain": 1.0},
-    "selu": {"init": "normal", "gain": 1.0},
-    "silu": {"init": "kaiming", "gain": 1.0},
     "sigmoid": {"activation": "tanh", "init": "normal", "gain": 1.0},
 }
 """The init at which the backward signal keeps its size (chi = 1, or near it), by activation; sigmoid has none
@@ -268,22 +256,14 @@ CRITICAL: dict[str, Change] = {
 
 
 def suggest(key: str, config: Config | None, f: Findings, own_network: bool) -> Change:
-    """Return what to change next for a verdict, {} if nothing or if there is no config to change.
+    """Return what to change next for a verdict's key, {} if nothing or if there is no config to change.
 
-    Parameters
-    ----------
-    key : str
-        The verdict's key.
-    config : Config or None
-        The knobs in force.
-    f : Findings
-        The numbers.
-    own_network : bool
-        Whether the network is not the config's, so that only knobs of the training can help.
+    With a network that is not the config's (`own_network`) only knobs of the training can help.
     """
-    if config is None or key not in CURES:
+    cure = next((cure for cure, keys in CURES.items() if key in keys.split()), None)
+    if config is None or cure is None:
         return {}
-    change = CURES[key](config, f)
+    change = cure(config, f)
     if own_network:
         change = {name: value for name, value in change.items() if Config.knobs()[name].live}
     return {name: value for name, value in change.items() if getattr(config, name) != value}
@@ -348,36 +328,18 @@ def another_optimizer(config: Config, f: Findings) -> Change:
     return {"optimizer": "adam", "lr": 0.001} if config.optimizer == "sgd" else smaller_step(config, f)
 
 
-CURES: dict[str, Callable[[Config, Findings], Change]] = {
-    "exploding": sound_signal,
-    "exploding_hidden": sound_signal,
-    "exploding_survived": sound_signal,
-    "diverged_exploding": sound_signal,
-    "vanishing": sound_signal,
-    "vanishing_survived": sound_signal,
-    "saturated_start": sound_signal,
-    "stuck_zero_weights": sound_signal,
-    "vanishing_time": through_time,
-    "vanishing_truncated": through_time,
-    "exploding_time": through_time,
-    "exploding_by_now": smaller_step,
-    "vanishing_by_now": smaller_step,
-    "diverged_step": smaller_step,
-    "diverged_scale": smaller_step,
-    "stuck_scale": smaller_step,
-    "diverged_skipped": smaller_step,
-    "step_too_large": smaller_step,
-    "saturated": smaller_step,
-    "dead_by_step": smaller_step,
-    "dead": revive,
-    "dead_start": revive,
-    "dead_silent": revive,
-    "clipped_always": higher_threshold,
-    "stuck_step": larger_step,
-    "stuck_silent": revive,
-    "stuck": another_optimizer,
-    "stuck_chance": another_optimizer,
+CURES: dict[Callable[[Config, Findings], Change], str] = {
+    sound_signal: "exploding exploding_hidden exploding_survived diverged_exploding vanishing vanishing_survived "
+    "saturated_start stuck_zero_weights",
+    through_time: "vanishing_time vanishing_truncated exploding_time",
+    smaller_step: "exploding_by_now vanishing_by_now diverged_step diverged_scale stuck_scale diverged_skipped "
+    "step_too_large saturated dead_by_step",
+    revive: "dead dead_start dead_silent stuck_silent",
+    higher_threshold: "clipped_always",
+    larger_step: "stuck_step",
+    another_optimizer: "stuck stuck_chance",
 }
+"""What to try: the cure, and the keys of the verdicts that it is for."""
 
 
 def _one_digit(value: float) -> float:

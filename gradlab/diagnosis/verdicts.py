@@ -17,17 +17,8 @@ from gradlab.history import History
 from gradlab.locale import STRINGS, Text
 
 KINDS = (
-    "exploding",
-    "vanishing",
-    "dead",
-    "saturated",
-    "step_too_large",
-    "clipped_always",
-    "uncleared",
-    "stuck",
-    "healthy",
-    "diverged",
-    "unsure",
+    *("exploding", "vanishing", "dead", "saturated", "step_too_large", "clipped_always", "uncleared"),
+    *("stuck", "healthy", "diverged", "unsure"),
 )
 Tone = Literal["good", "bad", "unknown"]
 
@@ -121,7 +112,7 @@ def diagnose(
     history = history.of_weights()
     if len(history) == 0:
         sentence = text("diagnosis.unsure_short", steps=0)
-        return Diagnosis("unsure", sentence, _frozen({}), _frozen({}), "unsure_short")
+        return Diagnosis("unsure", sentence, MappingProxyType({}), MappingProxyType({}), "unsure_short")
     found = find(history, config, chance)
     own_network = not describes(config, history)
     key = _key(history, found)
@@ -137,8 +128,8 @@ def diagnose(
     return Diagnosis(
         kind=_kind(key),
         sentence=sentence,
-        evidence=_frozen(found.evidence()),
-        suggestion=_frozen(suggest(key, config, found, own_network)),
+        evidence=MappingProxyType(found.evidence()),
+        suggestion=MappingProxyType(suggest(key, config, found, own_network)),
         key=key,
     )
 
@@ -174,46 +165,29 @@ def verdict(
 
 
 _ADVICE = {
-    "exploding": "signal",
-    "exploding_hidden": "signal",
-    "exploding_survived": "signal",
-    "diverged_exploding": "signal",
-    "vanishing": "signal",
-    "saturated_start": "signal",
-    "exploding_by_now": "step",
-    "vanishing_by_now": "step",
-    "diverged_step": "step",
-    "diverged_skipped": "step",
-    "step_too_large": "step",
-    "dead_by_step": "step",
-    "saturated": "step",
-    "vanishing_time": "time",
-    "exploding_time": "clip",
-    "diverged_scale": "scale",
-    "unsure_far": "scale",
-    "dead": "dead",
-    "dead_start": "dead",
-    "dead_silent": "silent",
-    "dead_stop": "stop",
-    "diverged_data": "data",
-    "diverged_uncleared": "clear",
-    "diverged_unseen": "step",
-    "stuck_scale": "scale",
-    "stuck_chance": "stuck",
-    "stuck_silent": "silent",
-    "uncleared": "clear",
-    "clipped_always": "threshold",
-    "stuck_step": "larger",
-    "stuck_zero_weights": "init",
-    "stuck": "stuck",
-    "unsure_unseen": "unseen",
-    "unsure_chance": "chance",
+    "signal": "exploding exploding_hidden exploding_survived diverged_exploding vanishing saturated_start",
+    "step": "exploding_by_now vanishing_by_now diverged_step diverged_skipped diverged_unseen step_too_large "
+    "dead_by_step saturated",
+    "time": "vanishing_time",
+    "clip": "exploding_time",
+    "scale": "diverged_scale unsure_far stuck_scale",
+    "dead": "dead dead_start",
+    "silent": "dead_silent stuck_silent",
+    "stop": "dead_stop",
+    "data": "diverged_data",
+    "clear": "diverged_uncleared uncleared",
+    "stuck": "stuck stuck_chance",
+    "threshold": "clipped_always",
+    "larger": "stuck_step",
+    "init": "stuck_zero_weights",
+    "unseen": "unsure_unseen",
+    "chance": "unsure_chance",
 }
-"""What to change in a loop of one's own, by the verdict's key."""
+"""What to change in a loop of one's own: the advice, and the keys of the verdicts that it is for."""
 
 
 def _advice(key: str, f: Findings) -> str | None:
-    advice = _ADVICE.get(key)
+    advice = next((advice for advice, keys in _ADVICE.items() if key in keys.split()), None)
     return "all" if advice == "signal" and not f.outstanding else advice
 
 
@@ -374,7 +348,3 @@ def _number(value: float) -> str:
 
 def _share(value: float) -> str:
     return f"{100 * value:.0f} %"
-
-
-def _frozen(values: dict[str, Any]) -> Mapping[str, Any]:
-    return MappingProxyType(values)

@@ -11,8 +11,10 @@ from torch.nn import functional as F
 from gradlab.config import Config
 from gradlab.data import DATASETS, Data
 from gradlab.engine import check
+from gradlab.export.sources import Sources
 from gradlab.locale import Said
 from gradlab.network import ACTIVATIONS, NORMS
+from gradlab.registry import Entry
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,13 +62,7 @@ class Facts:
 
 
 def find_facts(config: Config) -> Facts:
-    """Make the data set and one module of each kind of a config.
-
-    Raises
-    ------
-    ValueError
-        If the config cannot be trained, with the sentence that the `Trainer` says.
-    """
+    """Make the data set and one module of each kind of a config; one that cannot be trained is refused as usual."""
     data = check.prepare_data(config, None, None)
     kept_out = config.holdout and DATASETS[config.dataset].options.get("fixed")
     if config.architecture != "mlp" or data.every_step or config.warmup or kept_out:
@@ -82,6 +78,13 @@ def find_facts(config: Config) -> Facts:
         norm, phi = NORMS[config.norm](config.width), ACTIVATIONS[config.activation]()
         draws = not torch.equal(before, torch.get_rng_state())
     return Facts(config, data, raw, norm, phi, draws)
+
+
+def entry_call(sources: Sources, config: Config, field: str, *arguments: str) -> str:
+    """Return an expression that calls the entry which a field of the config names."""
+    entry = Config.knobs()[field].choices[getattr(config, field)]  # pyright: ignore[reportOptionalSubscript]
+    assert isinstance(entry, Entry)
+    return sources.call(entry.function, arguments, f"{field}={entry.name!r}")
 
 
 def conversions(name: str, raw: object, prepared: Tensor) -> str:

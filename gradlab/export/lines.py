@@ -9,13 +9,10 @@ from typing import Any
 from torch.nn import functional as F
 
 from gradlab.config import Config
-from gradlab.export.facts import Facts
+from gradlab.export.facts import Facts, entry_call
 from gradlab.export.sources import Lines, Sources, definitions, indented
-from gradlab.registry import Entry
 from gradlab.rules.accumulation import ACCUMULATIONS
-from gradlab.rules.carry_over import CARRY_OVERS
 from gradlab.rules.clipping import CLIPS
-from gradlab.rules.optimizers import OPTIMIZERS
 
 _NAMES = "x y network params optimizer micro_batches samples rows weight loss clipped gradients carry apply p n"
 _TORCH_CLIPS = {
@@ -38,32 +35,27 @@ class CodeLine:
 
 
 def step_lines(config: Config, loss: Callable[..., Any] = F.cross_entropy) -> list[CodeLine]:
-    """Return one step of a config as lines of PyTorch.
+    """Return one step of a config as lines of PyTorch, without what is done to a step that is not finite.
 
     They use ``network``, its trainable parameters ``params``, the data ``x``, ``y``, and the row numbers of the
     step's ``micro_batches`` (or ``rows``); ``carry`` is what a carry-over keeps, at first ``{}``, and ``clipped`` are
     the parameters without the output layer's. What PyTorch has no function for is called by its name in gradlab.
-
-    Parameters
-    ----------
-    config : Config
-        The step's knobs. What is done to a step that is not finite is left out.
-    loss : callable, default cross-entropy
-        The loss function.
     """
     call = _Calls(config)
     forward = CodeLine(f"loss = {_LOSSES.get(loss, 'loss_function')}(network(x[rows]), y[rows])", ("forward",))
-    lines = [CodeLine(f"optimizer = {call.optimizer()}"), CodeLine("optimizer.zero_grad()")]
+    knobs = map(repr, (config.lr, config.momentum, config.weight_decay))
+    lines = [CodeLine(f"optimizer = {call.entry('optimizer', 'params', *knobs)}"), CodeLine("optimizer.zero_grad()")]
     if ACCUMULATIONS[config.accumulation].options.get("single"):
         lines += [forward, CodeLine("loss.backward()", ("backward", "accumulate"))]
         early = False
     else:
+        weights = call.entry("accumulation", "samples")
         early = config.clip_order == "each_micro_batch" and config.clip != "none"
         inside = [forward, CodeLine("(loss * weight).backward()", ("backward",), "code.adds")]
         inside += call.clip(("backward", "clip")) if early else []
         lines += [
             CodeLine("samples = [len(rows) for rows in micro_batches]"),
-            CodeLine(f"for rows, weight in zip(micro_batches, {call.weights()}):", ("accumulate",)),
+            CodeLine(f"for rows, weight in zip(micro_batches, {weights}):", ("accumulate",)),
             *(replace(line, text=indented([line.text])[0]) for line in inside),
         ]
     lines += [] if early else call.clip(("clip",))
@@ -76,20 +68,12 @@ class _Calls:
     def __init__(self, config: Config) -> None:
         self._config, self._sources = config, Sources(_NAMES.split())
 
-    def _call(self, entry: Entry, table: str, arguments: list[str]) -> str:
+    def entry(self, field: str, *arguments: str) -> str:
         """Return a call of an entry; one that cannot be written down is called by its place in its table."""
         try:
-            return self._sources.call(entry.function, arguments, entry.name)
+            return entry_call(self._sources, self._config, field, *arguments)
         except ValueError:
-            return f"{table}[{entry.name!r}]({', '.join(arguments)})"
-
-    def optimizer(self) -> str:
-        config = self._config
-        arguments = ["params", repr(config.lr), repr(config.momentum), repr(config.weight_decay)]
-        return self._call(OPTIMIZERS[config.optimizer], "OPTIMIZERS", arguments)
-
-    def weights(self) -> str:
-        return self._call(ACCUMULATIONS[self._config.accumulation], "ACCUMULATIONS", ["samples"])
+            return f"{field.upper()}S[{getattr(self._config, field)!r}]({', '.join(arguments)})"
 
     def clip(self, stages: tuple[str, ...]) -> list[CodeLine]:
         name, threshold = self._config.clip, repr(self._config.clip_threshold)
@@ -98,7 +82,7 @@ class _Calls:
         if name in _TORCH_CLIPS:
             return [CodeLine(text, stages) for text in _TORCH_CLIPS[name].format(threshold=threshold).split("\n")]
         exempt = CLIPS[name].options.get("exempt_output")
-        call = self._call(CLIPS[name], "CLIPS", ["clipped" if exempt else "params", threshold])
+        call = self.entry("clip", "clipped" if exempt else "params", threshold)
         return [CodeLine(call, stages, "code.exempt" if exempt else "")]
 
     def update(self) -> Lines:
@@ -116,7 +100,8 @@ def training(facts: Facts, sources: Sources, steps: int) -> Lines:
     window = _window(facts, sources) if facts.micro else _plain_batch(facts)
     clip = [] if facts.early else _clip(facts, sources)
     update = _update(facts, sources)
-    above = [*_finite(facts), *definitions(sources)]
+    finite = ["", "", "def finite(*tensors):", "    return all(bool(torch.isfinite(t).all()) for t in tensors)"]
+    above = [*([] if config.nonfinite == "continue" else finite), *definitions(sources)]
     carry = ["carry = {}  # what the carry-over keeps from step to step"] if config.carry_over != "none" else []
     what, source = ("micro_batches", "windows") if facts.micro else ("rows", "batches")
     return [
@@ -128,18 +113,8 @@ def training(facts: Facts, sources: Sources, steps: int) -> Lines:
     ]
 
 
-def _finite(facts: Facts) -> Lines:
-    if facts.config.nonfinite == "continue":
-        return []
-    return ["", "", "def finite(*tensors):", "    return all(bool(torch.isfinite(t).all()) for t in tensors)"]
-
-
 def _forward(facts: Facts) -> Lines:
-    return [
-        "# forward",
-        "output = network(x[rows])",
-        f"loss = {facts.loss}(output, y[rows])",
-    ]
+    return ["# forward", "output = network(x[rows])", f"loss = {facts.loss}(output, y[rows])"]
 
 
 def _plain_batch(facts: Facts) -> Lines:
@@ -155,10 +130,7 @@ def _plain_batch(facts: Facts) -> Lines:
 
 def _window(facts: Facts, sources: Sources) -> Lines:
     config = facts.config
-    call = sources.call(
-        ACCUMULATIONS[config.accumulation].function, ["samples"], f"accumulation={config.accumulation!r}"
-    )
-    checked = config.nonfinite != "continue"
+    checked, weights = config.nonfinite != "continue", entry_call(sources, config, "accumulation", "samples")
     seen = "finite(output, *gradients)" if facts.early else "finite(output)"
     sources.imports.need("math")
     inside = [
@@ -181,7 +153,7 @@ def _window(facts: Facts, sources: Sources) -> Lines:
     return [
         "samples = [len(rows) for rows in micro_batches]",
         f"mean_loss, seen{', is_finite' if checked else ''} = 0.0, 0{', True' if checked else ''}",
-        f"for rows, weight in zip(micro_batches, {call}, strict=True):",
+        f"for rows, weight in zip(micro_batches, {weights}, strict=True):",
         *indented(inside),
         'print(f"step {step} loss {mean_loss!r}")',
     ]
@@ -191,14 +163,9 @@ def _check(facts: Facts) -> Lines:
     rule = facts.config.nonfinite
     if rule == "continue":
         return []
-    if facts.micro:
-        condition = "is_finite and math.isfinite(mean_loss) and finite(gradient)"
-        condition = f"({condition})"
-    else:
-        condition = "finite(output, loss, gradient)"
-    end = ["    break"]
-    if rule == "skip":
-        end = [*indented(_put_buffers(facts)), "    continue"]
+    several = "(is_finite and math.isfinite(mean_loss) and finite(gradient))"
+    condition = several if facts.micro else "finite(output, loss, gradient)"
+    end = [*indented(_put_buffers(facts)), "    continue"] if rule == "skip" else ["    break"]
     said = "ends the run" if rule == "stop" else "is skipped"
     return ["", f"# a step that is not finite {said}", f"if not {condition}:", *end]
 
@@ -228,8 +195,7 @@ def _clip(facts: Facts, sources: Sources) -> Lines:
     config = facts.config
     if config.clip == "none":
         return []
-    params = "clipped" if _exempt(facts) else "params"
-    call = sources.call(CLIPS[config.clip].function, [params, repr(config.clip_threshold)], f"clip={config.clip!r}")
+    call = entry_call(sources, config, "clip", "clipped" if _exempt(facts) else "params", repr(config.clip_threshold))
     when = "after each micro-batch, which is wrong on purpose" if facts.early else "once per step"
     return ["", f"# clip, {when}", call]
 
@@ -238,15 +204,9 @@ def carry_and_update(config: Config, sources: Sources) -> Lines:
     """Let the optimizer step, after what the carry-over makes of the gradients."""
     if config.carry_over == "none":
         return ["optimizer.step()"]
-    function, what = CARRY_OVERS[config.carry_over].function, f"carry_over={config.carry_over!r}"
-    call = sources.call(function, ["gradients", "carry"], what)
-    return [
-        "gradients = [p.grad for p in params]",
-        "with torch.no_grad():",
-        f"    apply = {call}",
-        "if apply:",
-        "    optimizer.step()",
-    ]
+    apply = f"    apply = {entry_call(sources, config, 'carry_over', 'gradients', 'carry')}"
+    lines = ["gradients = [p.grad for p in params]", "with torch.no_grad():", apply]
+    return [*lines, "if apply:", "    optimizer.step()"]
 
 
 def _update(facts: Facts, sources: Sources) -> Lines:
@@ -263,6 +223,6 @@ def _update(facts: Facts, sources: Sources) -> Lines:
         lines += ["if not finite(weights):", "    break"]
     if skip:
         back = ["weights.copy_(old_weights)", "optimizer.state[weights] = old_state"]
-        back += ["carry = old_carry"] if config.carry_over != "none" else []
+        back += ["carry = old_carry"] if carries else []
         lines += ["if not finite(weights):", *indented([*back, *_put_buffers(facts)])]
     return lines

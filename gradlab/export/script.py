@@ -9,11 +9,9 @@ from torch import nn
 from gradlab.config import WRITERS, Config
 from gradlab.data import DATASETS
 from gradlab.engine.check import check_count
-from gradlab.export.facts import Facts, conversions, find_facts
+from gradlab.export.facts import Facts, conversions, entry_call, find_facts
 from gradlab.export.lines import training
 from gradlab.export.sources import Lines, Sources, definitions, indented
-from gradlab.network import ACTIVATIONS, INITS, NORMS
-from gradlab.rules.optimizers import OPTIMIZERS
 
 # what the script itself calls things; a function of a table's entry keeps off these names
 _NAMES = (
@@ -109,14 +107,9 @@ def _header(config: Config) -> str:
 def data(facts: Facts, sources: Sources) -> Lines:
     """Make x and y."""
     config = facts.config
-    made = sources.call(
-        DATASETS[config.dataset].function,
-        [
-            *(repr(config.n_samples), repr(config.noise), f"torch.Generator().manual_seed({config.data_seed})"),
-            *([repr(config.sequence_length)] if DATASETS[config.dataset].options.get("sequence") else []),
-        ],
-        f"dataset={config.dataset!r}",
-    )
+    arguments = [repr(config.n_samples), repr(config.noise), f"torch.Generator().manual_seed({config.data_seed})"]
+    arguments += [repr(config.sequence_length)] if DATASETS[config.dataset].options.get("sequence") else []
+    made = entry_call(sources, config, "dataset", *arguments)
     lines = [*definitions(sources), "", "", f"x, y = {made}"]
     for name, raw, prepared in zip("xy", facts.raw, (facts.data.x, facts.data.y), strict=True):
         converted = conversions(name, raw, prepared)
@@ -162,8 +155,7 @@ def _modules(facts: Facts, sources: Sources) -> list[tuple[str, str, bool, str]]
     if not _blocks(facts):
         return []
     config = facts.config
-    norm = sources.call(NORMS[config.norm].function, [repr(config.width)], f"norm={config.norm!r}")
-    phi = sources.call(ACTIVATIONS[config.activation].function, [], f"activation={config.activation!r}")
+    norm, phi = entry_call(sources, config, "norm", repr(config.width)), entry_call(sources, config, "activation")
     both = [("norm", "norms", False, norm), ("phi", "phis", facts.phi_is_shared, phi)]
     found = zip(both, (facts.norm, facts.phi), strict=True)
     return [parts for parts, module in found if type(module) is not nn.Identity]
@@ -198,9 +190,7 @@ def _forward_method(facts: Facts, sources: Sources) -> Lines:
 def first_weights(facts: Facts, sources: Sources) -> Lines:
     """Make the network and fill its weights."""
     config = facts.config
-    call = sources.call(
-        INITS[config.init].function, ["module.weight", repr(config.gain), "generator"], f"init={config.init!r}"
-    )
+    call = entry_call(sources, config, "init", "module.weight", repr(config.gain), "generator")
     made = definitions(sources)
     rounded = config.dtype != "float64"
     zeros = "" if config.bias_std else "  # zeros, yet drawn: weights follow"
@@ -233,11 +223,8 @@ def vectors(facts: Facts, sources: Sources) -> Lines:
 def optimizer(facts: Facts, sources: Sources) -> Lines:
     """Make the optimizer."""
     config = facts.config
-    call = sources.call(
-        OPTIMIZERS[config.optimizer].function,
-        ["[weights]", repr(config.lr), repr(config.momentum), repr(config.weight_decay)],
-        f"optimizer={config.optimizer!r}",
-    )
+    knobs = map(repr, (config.lr, config.momentum, config.weight_decay))
+    call = entry_call(sources, config, "optimizer", "[weights]", *knobs)
     made = definitions(sources)
     return [*([*made, "", ""] if made else []), f"optimizer = {call}"]
 

@@ -41,10 +41,7 @@ class SourceError(ValueError):
 def source(entry: Entry | _Function) -> str:
     """Return the text of an entry's function or class as it stands in its file, without its registration.
 
-    Raises
-    ------
-    ValueError
-        If it is a lambda, or there is no source of it.
+    Raise ValueError if it is a lambda, or there is no source of it.
     """
     value = entry.function if isinstance(entry, Entry) else entry
     value = value if isinstance(value, type) else inspect.unwrap(value)
@@ -106,13 +103,7 @@ def renamed(text: str, names: Mapping[str, str]) -> str:
 
 
 class Sources:
-    """Collects definitions, dependencies first, under names that do not clash.
-
-    Parameters
-    ----------
-    reserved : iterable of str
-        Names that the script itself uses; a definition of that name gets another one.
-    """
+    """Collects definitions, dependencies first, under names that do not clash with the script's own, `reserved`."""
 
     def __init__(self, reserved: Iterable[str]) -> None:
         self.imports = Imports()
@@ -129,19 +120,8 @@ class Sources:
     def call(self, function: _Function, arguments: Sequence[str], what: str) -> str:
         """Return an expression that calls `function`; one of gradlab's that only returns one is written out.
 
-        Parameters
-        ----------
-        function : callable
-            The function of a table's entry.
-        arguments : sequence of str
-            One expression per positional argument.
-        what : str
-            How an error names the entry, e.g. ``clip='mine'``.
-
-        Raises
-        ------
-        ValueError
-            If the source cannot be had, or uses what cannot be written down; it names the entry.
+        `arguments` are expressions, one per positional argument. If the source cannot be had, or uses what cannot be
+        written down, a ValueError names the entry as `what` does, e.g. ``clip='mine'``.
         """
         try:
             if str(getattr(function, "__module__", "")).startswith("gradlab.") and inspect.isfunction(function):
@@ -210,9 +190,9 @@ class Sources:
         return alias
 
 
-def indented(lines: Lines, levels: int = 1) -> Lines:
+def indented(lines: Lines) -> Lines:
     """Return the lines moved right."""
-    return [" " * 4 * levels + line if line else line for line in lines]
+    return [f"    {line}" if line else line for line in lines]
 
 
 def definitions(sources: Sources) -> Lines:
@@ -237,13 +217,7 @@ def _namespace(value: Any) -> dict[str, Any]:
 
 
 def literal(value: Any, name: str) -> str:
-    """Return `value` as Python source.
-
-    Raises
-    ------
-    SourceError
-        If it is no number, string, dtype, or tuple, list, set or dict of these.
-    """
+    """Return `value` as Python source: a number, string, dtype, or tuple, list, set or dict of these."""
     if isinstance(value, torch.dtype):
         return str(value)
     if isinstance(value, float) and not abs(value) < float("inf"):
@@ -286,13 +260,7 @@ class Imports:
         self._members.setdefault(module, set()).add(member if alias in ("", member) else f"{member} as {alias}")
 
     def member(self, value: Any, alias: str) -> None:
-        """Import a function or class under a name.
-
-        Raises
-        ------
-        SourceError
-            If it is not to be found in its module.
-        """
+        """Import a function or class under a name; raise SourceError if it is not to be found in its module."""
         name = getattr(value, "__name__", "")
         for module in (getattr(value, "__module__", None), "torch", "torch.nn.functional", "math"):
             if module and getattr(sys.modules.get(module), name, None) is value:
@@ -302,18 +270,11 @@ class Imports:
 
     def text(self) -> str:
         """Return the statements: the standard library first, then the rest."""
-        lines = [(line.split()[1], 0, line) for line in self._plain]
-        lines += [
-            (module, 1, f"from {module} import {', '.join(sorted(members, key=str.lower))}")
-            for module, members in self._members.items()
-        ]
-        standard = [line for line in lines if line[0].split(".")[0] in sys.stdlib_module_names]
+        names = {module: ", ".join(sorted(members, key=str.lower)) for module, members in self._members.items()}
+        lines = [*sorted(self._plain), *(f"from {module} import {names[module]}" for module in sorted(names))]
+        standard = [line for line in lines if line.split()[1].split(".")[0] in sys.stdlib_module_names]
         others = [line for line in lines if line not in standard]
-        groups = [
-            "\n".join(line for _, _, line in sorted(group, key=lambda item: (item[1], item[0])))
-            for group in (standard, others)
-        ]
-        return "\n\n".join(group for group in groups if group)
+        return "\n\n".join("\n".join(group) for group in (standard, others) if group)
 
 
 def is_own(value: Any) -> bool:

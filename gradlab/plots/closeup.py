@@ -20,13 +20,12 @@ from gradlab.plots.axes import Decades, extent
 from gradlab.plots.fonts import drawable, set_font
 from gradlab.plots.picture import View
 from gradlab.plots.stretches import step_limit
-from gradlab.plots.style import KIND_COLOURS, MARKERS, colour_axes, layer_ticks
+from gradlab.plots.style import KIND_COLOURS, MARKERS, colour_axes, decades_axis, layer_ticks
 
 COLOURS = colormaps["viridis"](np.linspace(0, 1, 256))
 _BELOW = -0.2  # of the axis: where the words under it stand
 _FAINTEST = -4.0  # log10 of the share that has the first colour
 _HALF = 0.025  # half the height of the rows of zeros and of entries that are not finite, as a share of the axis
-_ROWS = {"nonfinite": 0.07, "zero": -0.07, "missing": -0.14}  # of the axis, beyond its ends
 _SMALLEST = float(np.nextafter(0.0, 1.0))  # underflow has no mark of its own here: these are float64 norms
 
 
@@ -38,27 +37,10 @@ def draw_closeups(
     size: tuple[float, float] = (1000, 300),
     scale: float = 2.0,
 ) -> Figure:
-    """Draw whichever looks are given, side by side.
+    """Draw whichever looks are given, side by side; return a Figure that pyplot does not know.
 
-    Parameters
-    ----------
-    histogram : Histogram, optional
-        Of `gradient_histogram`.
-    noise : Noise, optional
-        Of `gradient_noise`.
-    sharpness_points : sequence of Sharpness, optional
-        Of `sharpness`, one for each step at which it was measured, oldest first.
-    view : View, optional
-        Its theme and language.
-    size : (float, float)
-        Width and height in logical pixels.
-    scale : float, default 2
-        Pixels per logical pixel: 2 makes 200 dots per inch.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Not known to pyplot.
+    Of the sharpness one point for each step at which it was measured, oldest first; `view` gives theme and language,
+    `size` is in logical pixels, `scale` the pixels to each of them (2: 200 dots per inch).
     """
     view = View() if view is None else dataclasses.replace(view, text=drawable(view.text))
     figure = Figure(figsize=(size[0] / 100, size[1] / 100), dpi=100 * scale, facecolor=view.theme.back)
@@ -190,7 +172,8 @@ def draw_sharpness(ax: Axes, points: Sequence[Sharpness], view: View) -> None:
     if np.isfinite(limits).any():  # the last limit holds until a knob moves
         dashed: dict[str, Any] = {"color": theme.alarm, "lw": 1.6, "ls": "--", "label": view.text("closeup.edge")}
         ax.step([*steps, end], [*limits, limits[-1]], where="post", **dashed)
-    heights = _decades_axis(ax, decades, [("zero", "closeup.row.negative"), ("nonfinite", "row.nonfinite")], view)
+    rows = {"zero": view.text("closeup.row.negative"), "nonfinite": view.text("row.nonfinite")}
+    heights = decades_axis(ax, *decades, rows)
     for kind, where in (("zero", values <= 0), ("nonfinite", ~np.isfinite(values))):
         _mark(ax, kind, steps[where], heights[kind], view)
     ax.set_xlim(0, end)
@@ -211,25 +194,13 @@ def _mark(ax: Axes, kind: str, places: np.ndarray, height: float, view: View) ->
     ax.plot(places, np.full(len(places), height), ls="none", ms=7, mew=2, clip_on=False, **style)
 
 
-def _decades_axis(ax: Axes, decades: Decades, rows: Sequence[tuple[str, str]], view: View) -> dict[str, float]:
-    """Name the decades and the rows beyond them; return where each row lies."""
-    low, high = decades
-    span = high - low
-    heights = {kind: (high if _ROWS[kind] > 0 else low) + _ROWS[kind] * span for kind, _ in rows}
-    ticks = list(range(low, high + 1, max(1, -(-span // 6))))
-    words = [view.text(key) for _, key in rows]
-    ax.set_yticks([*ticks, *heights.values()], [*(f"1e{d}" for d in ticks), *words])
-    ax.set_ylim(min(heights.values()) - 0.06 * span, max(heights.values()) + 0.06 * span)
-    return heights
-
-
 def _layer_axis(ax: Axes, layers: int, decades: Decades, view: View, rows: Sequence[str]) -> dict[str, float]:
     """Number the layers, name the decades and the rows beyond them; return where each row lies."""
     ax.set_xlim(0.3, layers + 0.7)
     numbers = layer_ticks(layers)
     ax.set_xticks(numbers, [str(n) for n in numbers])
     ax.set_xlabel(view.text("axis.layer"))
-    return _decades_axis(ax, decades, [(row, f"row.{row}") for row in rows], view)
+    return decades_axis(ax, *decades, {row: view.text(f"row.{row}") for row in rows})
 
 
 def _finish(ax: Axes, title: str, note: str, view: View) -> None:
@@ -237,15 +208,12 @@ def _finish(ax: Axes, title: str, note: str, view: View) -> None:
     ax.set_title(title, pad=18)
     colour_axes(ax, view.theme)
     ax.tick_params(labelsize=8)
-    ax.text(
-        0.5, 1.015, note, transform=ax.transAxes, ha="center", va="bottom",
-        fontsize=8, color=view.theme.ink,
-    )  # fmt: skip
+    style: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 8, "color": view.theme.ink}
+    ax.text(0.5, 1.015, note, transform=ax.transAxes, **style)
 
 
 def _legend(ax: Axes, view: View) -> None:
     """Name what is drawn, below the axis where it hides nothing."""
-    ax.legend(
-        loc="upper center", bbox_to_anchor=(0.5, _BELOW), ncols=3, fontsize=8, frameon=False, handlelength=1.2,
-        labelcolor=view.theme.ink, columnspacing=1.0, handletextpad=0.4, borderaxespad=0.0,
-    )  # fmt: skip
+    narrow: dict[str, Any] = {"handlelength": 1.2, "columnspacing": 1.0, "handletextpad": 0.4, "borderaxespad": 0.0}
+    place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, _BELOW), "ncols": 3}
+    ax.legend(fontsize=8, frameon=False, labelcolor=view.theme.ink, **place, **narrow)

@@ -22,7 +22,7 @@ from gradlab.plots.axes import TIME, columns_of
 from gradlab.plots.fonts import drawable, set_font
 from gradlab.plots.picture import BOTH, Picture, Series, View, describe, measures_of
 from gradlab.plots.stretches import Stretches, step_limit
-from gradlab.plots.style import MARKERS, RAMP, Theme, cell_colours, colour_axes, layer_ticks
+from gradlab.plots.style import MARKERS, RAMP, ROWS, Theme, cell_colours, colour_axes, decades_axis, layer_ticks
 from gradlab.registry import Registry
 from gradlab.theory import Band, Prediction
 
@@ -36,7 +36,6 @@ DEFAULT = ("loss", "heatmap", "profile")
 SIZE = (1000, 430)  # logical pixels
 _DPI = 200
 _LETTERS = 55  # that fit below the profile
-_ROWS = {"nonfinite": 0.06, "zero": -0.07, "missing": -0.13}  # of the axis, beyond its ends
 _LOOKS: dict[str, dict[str, Any]] = {
     "first": {"lw": 1.6},
     "last": {"lw": 1.8, "marker": "o", "ms": 3.5},
@@ -79,13 +78,11 @@ def heatmap(ax: Axes, history: History) -> Update:
 
 def _draw_profile(ax: Axes, picture: Picture, history: History, view: View) -> None:
     low, high = picture.limits.profile
-    span = high - low
-    rows = {kind: (high if share > 0 else low) + share * span for kind, share in _ROWS.items()}
+    rows = decades_axis(ax, low, high, {kind: view.text(f"row.{kind}") for kind in ROWS})
     band = {s.role: s for s in picture.series if s.role in ("low", "high")}
     if band:
-        ax.fill_between(
-            band["low"].layers, band["low"].logs, band["high"].logs, color=view.theme.theory, alpha=0.2, lw=0
-        )
+        edges = (band["low"].layers, band["low"].logs, band["high"].logs)
+        ax.fill_between(*edges, color=view.theme.theory, alpha=0.2, lw=0)
     for series in picture.series:
         if series.role in band:
             continue
@@ -93,23 +90,16 @@ def _draw_profile(ax: Axes, picture: Picture, history: History, view: View) -> N
         ax.plot(series.layers, np.where(np.isfinite(series.logs), series.logs, np.nan), label=series.role, **style)
         if series.role in ("now", "rival"):
             _mark_odd(ax, series, rows, np.log10(history.tiny), view.theme)
-    _stand_units(ax, picture, view, low, span)
+    _stand_units(ax, picture, view, low, high - low)
     layers = max((int(s.layers[-1]) for s in picture.series), default=len(columns_of(history, picture.measure)))
     ax.set_xlim(0.3, layers + 0.7)
-    ax.set_ylim(rows["missing"] - 0.03 * span, rows["nonfinite"] + 0.05 * span)
-    every = max(1, -(-span // 8))
-    decades = list(range(low, high + 1, every))
-    names = [view.text(f"row.{kind}") for kind in rows]
-    ax.set_yticks([*decades, *rows.values()], [*(f"1e{d}" for d in decades), *names])
     _name_layers(ax, layers, history.layer_names[:layers] if picture.measure != TIME else ())
     ax.set_xlabel(view.text("axis.time" if picture.measure == TIME else "axis.layer"))
     ax.set_title(view.text(f"measure.{BOTH}" if view.measure == BOTH else MEASURES[picture.measure].key))
     if picture.slope:
         x, y, across, up = _free_corner(picture)
-        ax.text(
-            x, y, picture.slope, transform=ax.transAxes, ha=across, va=up, fontsize=9, weight="bold",
-            color=view.theme.ink,
-        )  # fmt: skip
+        style: dict[str, Any] = {"ha": across, "va": up, "fontsize": 9, "weight": "bold", "color": view.theme.ink}
+        ax.text(x, y, picture.slope, transform=ax.transAxes, **style)
 
 
 def _name_layers(ax: Axes, layers: int, names: Sequence[str]) -> None:
@@ -136,21 +126,9 @@ def _mark_odd(ax: Axes, series: Series, rows: dict[str, float], tiny: float, the
     }
     for kind, where in kinds.items():
         heights = logs[where] if kind == "underflow" else np.full(where.sum(), rows[kind])
-        style: dict[str, Any] = {
-            "marker": MARKERS[kind],
-            "color": theme.alarm,
-            "mfc": "none" if kind == "zero" else None,
-        }
-        ax.plot(
-            series.layers[where],
-            heights,
-            ls="none",
-            ms=8,
-            mew=2,
-            clip_on=False,
-            label=f"{series.role} {kind}",
-            **style,
-        )
+        look: dict[str, Any] = {"marker": MARKERS[kind], "mfc": "none" if kind == "zero" else None, "ms": 8, "mew": 2}
+        look |= {"color": theme.alarm, "label": f"{series.role} {kind}"}
+        ax.plot(series.layers[where], heights, ls="none", clip_on=False, **look)
 
 
 def _stand_units(ax: Axes, picture: Picture, view: View, low: int, span: int) -> None:
@@ -187,26 +165,13 @@ def _draw_loss(ax: Axes, picture: Picture, history: History, view: View) -> None
         at = _middles(found)
         ax.fill_between(at, found.low, found.high, color=colour, alpha=0.2, lw=0)
         ax.plot(at, found.median, color=colour, lw=1.6, ls=dashes, label="median")
-        ax.plot(
-            at[found.zero],
-            np.full(found.zero.sum(), low),
-            ls="none",
-            marker="o",
-            mfc="none",
-            color=view.theme.ink,
-            clip_on=False,
-            label="zero",
+        odd: tuple[tuple[str, Any, int, dict[str, Any]], ...] = (
+            ("zero", found.zero, low, {"mfc": "none", "color": view.theme.ink}),
+            ("nonfinite", found.nonfinite, high, {"ms": 9, "color": view.theme.alarm}),
         )
-        ax.plot(
-            at[found.nonfinite],
-            np.full(found.nonfinite.sum(), high),
-            ls="none",
-            marker="*",
-            ms=9,
-            color=view.theme.alarm,
-            clip_on=False,
-            label="nonfinite",
-        )
+        for kind, where, height, look in odd:
+            places = at[where], np.full(where.sum(), height)
+            ax.plot(*places, ls="none", marker=MARKERS[kind], clip_on=False, label=kind, **look)
     _draw_marks(ax, picture, view, low, high)
     _cursor(ax, history, view, (low, high))
     ax.set_xlim(0, step_limit(picture.last_step + 1))
@@ -233,24 +198,20 @@ def _draw_marks(ax: Axes, picture: Picture, view: View, low: int, high: int) -> 
         colour = {"knob": theme.first, "clipped": theme.after}.get(kind, theme.alarm)
         width, dashes = (2.6 if kind == "diverged" else 1.2), ("dotted" if kind == "knob" else "solid")
         span = [low + share * (high - low) for share in (bottom, top)]
-        lines = LineCollection(
-            [[(s, span[0]), (s, span[1])] for s in steps],
-            linewidths=width,
-            linestyles=dashes,
-            colors=colour,
-            label=kind,
-        )
-        ax.add_collection(lines, autolim=False)
+        lines, look = [[(s, span[0]), (s, span[1])] for s in steps], {"linewidths": width, "linestyles": dashes}
+        ax.add_collection(LineCollection(lines, colors=colour, label=kind, **look), autolim=False)
         if len(steps):
-            handles.append(
-                Line2D([], [], label=view.text(f"mark.{kind}"), color=colour, ls="none", marker="|", ms=9, mew=width)
-            )
+            label = view.text(f"mark.{kind}")
+            handles.append(Line2D([], [], label=label, color=colour, ls="none", marker="|", ms=9, mew=width))
     if handles:
-        ax.legend(
-            handles=handles, loc="lower left", bbox_to_anchor=(-0.1, 1.0), ncols=len(handles), fontsize=9,
-            frameon=False, labelcolor=theme.ink, handletextpad=0.1, columnspacing=0.4, borderaxespad=0.1,
-            handlelength=0.5,
-        )  # fmt: skip
+        narrow: dict[str, Any] = {
+            "handletextpad": 0.1,
+            "columnspacing": 0.4,
+            "borderaxespad": 0.1,
+            "handlelength": 0.5,
+        }
+        place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (-0.1, 1.0), "ncols": len(handles)}
+        ax.legend(handles=handles, fontsize=9, frameon=False, labelcolor=theme.ink, **place, **narrow)
 
 
 def _cursor(ax: Axes, history: History, view: View, span: tuple[float, float]) -> None:
@@ -262,10 +223,8 @@ def _draw_heatmap(ax: Axes, picture: Picture, history: History, view: View) -> N
     found, layers = picture.stretches, len(columns_of(history, picture.measure))
     limit = step_limit(picture.last_step + 1)
     if len(found.start) and not view.hidden:
-        edges = np.append(found.start, found.end)
-        ax.pcolormesh(
-            edges, np.arange(layers + 1) + 0.5, cell_colours(found.cells, picture.limits.span).swapaxes(0, 1)
-        )
+        borders = np.append(found.start, found.end), np.arange(layers + 1) + 0.5
+        ax.pcolormesh(*borders, cell_colours(found.cells, picture.limits.span).swapaxes(0, 1))
     _cursor(ax, history, view, (0.5, layers + 0.5))
     ax.set_xlim(0, limit)
     ax.set_ylim(0.5, layers + 0.5)
@@ -394,14 +353,8 @@ def _layout(plots: Sequence[str]) -> list[tuple[str, tuple[float, float, float, 
 def _add_legend(figure: Figure, view: View, marks: bool) -> None:
     """Explain the lines and marks of the profile at the bottom, and name lanes and ghost at the top."""
     theme = view.theme
-    style: dict[str, Any] = {
-        "labelcolor": theme.ink,
-        "fontsize": 9,
-        "frameon": False,
-        "handletextpad": 0.3,
-        "columnspacing": 1.0,
-        "borderaxespad": 0.2,
-    }
+    style: dict[str, Any] = {"labelcolor": theme.ink, "fontsize": 9, "frameon": False}
+    style |= {"handletextpad": 0.3, "columnspacing": 1.0, "borderaxespad": 0.2}
     if marks:
         roles = ["now", "first"]
         roles += ["second"] if view.measure == BOTH else []
@@ -412,10 +365,8 @@ def _add_legend(figure: Figure, view: View, marks: bool) -> None:
         if view.units:
             bars = (("dead", theme.ink), ("saturated", theme.after))
             handles += [Line2D([], [], color=colour, lw=3, label=view.text(f"kind.{kind}")) for kind, colour in bars]
-        handles += [
-            Line2D([], [], color=theme.alarm, ls="none", marker=m, ms=7, label=view.text(f"kind.{kind}"))
-            for kind, m in MARKERS.items()
-        ]
+        dot: dict[str, Any] = {"color": theme.alarm, "ls": "none", "ms": 7}
+        handles += [Line2D([], [], marker=m, label=view.text(f"kind.{kind}"), **dot) for kind, m in MARKERS.items()]
         figure.legend(handles=handles, loc="lower right", ncols=-(-len(handles) // 2), handlelength=1.6, **style)
     lanes = []
     if view.rival is not None:
@@ -424,9 +375,8 @@ def _add_legend(figure: Figure, view: View, marks: bool) -> None:
         name = view.text("kind.ghost_of", knobs=view.ghost_name) if view.ghost_name else view.text("kind.ghost")
         lanes.append(_handle("ghost", name, theme))
     if lanes:
-        figure.legend(
-            handles=lanes, loc="upper left", bbox_to_anchor=(0.05, 1.0), ncols=len(lanes), handlelength=2.6, **style
-        )
+        place = {"loc": "upper left", "bbox_to_anchor": (0.05, 1.0), "ncols": len(lanes), "handlelength": 2.6}
+        figure.legend(handles=lanes, **place, **style)
 
 
 def _handle(role: str, label: str, theme: Theme) -> Line2D:

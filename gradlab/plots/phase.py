@@ -56,24 +56,13 @@ class KnobAxis:
             return float(value)
         return float(self.at[self.labels.index(_text(value))] if _text(value) in self.labels else len(self.at))
 
-    def nearest(self, position: float) -> int:
-        """Return the number of the value whose cell holds a position on the axis."""
-        place = int(np.searchsorted(self.edges()[1:-1], position))
-        return int(np.argsort(self.at)[place])
-
 
 def _text(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def knob_axis(sweep: Sweep, name: str) -> KnobAxis:
-    """Return a swept knob as an axis.
-
-    Raises
-    ------
-    ValueError
-        If the knob is not swept.
-    """
+    """Return a swept knob as an axis; raise ValueError if it is not swept."""
     if name not in sweep.grid.over:
         raise ValueError(f"axis {name!r}; expected one of the swept knobs {', '.join(sweep.grid.over)}")
     values = sweep.grid.over[name]
@@ -102,16 +91,9 @@ def choose_axes(sweep: Sweep, x: str | None, y: str | None) -> list[str]:
 def plane(
     sweep: Sweep, values: NDArray[Any], axes: Sequence[str], at: Mapping[str, int] | None = None
 ) -> NDArray[Any]:
-    """Return the part of ``(*values per knob,)`` that lies over `axes`, the last of them first.
+    """Return the part of `values` ``(*values per knob,)`` that lies over `axes`, the last of them first.
 
-    Parameters
-    ----------
-    values : ndarray
-        One number per cell.
-    axes : sequence of str
-        One or two swept knobs.
-    at : mapping of str to int, optional
-        Number of the value at which each other knob is held; default its first.
+    `at` is the number of the value at which each other knob is held; default its first.
     """
     names = list(sweep.grid.over)
     held = tuple(slice(None) if name in axes else (at or {}).get(name, 0) for name in names)
@@ -235,12 +217,10 @@ def draw_sweep(
     theme: Theme = LIGHT,
     lang: str = "en",
 ) -> Figure:
-    """Draw a sweep once: a heat map over two knobs, lines with the seeds' spread over one.
+    """Draw a sweep, finished or not, once: a heat map over two knobs, lines with the seeds' spread over one.
 
     Parameters
     ----------
-    sweep : Sweep
-        Finished or not.
     measure : str, optional
         One of `MEASURES`. Default: growth per layer at init.
     x, y : str, optional
@@ -291,21 +271,13 @@ def draw_heatmap(
     sweep: Sweep,
     measure: str,
     axes: tuple[str, str],
-    at: Mapping[str, int] | None = None,
-    theory: bool | Sequence[Array] = True,
-    mark: Config | None = None,
-    theme: Theme = LIGHT,
-    text: Text | None = None,
+    at: Mapping[str, int] | None,
+    theory: bool,
+    mark: Config | None,
+    theme: Theme,
+    text: Text,
 ) -> None:
-    """Draw one measure over two knobs; cells without a number say why by their colour.
-
-    Parameters
-    ----------
-    theory : bool or list of ndarray, default True
-        Whether to draw theory's critical line, or the lines that `critical_lines` returned: a panel that draws
-        them again need not ask theory again.
-    """
-    text = Text() if text is None else text
+    """Draw one measure over two knobs; cells without a number say why by their colour."""
     across, up = (knob_axis(sweep, name) for name in axes)
     values = plane(sweep, sweep.over_seeds(measure), axes, at)
     x, y = np.argsort(across.at), np.argsort(up.at)
@@ -317,8 +289,8 @@ def draw_heatmap(
     label_bar(bar, measure, theme, text)
     handles = _draw_kinds(ax, edges, kinds(sweep, measure, axes, at)[y][:, x], text)
     set_axes(ax, across, up, text)
-    if theory is not False and not (across.ranked or up.ranked):
-        handles += draw_theory(ax, critical_lines(sweep, *axes, at) if theory is True else theory, theme, text)
+    if theory and not (across.ranked or up.ranked):
+        handles += draw_theory(ax, critical_lines(sweep, *axes, at), theme, text)
     if mark is not None:
         handles += _draw_mark(ax, (across, up), mark, theme, text)
     if handles:
@@ -336,15 +308,9 @@ def _draw_kinds(ax: Axes, edges: tuple[Array, Array], found: NDArray[np.intp], t
 
 def _draw_mark(ax: Axes, axes: tuple[KnobAxis, KnobAxis], mark: Config, theme: Theme, text: Text) -> list[Any]:
     at = [axis.place_of(getattr(mark, axis.name)) for axis in axes]
-    style: dict[str, Any] = {
-        "marker": "*",
-        "ms": 14,
-        "mfc": theme.after,
-        "mec": theme.ink,
-        "ls": "none",
-        "clip_on": False,
-    }
-    return ax.plot([at[0]], [at[1]], **style, label=text("sweep.this"), scalex=False, scaley=False, zorder=5)
+    style: dict[str, Any] = {"marker": "*", "ms": 14, "mfc": theme.after, "mec": theme.ink, "ls": "none"}
+    fixed: dict[str, Any] = {"clip_on": False, "scalex": False, "scaley": False, "zorder": 5}
+    return ax.plot([at[0]], [at[1]], **style, **fixed, label=text("sweep.this"))
 
 
 def draw_lines(
@@ -352,13 +318,12 @@ def draw_lines(
     sweep: Sweep,
     measure: str,
     knob: str,
-    at: Mapping[str, int] | None = None,
-    theory: bool = True,
-    theme: Theme = LIGHT,
-    text: Text | None = None,
+    at: Mapping[str, int] | None,
+    theory: bool,
+    theme: Theme,
+    text: Text,
 ) -> None:
     """Draw one measure over one knob: a line over the seeds' mean or median, a band from the least to the most."""
-    text = Text() if text is None else text
     across = knob_axis(sweep, knob)
     order = np.argsort(across.at)
     low, high = (plane(sweep, bound, [knob], at)[order] for bound in sweep.spread(measure))
@@ -379,25 +344,3 @@ def draw_lines(
     note_not_finite(ax, across.at[order], plane(sweep, sweep.over_seeds(measure), [knob], at)[order], text)
     ax.set_ylabel(text(f"sweep.{measure}"), color=theme.ink)
     ax.legend(fontsize=8, frameon=False)
-
-
-def cell_at(ax: Axes, sweep: Sweep, pixel: tuple[float, float], axes: tuple[str, str]) -> dict[str, Any] | None:
-    """Return the swept knobs' values of the cell under a point of the picture, None outside the axes.
-
-    Parameters
-    ----------
-    ax : Axes
-        The axes of a heat map that has been drawn.
-    pixel : (float, float)
-        Columns from the left and rows from the top of the picture.
-    axes : (str, str)
-        The knobs of the heat map.
-    """
-    x, y = pixel[0], ax.figure.bbox.height - pixel[1]
-    if not ax.bbox.contains(x, y):
-        return None
-    place = ax.transData.inverted().transform((x, y))
-    found = {}
-    for name, position in zip(axes, place, strict=True):
-        found[name] = sweep.grid.over[name][knob_axis(sweep, name).nearest(float(position))]
-    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +12,12 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from gradlab.history import Array
 
 RAMP = LinearSegmentedColormap.from_list(
-    "gradlab",
-    ["#17549e", "#3882be", "#82bbda", "#cce2ee", "#f0f0ee", "#fcd8c4", "#f19c7a", "#d15444", "#aa1026"],
+    "gradlab", ["#17549e", "#3882be", "#82bbda", "#cce2ee", "#f0f0ee", "#fcd8c4", "#f19c7a", "#d15444", "#aa1026"]
 )
 """Blue where the signal is smaller than at the last layer, red where it is larger: the stage's colours."""
+
+ROWS = {"nonfinite": 0.07, "zero": -0.07, "missing": -0.14}
+"""Where what is no number is drawn: shares of an axis of decades, beyond its ends."""
 
 KIND_COLOURS = {"nonfinite": "#7f0a1e", "zero": "#ffffff", "missing": "#cfd6dd"}
 MARKERS = {"underflow": "v", "zero": "o", "nonfinite": "*", "missing": "_"}
@@ -57,6 +60,16 @@ def layer_ticks(layers: int) -> list[int]:
     """Return the numbers of the layers named on an axis: the first, and about eight at regular distances."""
     every = max(1, -(-layers // 8))
     return sorted({1, *range(every, layers + 1, every)})
+
+
+def decades_axis(ax: Axes, low: int, high: int, words: Mapping[str, str]) -> dict[str, float]:
+    """Name the decades of the upright axis and the rows beyond them, kind -> word; return where each row lies."""
+    span = high - low
+    heights = {kind: (high if ROWS[kind] > 0 else low) + ROWS[kind] * span for kind in words}
+    ticks = list(range(low, high + 1, max(1, -(-span // 6))))
+    ax.set_yticks([*ticks, *heights.values()], [*(f"1e{d}" for d in ticks), *words.values()])
+    ax.set_ylim(min(heights.values()) - 0.06 * span, max(heights.values()) + 0.06 * span)
+    return heights
 
 
 def colour_axes(ax: Axes, theme: Theme) -> None:

@@ -74,13 +74,6 @@ def sweep(
         If an argument is not accepted, or `path` holds something else.
     """
     asked = Sweep(
-        config,
-        over,
-        steps=steps,
-        seeds=seeds,
-        learned_below=learned_below,
-        max_bytes=max_bytes,
-        data=data,
-        loss=loss,
+        config, over, steps=steps, seeds=seeds, learned_below=learned_below, max_bytes=max_bytes, data=data, loss=loss
     )
     return asked.run(executor, progress, callback, path)

@@ -53,15 +53,8 @@ class Grid:
         return tuple(index), self.seeds[seed]
 
     def config_of(self, number: int) -> Config:
-        """Return the config of a network.
-
-        Raises
-        ------
-        ValueError
-            If the values are accepted one by one but not together.
-        """
-        index, seed = self.place(number)
-        return self.config_at(index, seed)
+        """Return the config of a network; raise ValueError if its values are accepted one by one but not together."""
+        return self.config_at(*self.place(number))
 
     def config_at(self, index: Sequence[int], seed: int = 0) -> Config:
         """Return the config of the cell at `index` with `seed` added to its seeds."""
@@ -77,18 +70,12 @@ class Grid:
 
 
 def make_grid(config: Config, over: Mapping[str, Iterable[Any]] | None, seeds: int | Iterable[int]) -> Grid:
-    """Check what a sweep is asked for and return its `Grid`.
-
-    Raises
-    ------
-    ValueError
-        If a knob is unknown, a value is not accepted, a list is empty or repeats a value, or seeds make no sense.
-    """
+    """Check what a sweep is asked for and return its `Grid`."""
     if not isinstance(config, Config):
         raise ValueError(f"config={config!r:.60}; expected a Config")
-    if over is not None and not isinstance(over, Mapping):
-        raise ValueError(f"over={over!r:.60}; expected a mapping of knob names to lists of values")
     over = {} if over is None else over
+    if not isinstance(over, Mapping):
+        raise ValueError(f"over={over!r:.60}; expected a mapping of knob names to lists of values")
     Config.check_names(over)
     kinds = {field.name: type(field.default) for field in fields(Config)}
     checked = {name: _values(name, values, kinds[name]) for name, values in over.items()}
@@ -173,9 +160,7 @@ MEASURES = tuple(f.name for f in fields(Outcome) if f.name not in ("how", "error
 
 def is_learned(survived: float, eval_loss: float, learned_below: float) -> float:
     """Return 1.0 where a network survived with an evaluation loss below the bound, nan where it is not known."""
-    if math.isnan(survived):
-        return math.nan
-    return float(survived == 1.0 and eval_loss < learned_below)
+    return math.nan if math.isnan(survived) else float(survived == 1.0 and eval_loss < learned_below)
 
 
 class Table(list[dict[str, Any]]):
@@ -190,8 +175,7 @@ class Table(list[dict[str, Any]]):
             return "Table(empty)"
         cells = self._cells()
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines = ["  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in cells]
-        return "\n".join(lines)
+        return "\n".join("  ".join(map(str.rjust, row, widths)) for row in cells)
 
     def _repr_markdown_(self) -> str:
         if not self:

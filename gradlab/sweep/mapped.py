@@ -29,21 +29,14 @@ from gradlab.rules.carry_over import CARRY_OVERS, State
 from gradlab.rules.clipping import CLIPS
 from gradlab.rules.optimizers import OPTIMIZERS
 
+Tensors = list[Tensor]
+
 
 class StackedBatches:
     """What stacked networks are fed: data sets and sample orders, made once where networks share them.
 
-    Parameters
-    ----------
-    configs : sequence of Config
-        One per network, alike in the number of samples and the shape of a window.
-    data, loss
-        Own data and loss, the same for all.
-
-    Raises
-    ------
-    ValueError
-        If the data cannot be trained on, or differ in shape between networks.
+    The configs, one a network, are alike in the number of samples and the shape of a window; own data and loss are
+    the same for all.
     """
 
     def __init__(self, configs: Sequence[Config], data: Any, loss: Loss | None) -> None:
@@ -97,17 +90,7 @@ def micro_batches(config: Config) -> int:
 class StackedNetwork:
     """The weights of networks of one shape, a row each, and their forward pass.
 
-    Parameters
-    ----------
-    configs : sequence of Config
-        One per network.
-    batches : StackedBatches
-        Gives the data's shapes and the loss.
-
-    Attributes
-    ----------
-    weights : Tensor
-        ``(networks, weights)``; a row is all of a network's parameters, flattened and joined.
+    `weights` is ``(networks, weights)``: a row is all of a network's parameters, flattened and joined.
     """
 
     def __init__(self, configs: Sequence[Config], batches: StackedBatches) -> None:
@@ -133,19 +116,11 @@ class StackedNetwork:
         """Return the parameters, each ``(networks, *shape)``, as leaves of a new graph."""
         return [view.detach().requires_grad_() for view in self.views(self.weights)]
 
-    def forward(
-        self, params: list[Tensor], x: Tensor, y: Tensor
-    ) -> tuple[Tensor, Tensor, list[Tensor], list[Tensor]]:
+    def forward(self, params: list[Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensors, Tensors]:
         """Run all networks on their own samples, in training mode: batch norm updates its statistics.
 
-        Returns
-        -------
-        losses : Tensor
-            ``(networks,)``.
-        outputs : Tensor
-            ``(networks, samples, ...)``.
-        first, last : list of Tensor
-            z of the first and of the last hidden layer, one tensor for each time that it was called.
+        Return losses ``(networks,)``, outputs ``(networks, samples, ...)``, and z of the first and of the last hidden
+        layer, one tensor for each time that it was called.
         """
         output, (first, last) = vmap(self._run)(params, self._buffers, x)
         return self._losses(output, y), output, first, last
@@ -318,12 +293,8 @@ def _merged(parts: list[tuple[Tensor, State]]) -> list[tuple[Tensor, State]]:
 def _join(group: list[tuple[Tensor, State]]) -> tuple[Tensor, State]:
     rows = torch.cat([rows for rows, _ in group])
     order = rows.argsort()
-    states = [state for _, state in group]
-    state = {
-        name: [torch.cat(tensors)[order] for tensors in zip(*(own[name] for own in states), strict=True)]
-        for name in states[0]
-    }
-    return rows[order], state
+    kept = {name: zip(*(state[name] for _, state in group), strict=True) for name in group[0][1]}
+    return rows[order], {name: [torch.cat(tensors)[order] for tensors in own] for name, own in kept.items()}
 
 
 # entry by entry, so that one tensor may hold several networks
@@ -331,17 +302,11 @@ _ENTRYWISE = (optim.SGD, optim.Adam, optim.AdamW, optim.RMSprop)
 
 
 class StackedOptimizer:
-    """The optimizers that the configs ask for, on rows of one matrix of weights.
+    """The optimizers that the configs ask for, on rows of one matrix ``(networks, weights)``, updated in place.
 
-    One of torch's that works entry by entry takes all networks of one lr, momentum and weight decay as a single
-    tensor; where networks may skip steps, each is a tensor of its own, and any other optimizer is made per network.
-
-    Parameters
-    ----------
-    configs : sequence of Config
-        One per network; networks with equal knobs stand side by side.
-    weights : Tensor
-        ``(networks, weights)``, updated in place.
+    One of torch's that works entry by entry takes all networks of one lr, momentum and weight decay, which stand side
+    by side, as a single tensor; where networks may skip steps, each is a tensor of its own, and any other optimizer
+    is made per network.
     """
 
     def __init__(self, configs: Sequence[Config], weights: Tensor) -> None:
@@ -356,12 +321,10 @@ class StackedOptimizer:
                 self._blocks.append((slice(members[0], members[-1] + 1), whole, made))
                 continue
             rows = [weights[i].detach().requires_grad_() for i in members]
-            made = (
-                [entry(rows, *knobs)] * len(rows)
-                if type(made) in _ENTRYWISE
-                else [entry([row], *knobs) for row in rows]
-            )
-            self._blocks += [(slice(i, i + 1), row, one) for i, row, one in zip(members, rows, made, strict=True)]
+            common = entry(rows, *knobs) if type(made) in _ENTRYWISE else None
+            self._blocks += [
+                (slice(i, i + 1), row, common or entry([row], *knobs)) for i, row in zip(members, rows, strict=True)
+            ]
 
     def step(self, gradient: Tensor, ready: Tensor, number: int) -> None:
         """Update the networks marked in `ready` by their rows of `gradient`, in the step of that number."""

@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -187,9 +188,7 @@ class Sweep:
             if path is not None:
                 self.save(path)
         except OSError as error:
-            note = (
-                f"not saved to {str(path)!r} ({error}); the results are in memory, Sweep.save writes them elsewhere"
-            )
+            note = f"not saved to {str(path)!r} ({error}); the results are in memory, Sweep.save writes elsewhere"
             if note not in self.notes:
                 self.notes.append(note)
                 warnings.warn(note, RuntimeWarning, stacklevel=3)
@@ -262,12 +261,10 @@ class Sweep:
         and `learned` become shares.
         """
         values, known = self._known(name)
-        if name in _MEDIAN:
-            return _per_cell(values, known, np.median)
         if name in _LOG_MEAN:
             with np.errstate(divide="ignore", invalid="ignore"):
                 return np.exp(_per_cell(np.log(values), known, np.mean))
-        return _per_cell(values, known, np.mean)
+        return _per_cell(values, known, np.median if name in _MEDIAN else np.mean)
 
     def spread(self, name: str) -> tuple[Array, Array]:
         """Return the smallest and the largest value over the seeds, each of shape ``(*values per knob,)``."""
@@ -312,9 +309,7 @@ class Sweep:
         found = []
         for number in np.flatnonzero(self._done).tolist():
             index, seed = self.grid.place(number)
-            measures = dict(zip(MEASURES, self._values[:, number].tolist(), strict=True))
-            words = {"how": self.how[number], "error": self.errors.get(number, "")}
-            found.append({**self.grid.point(index), "seed": seed, **measures, **words})
+            found.append({**self.grid.point(index), "seed": seed, **asdict(self.outcome(number))})
         return found
 
     def to_frame(self) -> pd.DataFrame:
@@ -383,16 +378,8 @@ class Sweep:
         """
         stored = storage.read(path)
         asked = stored.plan
-        sweep = cls(
-            Config.from_dict(asked["config"]),
-            asked["over"],
-            steps=asked["steps"],
-            seeds=asked["seeds"],
-            learned_below=asked["learned_below"],
-            max_bytes=asked["max_bytes"],
-            data=data,
-            loss=loss,
-        )
+        same = {name: asked[name] for name in ("steps", "seeds", "learned_below", "max_bytes")}
+        sweep = cls(Config.from_dict(asked["config"]), asked["over"], **same, data=data, loss=loss)
         differing = [name for name, value in sweep._plan().items() if value != asked.get(name)]
         if differing:
             raise ValueError(

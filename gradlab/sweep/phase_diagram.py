@@ -44,9 +44,8 @@ def phase_diagram(
     """
     config = config.replace(accumulation="none", carry_over="none", clip="none", optimizer="sgd")
     gains, depths = _coarse_gains(config), _coarse_depths(config)
-    OPTIMIZERS["sgd"](
-        [torch.zeros(1, requires_grad=True)], 0.0, 0.0, 0.0
-    )  # torch loads its compiler with the first optimizer: seconds that are not ours
+    # torch loads its compiler with the first optimizer: seconds that are not ours
+    OPTIMIZERS["sgd"]([torch.zeros(1, requires_grad=True)], 0.0, 0.0, 0.0)
     began, coarser = time.monotonic(), None
     for _ in range(levels):
         sweep = Sweep(config, {"gain": gains, "depth": depths}, steps=0, seeds=seeds, data=data)

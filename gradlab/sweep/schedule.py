@@ -166,15 +166,12 @@ def run_here(task: Task) -> Work:
             why = f"the stack failed ({type(error).__name__}: {error})"
     outcomes = []
     for config in task.configs:
-        outcomes.append((yield from _train_one(config, task, why)))
+        try:
+            alone = train_alone(config, task.steps, task.learned_below, task.data, task.loss, why)
+            outcomes.append((yield from alone))
+        except Exception as error:
+            outcomes.append(_failed(f"{type(error).__name__}: {error}", why))
     return outcomes
-
-
-def _train_one(config: Config, task: Task, why: str) -> Generator[int, None, Outcome]:
-    try:
-        return (yield from train_alone(config, task.steps, task.learned_below, task.data, task.loss, why))
-    except Exception as error:
-        return _failed(f"{type(error).__name__}: {error}", why)
 
 
 def run_in_worker(task: Task) -> list[Outcome]:
@@ -245,13 +242,8 @@ def _at_end(trainer: Trainer, record: StepRecord, learned_below: float) -> dict[
     found = trainer.evaluate()
     fine = _is_finite(record) and all(bool(torch.isfinite(p).all()) for p in trainer.network.parameters())
     survived = float(fine and not trainer.stopped and not _was_skipped(trainer, record))
-    learned = is_learned(survived, found["loss"], learned_below)
-    return {
-        "eval_loss": found["loss"],
-        "accuracy": found.get("accuracy", math.nan),
-        "survived": survived,
-        "learned": learned,
-    }
+    measures = {"eval_loss": found["loss"], "accuracy": found.get("accuracy", math.nan), "survived": survived}
+    return measures | {"learned": is_learned(survived, found["loss"], learned_below)}
 
 
 def _is_clipped(record: StepRecord) -> bool:
@@ -285,10 +277,7 @@ class Event(NamedTuple):
 
 def run_tasks(tasks: Sequence[Task], executor: Executor | None, stopped: Callable[[], bool]) -> Iterator[Event]:
     """Run tasks and yield what happens; a task cut short by `stopped` is dropped whole."""
-    if executor is None:
-        yield from _run_tasks_here(tasks, stopped)
-    else:
-        yield from _run_by_executor(tasks, executor, stopped)
+    return _run_tasks_here(tasks, stopped) if executor is None else _run_by_executor(tasks, executor, stopped)
 
 
 def _run_tasks_here(tasks: Sequence[Task], stopped: Callable[[], bool]) -> Iterator[Event]:

@@ -52,14 +52,8 @@ def train_stacked(
 class Stack:
     """The mutable state of stacked networks: tensors with one row per network that still runs.
 
-    Parameters
-    ----------
-    configs : sequence of Config
-        Alike in all that `stack_signature` names.
-    learned_below : float
-        Evaluation loss below which a network has learned.
-    data, loss
-        Own data and loss, as `Trainer` takes them.
+    The configs are alike in all that `stack_signature` names; a network has learned if its evaluation loss is below
+    `learned_below`; own data and loss are as `Trainer` takes them.
     """
 
     def __init__(self, configs: Sequence[Config], learned_below: float, data: Any, loss: Loss | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 import tempfile
 from collections.abc import Mapping
@@ -27,13 +28,7 @@ class Stored(NamedTuple):
 
 
 def write(path: str | os.PathLike[str], stored: Stored) -> None:
-    """Write a file under a temporary name and move it to `path`, so that `path` is never half a file.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written there; nothing is left behind.
-    """
+    """Write a file under a temporary name and move it to `path`, so that `path` is never half a file."""
     path = Path(path)
     text = json.dumps({"version": VERSION, "plan": stored.plan, "notes": stored.notes})
     buffer = io.BytesIO()
@@ -51,15 +46,7 @@ def write(path: str | os.PathLike[str], stored: Stored) -> None:
 
 
 def read(path: str | os.PathLike[str]) -> Stored:
-    """Read what `write` wrote.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no file.
-    ValueError
-        If it is truncated, damaged, no sweep, or of a newer version; it is left as it is.
-    """
+    """Read what `write` wrote; raise ValueError if it is truncated, damaged, no sweep, or of a newer version."""
     try:
         with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             about = json.loads(str(file["about"]))
@@ -81,9 +68,7 @@ def read(path: str | os.PathLike[str]) -> Stored:
 
 def _check(stored: Stored) -> None:
     """Raise ValueError unless the arrays are those of the plan; numbers of another shape must not be broadcast."""
-    networks = len(stored.plan["seeds"])
-    for values in stored.plan["over"].values():
-        networks *= len(values)
+    networks = math.prod(map(len, [stored.plan["seeds"], *stored.plan["over"].values()]))
     expected = {"values": (float, (len(stored.plan["measures"]), networks)), "done": (bool, (networks,))}
     for name, (kind, shape) in expected.items():
         array = getattr(stored, name)
