@@ -21,7 +21,7 @@ NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 LECTURES = [path for path in NOTEBOOKS if path.name[:2] != "00"]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 SHARED = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))  # by how many processes of pytest -n
-SECONDS, SECONDS_IN_ALL = 60, 240  # of one core; measured on a busy one: 4 to 37, 107 in all
+SECONDS, SECONDS_IN_ALL = 60, 360  # of one core; measured on a busy one: 4 to 37, 107 in all
 MODULES = {"copy", "functools", "math", "statistics", "matplotlib", "numpy", "torch", "gradlab"}
 NOISE = {"print", "display", "clear_output", "Output", "Thread", "open", "eval", "exec"}
 CLOCK = "__import__('time').process_time()"
@@ -65,8 +65,10 @@ def value(output):
 
 
 # ---------------------------------------------------------------------- as committed
-def test_there_are_a_start_notebook_and_seven_lectures():
-    assert [path.name[:3] for path in NOTEBOOKS] == [f"{number:02}_" for number in range(8)]
+def test_there_are_a_start_notebook_and_the_lectures_each_with_a_number_of_its_own():
+    numbers = [int(path.name[:2]) for path in NOTEBOOKS]
+    assert numbers[:9] == list(range(9))
+    assert len(set(numbers)) == len(numbers)
 
 
 @each_notebook
@@ -185,7 +187,7 @@ def test_a_run_leaves_outputs_of_the_committed_kinds(path, executed):
     assert kinds(executed[path])[:-1] == kinds(read(path))  # the last cell is the clock
 
 
-def test_each_takes_less_than_a_minute_of_one_core_and_all_less_than_four(executed):
+def test_each_takes_less_than_a_minute_of_one_core_and_all_less_than_six(executed):
     seconds = {path.stem: float(code_cells(ran)[-1].outputs[0].data["text/plain"]) for path, ran in executed.items()}
     assert {name: spent for name, spent in seconds.items() if spent > SECONDS} == {}
     assert sum(seconds.values()) < SECONDS_IN_ALL
