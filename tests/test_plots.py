@@ -1,16 +1,18 @@
 """The pictures that matplotlib draws: what the artists hold, read back, against numbers put in by hand."""
 
+import gc
 import io
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
 from gradlab import PLOTS, Config, History, Trainer, draw
 from gradlab.history import Mark
 from gradlab.measures import sort_kinds
-from gradlab.plots import DARK, View, draw_view
+from gradlab.plots import DARK, View, draw_view, figure_png
 from gradlab.plots.stretches import step_limit
 from gradlab.plots.style import KIND_COLOURS, RAMP, cell_colours
 from tests.helpers.histories import history_of, record
@@ -159,6 +161,21 @@ def test_draw_returns_a_figure_of_its_own_that_a_notebook_shows():
     assert isinstance(figure, Figure)
     assert Image.open(io.BytesIO(figure._repr_png_())).size == (2000, 860)
     assert repr(figure).startswith("<Figure")
+
+
+def test_a_saved_picture_holds_no_pixels_until_garbage_is_collected():
+    figure = draw(Trainer(Config(depth=3, width=8)).run(2))
+    gc.disable()
+    try:
+        before = renderers()
+        figure_png(figure)
+        assert renderers() == before
+    finally:
+        gc.enable()
+
+
+def renderers():
+    return sum(type(thing) is RendererAgg for thing in gc.get_objects())
 
 
 def test_an_own_plot_is_one_function_and_may_draw_plainly():

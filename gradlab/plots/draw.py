@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text as Label
 
 from gradlab.blocks import groups_of
 from gradlab.history import Array, History
@@ -260,8 +261,11 @@ class NotebookFigure(Figure):
 
 def figure_png(figure: Figure) -> bytes:
     """Return a figure as PNG bytes."""
-    out = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(out)
+    canvas, out = FigureCanvasAgg(figure), io.BytesIO()
+    canvas.print_png(out)
+    for text in figure.findobj(Label):  # each keeps the renderer, megabytes of pixels, until garbage is collected
+        text._renderer = None  # pyright: ignore[reportAttributeAccessIssue]
+    FigureCanvasAgg(figure)  # and so does the canvas: another takes its place
     return out.getvalue()
 
 
