@@ -234,7 +234,7 @@ def _draw_heatmap(ax: Axes, picture: Picture, history: History, view: View) -> N
     shown = sorted({1, (layers + 1) // 2, layers})
     ax.set_yticks(shown, [str(n) for n in shown])
     ax.set_xlabel(view.text("axis.step"))
-    ax.set_ylabel(view.text("axis.layer_short"))
+    ax.set_ylabel(view.text("axis.time_short" if picture.measure == TIME else "axis.layer_short"))
     ax.grid(False)
     _colour_bar(ax, picture.limits.span, view)
 
