@@ -27,8 +27,9 @@ class AutogradPass:
     ----------
     loss : Tensor
         The mean loss of the samples, with its graph, shape ``()``.
-    edges : list of (layer, GradientEdge)
-        Where d loss / d z of a layer can be read in the backward pass; a layer called twice has two.
+    edges : list of (layer, Tensor or GradientEdge)
+        Where d loss / d z of a layer can be read in the backward pass: z, or the edge that it leaves the layer by.
+        A layer called twice has two.
     activations : list of (layer, Tensor, range)
         What each layer hands on, and the range of its activation where it is bounded.
     time : TimeProbe or None
@@ -38,7 +39,7 @@ class AutogradPass:
     def __init__(
         self,
         loss: Tensor,
-        edges: list[tuple[int, GradientEdge]],
+        edges: Sequence[tuple[int, Tensor | GradientEdge]],
         activations: list[tuple[int, Tensor, Range]],
         time: TimeProbe | None = None,
     ) -> None:
@@ -92,7 +93,7 @@ class TracedNetwork:
     def forward(self, x: Tensor, y: Tensor, loss: Loss) -> AutogradPass:
         """Run the network on `x`, compare with `y` and note every layer."""
         trace = self.network.trace(x)
-        edges = [(i, _edge(z)) for i, z in enumerate(trace.pre_activations) if z.requires_grad]
+        edges = [(i, z) for i, z in enumerate(trace.pre_activations) if z.requires_grad]
         activations = list(zip(range(len(self.ranges)), trace.activations, self.ranges, strict=True))
         return AutogradPass(loss(trace.output, y), edges, activations)
 

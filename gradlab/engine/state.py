@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import torch
@@ -29,6 +30,8 @@ from gradlab.rules.carry_over import CARRY_OVERS, State
 from gradlab.rules.clipping import CLIPS
 from gradlab.rules.norms import norms, root_sum_square
 from gradlab.rules.optimizers import OPTIMIZERS
+
+_kind = attrgetter("shape", "dtype")
 
 
 class Progress(NamedTuple):
@@ -273,6 +276,7 @@ class Buffers:
 
     def __init__(self, network: nn.Module) -> None:
         self._room: list[Tensor] = []
+        self._kinds: list[tuple[torch.Size, torch.dtype]] = []
         self.slots = [(module._buffers, name) for module in network.modules() for name in module._buffers]
         self._own = self._values()
 
@@ -283,15 +287,16 @@ class Buffers:
         """Return copies."""
         return [None if b is None else b.detach().clone() for b in self._values()]
 
+    @torch.no_grad()
     def copy_over(self) -> list[Tensor | None]:
         """Return copies that the next call writes over, where the shapes are those of the last: one operation."""
         now = [b for b in self._values() if b is not None]
-        kinds = [[(b.shape, b.dtype) for b in held] for held in (now, self._room)]
-        if len(now) < len(self.slots) or kinds[0] != kinds[1]:
-            copies = self.copy()
+        kinds = list(map(_kind, now))
+        if len(now) < len(self.slots) or kinds != self._kinds:
+            copies, self._kinds = self.copy(), kinds
             self._room = [b for b in copies if b is not None]
             return copies
-        torch._foreach_copy_(self._room, [b.detach() for b in now])
+        torch._foreach_copy_(self._room, now)
         return list(self._room)
 
     def put(self, copies: list[Tensor | None]) -> None:

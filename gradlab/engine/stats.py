@@ -82,18 +82,22 @@ def stacked(items: Iterable[tuple[int, Tensor, Range]]) -> list[Stack]:
     """
     found: list[Stack] = []
     groups: dict[Any, tuple[list[int], list[Tensor]]] = {}
+    kind: Any = (None, None, None, None)
+    entries, layers, tensors = 0, [], []
     for layer, tensor, bounds in items:
-        if (entries := tensor.numel()) > LARGE:
+        shape, span, dtype, device = kind  # neighbours mostly are of one kind: a look into the table takes longer
+        if tensor.shape != shape or bounds != span or tensor.dtype is not dtype or tensor.device != device:
+            kind, entries = (tensor.shape, bounds, tensor.dtype, tensor.device), tensor.numel()
+            layers, tensors = groups.get(kind) or groups.setdefault(kind, ([], []))
+        if entries > LARGE:
             found.append(((layer,), tensor.detach()[None], bounds))
             continue
-        key = (tensor.shape, bounds, tensor.dtype, tensor.device)
-        layers, tensors = groups.get(key) or groups.setdefault(key, ([], []))
-        if layers and (entries * len(layers) > _STACK or layer in layers):
+        if layers and (entries * len(layers) > _STACK or (layer <= layers[-1] and layer in layers)):
             found.append((tuple(layers), torch.stack(tensors), bounds))
-            layers, tensors = groups[key] = ([], [])
+            layers, tensors = groups[kind] = ([], [])
         layers.append(layer)
         tensors.append(tensor)
-    found += [(tuple(layers), torch.stack(tensors), key[1]) for key, (layers, tensors) in groups.items()]
+    found += [(tuple(layers), torch.stack(tensors), kind[1]) for kind, (layers, tensors) in groups.items() if layers]
     return found
 
 
@@ -364,6 +368,9 @@ class LayerStats:
             rest = square - n * mean * mean
             if 1e-8 * square < rest < math.inf:
                 spread = math.sqrt(rest)
+                if not self._count[layer]:  # as mostly: the first that is seen of it, and finite
+                    self._count[layer], self._mean[layer], self._spread[layer] = n, pivot + mean, spread
+                    continue
             elif m.stack is not None:  # it drowned in the mean, or its squares left the range
                 mean, spread = _two_passes(m.stack[i].reshape(-1))
             else:

@@ -214,10 +214,8 @@ class TrainingStep:
         return self._divergence("gradient", layer, bad[layer])
 
     def _weight_not_finite(self) -> Divergence | None:
-        for i, norm in enumerate(self._run.weight_norms):
-            if not math.isfinite(norm):
-                return self._divergence("weight", self._layer_of(i), norm)
-        return None
+        bad = [i for i, norm in enumerate(self._run.weight_norms) if not math.isfinite(norm)]
+        return self._divergence("weight", self._layer_of(bad[0]), self._run.weight_norms[bad[0]]) if bad else None
 
     def _layer_of(self, number: int) -> int:
         return layer_of(self._run.layers, self._flat.params, number)
