@@ -27,8 +27,8 @@ export function layout(w, h, lanes, k) {
   const foot = Math.round(clamp(h * (tight ? 0.19 : 0.215), 72, 190));
   const axis = Math.round(15 * k);
   const footY = h - axis - foot - Math.round(3 * k);
-  const top = (tight ? y : arrow) + Math.round((tight ? 15 : 27) * k);
-  const bottom = footY - head - Math.round(59 * k);
+  const top = (tight ? y : arrow) + Math.round((tight ? 15 : 30) * k);
+  const bottom = footY - head - Math.round((tight ? 59 : 62) * k);
   const profile = { x: left, y: top, w: right - left, h: Math.max(40, bottom - top) };
   const under = profile.y + profile.h;
   const split = Math.round(left + (right - left) * 0.445);
@@ -41,9 +41,9 @@ export function layout(w, h, lanes, k) {
   return {
     strips,
     profile,
-    inf: top - Math.round(10 * k),
-    zero: under + Math.round(12 * k),
-    none: under + Math.round(22 * k),
+    inf: top - Math.round((tight ? 10 : 12) * k),
+    zero: under + Math.round((tight ? 12 : 13) * k),
+    none: under + Math.round((tight ? 22 : 25) * k),
     loss: { x: left, y: footY, w: split - left, h: foot },
     heat,
     bar: { x: right - Math.round(34 * k), y: footY, w: Math.round(9 * k), h: foot },

@@ -169,10 +169,26 @@ function fixed(/** @type {Scene} */ s) {
   if (f["guess.y"]) curve(s, f["guess.y"], pal.guess, 3, { dash: [9, 4], x: at(f["guess.x"]) });
 }
 
+/** Along how many pixels curves run through a rectangle. @param {Scene} s @param {ArrayLike<number>[]} curves @param {import("./scales.js").Rect} box */
+function met(s, curves, box) {
+  const y = profileScale(s);
+  const { profile } = s.lay;
+  const place = (/** @type {number} */ x) => clamp(((x - profile.x) / profile.w) * s.layers - 0.5, 0, s.layers - 1);
+  let pixels = 0;
+  for (let x = Math.max(box.x, columnX(profile, s.layers, 0)); x <= Math.min(box.x + box.w, columnX(profile, s.layers, s.layers - 1)); x += 3) {
+    const at = place(x);
+    const [low, high] = [Math.floor(at), Math.ceil(at)];
+    for (const logs of curves) {
+      const there = y(logs[low] + (logs[high] - logs[low]) * (at - low));
+      if (there > box.y && there < box.y + box.h) pixels += 3;
+    }
+  }
+  return pixels;
+}
+
 /** Where the words on the slope disturb no curve: a corner of the plot, the same one as long as it can be. */
 function freeCorner(/** @type {Scene} */ s, curves, wide) {
   const { profile } = s.lay;
-  const y = profileScale(s);
   const high = 22 * s.k;
   const left = profile.x + 10;
   const right = profile.x + profile.w - 10;
@@ -188,21 +204,14 @@ function freeCorner(/** @type {Scene} */ s, curves, wide) {
     { side: "left", x: left, y: profile.y + profile.h * 0.45 },
     { side: "right", x: right, y: profile.y + profile.h * 0.45 },
   ];
-  const met = corners.map((c) => {
+  const hits = corners.map((c) => {
     const x0 = c.side === "right" ? c.x - wide : c.x;
-    let hits = 0;
-    for (const logs of curves) {
-      for (let i = 0; i < logs.length; i += 1) {
-        const x = columnX(profile, s.layers, i);
-        if (x > x0 - 12 && x < x0 + wide + 12 && Math.abs(y(logs[i]) - c.y) < high * 0.8) hits += 1;
-      }
-    }
-    return hits;
+    return met(s, curves, { x: x0 - 12, y: c.y - high * 0.8, w: wide + 24, h: high * 1.6 });
   });
   const kept = s.memory.corner;
-  const best = kept !== undefined && met[kept] === 0 ? kept : met.indexOf(Math.min(...met));
+  const best = kept !== undefined && hits[kept] === 0 ? kept : hits.indexOf(Math.min(...hits));
   s.memory.corner = best;
-  return { ...corners[best], free: met[best] === 0 };
+  return { ...corners[best], free: hits[best] === 0 };
 }
 
 /** Beside its own curve, where no other one passes. */
@@ -215,15 +224,9 @@ function beside(/** @type {Scene} */ s, row, curves, wide, taken) {
     return { x: clamp(columnX(profile, s.layers, i), profile.x + wide / 2, profile.x + profile.w - wide / 2), y: y(row.now[i]) + off * s.k };
   }));
   const hits = tried.map((p) => {
-    let met = p.y < profile.y + 6 || p.y > profile.y + profile.h - 6 ? 500 : 0;
-    for (const t of taken) if (Math.abs(t.y - p.y) < 18 * s.k && Math.abs(t.x - p.x) < wide) met += 500;
-    for (const logs of curves) {
-      for (let i = 0; i < logs.length; i += 1) {
-        const x = columnX(profile, s.layers, i);
-        if (Math.abs(x - p.x) < wide / 2 + 6 && Math.abs(y(logs[i]) - p.y) < 11 * s.k) met += 1;
-      }
-    }
-    return met;
+    let bad = p.y < profile.y + 6 || p.y > profile.y + profile.h - 6 ? 500 : 0;
+    for (const t of taken) if (Math.abs(t.y - p.y) < 18 * s.k && Math.abs(t.x - p.x) < wide) bad += 500;
+    return bad + met(s, curves, { x: p.x - wide / 2 - 6, y: p.y - 11 * s.k, w: wide + 12, h: 22 * s.k });
   });
   return tried[hits.indexOf(Math.min(...hits))];
 }
@@ -278,6 +281,7 @@ export function drawProfile(s) {
     if (finite?.second && !lanes) {
       curve(s, finite.second, pal.second, 1.3);
       dots(s, finite.second, pal.second, "square", true);
+      curves.push(finite.second);
     }
     if (row.second && !lanes) {
       curve(s, row.second, pal.second, 1.3);

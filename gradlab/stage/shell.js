@@ -200,7 +200,7 @@ export function build(stage) {
   const time = timeBar(stage);
   const status = make("span", { class: "gl-status" });
   const alert = make("span", { class: "gl-alert", role: "status" });
-  const flow = make("section", { class: "gl-flow" }, [picture, time.node, make("div", { class: "gl-foot" }, [status, alert])]);
+  const flow = make("section", { class: "gl-flow" }, [picture, time.node, make("div", { class: "gl-foot" }, [alert, status])]);
   const seen = side(stage);
   const live = make("div", { class: "gl-hear", "aria-live": "polite", role: "status" });
   const main = make("div", { class: "gl-main" }, [make("div", { class: "gl-gutter" }), flow, seen.node]);

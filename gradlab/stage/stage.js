@@ -20,7 +20,7 @@ import { showWords } from "./words.js";
  * What the drawing functions get.
  * @typedef {{g: CanvasRenderingContext2D, pal: import("./palette.js").Palette, dark: boolean, theme: string,
  *   lay: import("./layout.js").Layout, labels: Labels, store: Store, words: Record<string, string>, k: number,
- *   limits: number[], held: boolean, limit: number, logTime: boolean, layers: number, dpr: number, snap: (x: number) => number, through: boolean, signal: boolean, title: string, roomy: boolean,
+ *   limits: number[], held: boolean, limit: number, logTime: boolean, layers: number, dpr: number, snap: (x: number) => number, through: boolean, signal: boolean, title: string,
  *   hover: Place | null, pulse: Pulse | null, memory: any, shown: (lane: number) => Row | undefined,
  *   before: (lane: number) => Row | undefined, say: (key: string, values: any) => string,
  *   growthWords: (row: Row, short?: boolean) => string}} Scene
@@ -123,7 +123,9 @@ export class Stage {
     const old = this.store.lanes.map((_, i) => this.shown(i));
     const steps = this.store.last;
     const limits = this.limits;
+    const { measure } = this.store;
     const { missed, fresh, widened } = this.store.take(head, buffer);
+    if (this.store.measure !== measure) this.held = null; // another quantity has decades of its own
     for (const step of [...this.waiting]) if (this.store.main?.rows.has(step)) this.waiting.delete(step);
     if (missed) this.send({ kind: "all", id: this.transport.id(), run: this.store.run });
     else {
@@ -374,7 +376,7 @@ export class Stage {
       g, pal: this.pal, dark: this.theme === "dark", theme: this.theme, lay: this.lay, labels: this.labels, store, words: this.words, k: this.k,
       limits: this.limits, held: this.held !== null, limit: stepLimit(store.last + 1), logTime: this.logTime, layers: this.layers,
       dpr: this.dpr, snap: (x) => Math.round(x * this.dpr) / this.dpr, through: store.measure === "time_norm", signal, title: signal ? this.words["stage.signal"] : store.titles[0],
-      roomy: this.w > 520 * this.k, hover: this.pinned ?? this.hover, pulse, memory: this.memory,
+      hover: this.pinned ?? this.hover, pulse, memory: this.memory,
       shown: (lane) => this.shown(lane), before: (lane) => this.pulse?.old[lane], say: (key, values) => this.say(key, values),
       growthWords: (row, short) => this.growthWords(row, short),
     });

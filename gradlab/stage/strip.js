@@ -150,6 +150,7 @@ function ends(/** @type {Scene} */ s) {
   g.lineTo(last.x + 8, y - 4);
   g.lineTo(last.x + 8, y + 4);
   g.fill();
+  if (store.said.slow) return; // its line of code stands here
   labels.put("loss", loss, last.x + last.w, y, { side: "right", kind: "strong" });
   labels.put("back", words["stage.way_back"], last.x + last.w / 2, y, { side: "center", kind: "paper" });
 }
@@ -158,7 +159,9 @@ function ends(/** @type {Scene} */ s) {
 export function drawStrips(s) {
   const { lay, store, pal, labels, words } = s;
   labels.put("strip", s.title, lay.strips[0].x, lay.heads.strip, { kind: "head" });
-  if (s.roomy && !store.time) labels.put("strip.how", (s.signal ? "|dL/dz|: " : "") + words["stage.relative"], lay.strips[0].x + lay.strips[0].w, lay.heads.strip, { side: "right", kind: "dim" });
+  const how = (s.signal ? "|dL/dz|: " : "") + words["stage.relative"];
+  const room = lay.strips[0].w - (s.title.length * 8 + how.length * 6.3) * s.k;
+  if (room > 0 && !store.time) labels.put("strip.how", how, lay.strips[0].x + lay.strips[0].w, lay.heads.strip, { side: "right", kind: "dim" });
   store.lanes.forEach((lane, number) => {
     const rect = lay.strips[number];
     const colour = number === 0 ? pal.laneA : pal.laneB;

@@ -32,13 +32,21 @@ export function cursorWords(/** @type {Stage} */ stage) {
   return said;
 }
 
+/** Factors in the kernel's plain text, as they are printed here. @param {string} text */
+const times = (text) => text.replace(/\bx(?=\d)/g, "\u00d7");
+
 /** @param {Scene} s */
 export function showWords(/** @type {Stage} */ stage, s) {
   const { parts, store, words } = stage;
   const said = store.said;
   const predict = said.predict;
   const question = said.hidden ? predict?.question : predict?.score;
-  write(parts.lesson, question || said.lesson || "");
+  const lesson = times(question || said.lesson || "");
+  if (parts.lesson.textContent !== lesson) {
+    write(parts.lesson, lesson);
+    parts.lesson.classList.remove("gl-long");
+    parts.lesson.classList.toggle("gl-long", parts.lesson.scrollHeight > parts.lesson.clientHeight + 1);
+  }
   parts.lesson.classList.toggle("gl-asked", Boolean(question));
   showVerdicts(stage);
   const playing = stage.transport.playing;
@@ -70,7 +78,7 @@ export function showWords(/** @type {Stage} */ stage, s) {
   parts.hold.style.top = `${s.lay.none + 6 * s.k}px`;
   parts.along.hidden = !store.time || Boolean(said.hidden);
   for (const [i, way] of [...parts.along.children].entries()) way.setAttribute("aria-pressed", String(s.through === Boolean(i)));
-  write(parts.alert, said.alert || stage.announced);
+  write(parts.alert, times(said.alert || stage.announced));
   parts.alert.classList.toggle("gl-quiet", !said.alert);
   const rate = playing && store.rate ? ` \u00b7 ${stage.say("stage.per_second", { rate: formatNumber(Math.round(store.rate)) })}` : "";
   write(parts.status, `${said.status || stage.say("stage.step", { step: stage.step })}${rate}`);
@@ -86,8 +94,8 @@ function showVerdicts(/** @type {Stage} */ stage) {
     if (!parts.verdicts.children[i]) parts.verdicts.append(make("div", {}, [make("b"), make("small")]));
     const pill = parts.verdicts.children[i];
     pill.className = `gl-verdict gl-${lane.verdict[0]}`;
-    write(pill.children[0], `${lane.label ? `${lane.label}  ` : ""}${lane.verdict[1]}`);
-    write(pill.children[1], lane.verdict[2]);
+    write(pill.children[0], times(`${lane.label ? `${lane.label}  ` : ""}${lane.verdict[1]}`));
+    write(pill.children[1], times(lane.verdict[2]));
   });
 }
 
@@ -124,7 +132,7 @@ function showSeen(/** @type {Stage} */ stage) {
       figure.dataset.stamp = stamp;
       if (side) drawBoundary(figure.firstChild, lane.learned, stage.pal, side);
     }
-    write(figure.lastChild, many ? `${lane.label}  ${lane.learned.rows.map((/** @type {string[]} */ r) => r[1]).slice(0, 2).join(" \u00b7 ")}` : "");
+    write(figure.lastChild, many ? [lane.label, ...lane.learned.rows.map((/** @type {string[]} */ r) => r[1]).slice(0, 2)].join("\n") : "");
   });
   writeNumbers(seen.numbers, many ? [] : store.main?.learned.rows ?? []);
   showSamples(stage);
