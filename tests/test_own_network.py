@@ -9,8 +9,18 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
+from torch.utils.data import DataLoader, TensorDataset
 
-from gradlab import Config, CumulativeGradient, Trainer
+from gradlab import (
+    Config,
+    CumulativeGradient,
+    GradLab,
+    Trainer,
+    check_gradients,
+    gradient_histogram,
+    gradient_noise,
+    sharpness,
+)
 
 
 def fill(network, seed=0, std=0.3):
@@ -668,3 +678,102 @@ def test_dropout_draws_anew_in_every_micro_batch_from_the_seeds_that_next_window
         samples = sum(map(len, window.micro_batches))
         assert trainer.step().loss == pytest.approx(sum(losses) / samples, rel=1e-12)  # a sum in another order
         assert len(set(window.seeds)) == len(window.micro_batches)
+
+
+# ---------------------------------------------------------------------- network, loss and batch alone
+class Halved(torch.autograd.Function):
+    """An identity whose backward pass forgets a half."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, g):
+        return g / 2
+
+
+def test_the_looks_at_a_network_and_a_batch_are_those_at_a_run_of_one_batch():
+    network = fill(nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 3)))
+    x, y = noise(8, 3, dtype=torch.float32), labels(8)
+    trainer = Trainer(Config(batch_size=8), network=network, data=(x, y))
+    mine = sharpness(network, F.cross_entropy, (x, y))
+    assert mine.value == pytest.approx(sharpness(trainer).value, rel=1e-9)
+    assert mine.limit is None
+    assert "optimizer is not known" in mine.reason
+    counts = gradient_histogram(network, F.cross_entropy, (x, y)).counts
+    assert counts.tolist() == gradient_histogram(trainer).counts.tolist()
+    checked = check_gradients(network, F.cross_entropy, (x, y))
+    assert checked.errors == trainer.check_gradients().errors
+    spread = gradient_noise(network, F.cross_entropy, (x, y), micro_batches=8)
+    assert (spread.micro_batches, spread.batch_size) == (8, 1)
+
+
+def test_a_wrong_backward_pass_of_your_own_is_found_and_time_that_is_over_leaves_the_rest_out():
+    class Wrong(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(3, 5), nn.Linear(5, 3)
+
+        def forward(self, x):
+            return self.second(Halved.apply(torch.tanh(self.first(x))))
+
+    batch = noise(8, 3, dtype=torch.float32), labels(8)
+    found = check_gradients(fill(Wrong()), F.cross_entropy, batch)
+    assert found["first"] == pytest.approx(0.5)
+    assert found["second"] < 1e-6
+    assert check_gradients(fill(Wrong()), F.cross_entropy, batch, seconds=0).compared == (0, 0)
+    assert sharpness(nn.Linear(3, 3), F.cross_entropy, batch, seconds=0).converged is False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((3, F.cross_entropy, (torch.ones(2, 3), torch.ones(2))), "network=3"),
+        ((nn.Linear(3, 3), None, (torch.ones(2, 3), torch.ones(2))), "loss_fn=None"),
+        ((nn.Linear(3, 3), F.cross_entropy, torch.ones(2, 3)), "batch="),
+        ((nn.Linear(3, 3), F.cross_entropy, (torch.ones(2, 3), torch.ones(3))), "same number of samples"),
+        ((nn.Linear(3, 3).requires_grad_(False), F.mse_loss, (torch.ones(2, 3), torch.ones(2, 3))), "to train"),
+    ],
+)
+def test_what_is_no_network_loss_or_batch_is_refused_by_name(arguments, message):
+    for look in (sharpness, gradient_histogram, gradient_noise, check_gradients):
+        with pytest.raises(ValueError, match=message):
+            look(*arguments)
+
+
+@pytest.mark.parametrize("form", ["dict", "dataset", "loader", "loader of dicts"])
+def test_data_may_be_a_dict_a_dataset_or_a_loader(form, untouched_rng):
+    x, y = noise(10, 2, dtype=torch.float32), labels(10)
+    dataset = TensorDataset(x, y)
+    rows = [{"x": a, "label": b} for a, b in dataset]
+    data = {
+        "dict": {"x": x, "y": y},
+        "dataset": dataset,
+        "loader": DataLoader(dataset, batch_size=4),
+        "loader of dicts": DataLoader(rows, batch_size=4),  # pyright: ignore
+    }[form]
+    trainer = Trainer(Config(depth=1, batch_size=5), data=data)
+    assert torch.equal(trainer.data.x, x)
+    assert torch.equal(trainer.data.y, y)
+
+
+def test_a_loader_that_gives_no_pairs_is_refused_by_name():
+    with pytest.raises(ValueError, match="TensorDataset gives no pairs"):
+        Trainer(data=TensorDataset(torch.ones(4, 2)))
+    with pytest.raises(ValueError, match="Dataset or a DataLoader"):
+        Trainer(data="moons")
+
+
+def test_a_panel_takes_an_optimizer_of_your_own():
+    lab = GradLab(depth=1, lr=0.3, optimizer=torch.optim.Adagrad)
+    lab.step(2)
+    again = GradLab(depth=1, lr=0.3, optimizer=torch.optim.Adagrad)
+    assert (lab.config.optimizer, again.config.optimizer) == ("adagrad", "adagrad")
+    fixed = GradLab(depth=1, optimizer=lambda params: torch.optim.SGD(params, lr=0.0))
+    fixed.step(2)
+    assert np.all(fixed.history.column("update_ratio") == 0)
+    with pytest.raises(ValueError, match="optimizer="):
+        GradLab(optimizer=3)
+    for panel in (lab, again, fixed):
+        panel.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import numbers
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parameter import is_lazy
+from torch.utils.data import DataLoader, Dataset
 
 from gradlab.config import Config
 from gradlab.data import DATASETS, Data, Loss, as_data, draw_again, hold_out, make_dataset
@@ -57,9 +59,37 @@ def _all_data(config: Config, data: Any, loss: Loss | None) -> Data:
             config.sequence_length,
         )
         return made if loss is None else replace(made, loss=loss)
-    if not isinstance(data, tuple | list) or len(data) != 2:
-        raise ValueError(f"data={type(data).__name__}; expected a pair (X, y) of tensors")
-    return as_data(data[0], data[1], config.torch_dtype, loss=loss)
+    return as_data(*_pair(data), config.torch_dtype, loss=loss)
+
+
+def _pair(data: Any) -> tuple[Any, Any]:
+    """Return X and y of a pair, a dict of two, or all that a data set or its loader gives.
+
+    Raises
+    ------
+    ValueError
+        If it is something else, or what it gives are no pairs of one shape.
+    """
+    if isinstance(data, Mapping) and len(data) == 2:
+        data = tuple(data.values())
+    if isinstance(data, tuple | list) and len(data) == 2:
+        return data[0], data[1]
+    loader = DataLoader(data, batch_size=256) if isinstance(data, Dataset) else data
+    if not isinstance(loader, DataLoader):
+        raise ValueError(
+            f"data={type(data).__name__}; expected a pair (X, y) of tensors, a dict of the two, a torch Dataset or a "
+            "DataLoader of such pairs"
+        )
+    try:
+        with torch.random.fork_rng(devices=[]):  # a loader draws, if only a seed
+            batches = [batch.values() if isinstance(batch, Mapping) else batch for batch in loader]
+        x, y = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    except Exception as error:
+        raise ValueError(
+            f"data: {type(data).__name__} gives no pairs ({type(error).__name__}: {error}); expected (X, y) of one "
+            "shape each"
+        ) from error
+    return x, y
 
 
 def check_micro_batches(config: Config, n: int) -> None:

@@ -73,7 +73,7 @@ class Derivative:
     kink: bool = False
 
 
-def differentiate(loss: LossOfCopy, number: int, entry: int) -> Derivative:
+def differentiate(loss: LossOfCopy, number: int, entry: int, good_enough: float = GOOD_ENOUGH) -> Derivative:
     """Return the derivative of the loss by the entry, from the two neighbouring steps that agree best."""
     scale = loss.scale(number)
     best = Derivative(math.nan, math.inf, kink=True)
@@ -83,7 +83,7 @@ def differentiate(loss: LossOfCopy, number: int, entry: int) -> Derivative:
         uncertainty = max(abs(here.central - previous.central), previous.rounding)
         if not here.shows_kink(previous) and uncertainty < best.uncertainty:
             best = Derivative(here.central, uncertainty)
-        if best.uncertainty <= GOOD_ENOUGH * abs(best.value):
+        if best.uncertainty <= good_enough * abs(best.value):
             break
         previous = here
     return best

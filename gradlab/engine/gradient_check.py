@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Generator, Tensor, nn
@@ -79,6 +82,7 @@ def check_gradients(
     layer_of: Callable[[int], int],
     samples: int = 8,
     entries_per_layer: int = 4,
+    compare: Callable[[LossOfCopy, int, int], Derivative] = differentiate,
 ) -> GradientCheck:
     """Compare autograd with central finite differences on a float64 copy of a network.
 
@@ -98,6 +102,8 @@ def check_gradients(
         Number of a trainable parameter -> index of the layer it is counted with.
     samples, entries_per_layer : int
         How much is compared; the cost is about 8 forward passes per entry.
+    compare : callable
+        Takes the differences; where it raises TimeoutError, what was compared so far is the result.
 
     Returns
     -------
@@ -122,12 +128,13 @@ def check_gradients(
     by_layer: dict[int, list[int]] = {}
     for number in range(len(loss.params)):
         by_layer.setdefault(layer_of(number), []).append(number)
-    for layer, numbers in by_layer.items():
-        for number, entry in _candidates(first, numbers, entries_per_layer):
-            if found[layer].compared == entries_per_layer:
-                break
-            derivative = differentiate(loss, number, entry)
-            found[layer].see(derivative, [float(g[number].flatten()[entry]) for g in (first, second)])
+    places = {layer: iter(_candidates(first, numbers, entries_per_layer)) for layer, numbers in by_layer.items()}
+    with suppress(TimeoutError):
+        for goal in range(1, entries_per_layer + 1):  # every layer once before one is looked at twice
+            for layer, left in places.items():
+                while found[layer].compared < goal and (place := next(left, None)) is not None:
+                    derivative = compare(loss, *place)
+                    found[layer].see(derivative, [float(g[place[0]].flatten()[place[1]]) for g in (first, second)])
     return GradientCheck(
         tuple(f.error for f in found),
         tuple(layer_names),
@@ -159,8 +166,12 @@ class _Layer:
 
 def _candidates(gradients: list[Tensor], numbers: list[int], count: int) -> list[tuple[int, int]]:
     """Name entries of a layer: its largest gradients and random ones, with some to spare."""
-    places = [(number, entry) for number in numbers for entry in range(gradients[number].numel())]
     sizes = torch.cat([gradients[number].flatten().abs() for number in numbers])
-    largest = sizes.topk(min((count + 1) // 2, len(places))).indices.tolist()
-    drawn = torch.randperm(len(places), generator=Generator().manual_seed(0))[: 3 * count].tolist()
-    return [places[i] for i in dict.fromkeys([*largest, *drawn])]
+    largest = sizes.topk(min((count + 1) // 2, len(sizes))).indices.tolist()
+    drawn = torch.randperm(len(sizes), generator=Generator().manual_seed(0))[: 3 * count].tolist()
+    ends = list(accumulate(gradients[number].numel() for number in numbers))
+    found = []
+    for i in dict.fromkeys([*largest, *drawn]):
+        k = bisect_right(ends, i)
+        found.append((numbers[k], i - (ends[k - 1] if k else 0)))
+    return found

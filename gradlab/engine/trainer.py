@@ -47,8 +47,9 @@ class Trainer:
         not used.
     network : torch.nn.Module, optional
         A network of your own. It is copied: the trained one is `Trainer.network`.
-    data : pair of tensors (X, y), optional
-        Data of your own, of shape ``(n, ...)`` and ``(n,)`` labels or ``(n, outputs)`` float targets.
+    data : pair of tensors (X, y), dict of two, Dataset or DataLoader, optional
+        Data of your own, of shape ``(n, ...)`` and ``(n,)`` labels or ``(n, outputs)`` float targets; all of it is
+        read at once.
     loss : callable, optional
         ``loss(output, y)``, the mean loss of the samples given. Default: cross-entropy for labels, mean
         squared error for float targets.

@@ -3,6 +3,7 @@
 Each look works on a private copy of the network, so that training goes on bit for bit as without it.
 """
 
+from gradlab.inspect.copied import check_gradients
 from gradlab.inspect.entries import FORMATS, FormatLens, Histogram, format_lens, gradient_histogram
 from gradlab.inspect.micro_batches import Equality, Noise, accumulation_equality, gradient_noise
 from gradlab.inspect.sharpness import Sharpness, sharpness
@@ -21,6 +22,7 @@ __all__ = [
     "RecurrentMatrix",
     "Sharpness",
     "accumulation_equality",
+    "check_gradients",
     "clip_curve",
     "coordinate_check",
     "format_lens",

@@ -3,16 +3,99 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from gradlab.config import Config
+from gradlab.data import Data
 from gradlab.engine import Trainer
 from gradlab.engine.autograd import AutogradPass
-from gradlab.engine.layers import find_layers
+from gradlab.engine.differences import differentiate
+from gradlab.engine.gradient_check import GradientCheck
+from gradlab.engine.gradient_check import check_gradients as compare_gradients
+from gradlab.engine.layers import find_layers, layer_of
+from gradlab.engine.sampler import NextWindow
 from gradlab.rules.carry_over import CumulativeGradient
+
+LARGE = 1_000_000  # parameters from which a look takes a sample, in float32 where it can
+_GOOD_ENOUGH = 1e-6  # of a difference in a large one: half the forward passes
+SECONDS = 15.0  # that a look at a network of your own may take
+
+
+class Batch:
+    """A network of your own, its loss and one batch, in the place of a run: no rules, and no step was taken.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        The network; it is copied, and stays as it is.
+    loss_fn : callable
+        ``loss_fn(output, y)``: the mean loss over the samples given.
+    batch : (Tensor, Tensor)
+        X and y, samples along the first dimension.
+
+    Raises
+    ------
+    ValueError
+        If one of the three is something else, or the network has nothing to train.
+    """
+
+    step_count = 0
+
+    def __init__(self, network: nn.Module, loss_fn: Any, batch: Any) -> None:
+        if not isinstance(network, nn.Module):
+            raise ValueError(f"network={network!r:.60}; expected a torch.nn.Module (or a Trainer alone)")
+        if not callable(loss_fn):
+            raise ValueError(f"loss_fn={loss_fn!r:.60}; expected a callable loss_fn(output, y) -> mean loss")
+        pair = isinstance(batch, tuple | list) and len(batch) == 2 and all(isinstance(t, Tensor) for t in batch)
+        if not pair or not len(batch[0]) or len(batch[0]) != len(batch[1]):
+            raise ValueError(f"batch={batch!r:.60}; expected tensors (X, y) with the same number of samples")
+        loss: Any = loss_fn
+        self.network, self.data = network, Data(*batch, outputs=0, loss=loss)
+        self.parameters = [p for p in network.parameters() if p.requires_grad]
+        if not self.parameters:
+            raise ValueError("network: no parameter requires a gradient; expected one to train")
+        self.layer_names = tuple(layer.name for layer in find_layers(network))
+        self.config = Config(batch_size=max(1, self.data.n // 8))
+        self.large = sum(p.numel() for p in self.parameters) > LARGE
+
+    def next_window(self) -> NextWindow:
+        """Return the whole batch as one micro-batch."""
+        return NextWindow([torch.arange(self.data.n)], [1.0], [0])
+
+
+def subject(of: Trainer | nn.Module, loss_fn: Any, batch: Any) -> Trainer | Batch:
+    """Return a run as it is, or a network with its loss and batch."""
+    if isinstance(of, Trainer) and loss_fn is batch is None:
+        return of
+    return Batch(of, loss_fn, batch)  # pyright: ignore[reportArgumentType]
+
+
+@contextmanager
+def timed(work: Callable[..., Any], most: int, seconds: float, name: str) -> Iterator[Callable[..., Any]]:
+    """Give `work` with a bar, which shows after a second; once the time is over it raises TimeoutError instead."""
+    from tqdm.auto import tqdm
+
+    end, took = time.perf_counter() + seconds, 0.0
+    with tqdm(total=most, desc=name, delay=1, leave=False) as bar:
+
+        def within(*args: Any) -> Any:
+            nonlocal took
+            start = time.perf_counter()
+            if start + took > end:
+                raise TimeoutError
+            found = work(*args)
+            took = time.perf_counter() - start
+            bar.update()
+            return found
+
+        yield within
 
 
 class Copied:
@@ -20,7 +103,7 @@ class Copied:
 
     Parameters
     ----------
-    trainer : Trainer
+    trainer : Trainer or Batch
         The run; it stays as it is.
     dtype : torch.dtype, optional
         Cast the copy and the data to it. Default: as in the run.
@@ -39,7 +122,7 @@ class Copied:
         Whether there was a `CumulativeGradient`.
     """
 
-    def __init__(self, trainer: Trainer, dtype: torch.dtype | None = None, plain: bool = False) -> None:
+    def __init__(self, trainer: Trainer | Batch, dtype: torch.dtype | None = None, plain: bool = False) -> None:
         self.network = _copy_network(trainer.network)
         self.cumulative = any(isinstance(m, CumulativeGradient) for m in self.network.modules())
         if plain:
@@ -83,3 +166,47 @@ def _leave_out_cumulative(network: nn.Module) -> None:
         for name, child in list(parent.named_children()):
             if isinstance(child, CumulativeGradient):
                 setattr(parent, name, nn.Identity())
+
+
+def check_gradients(
+    network: nn.Module,
+    loss_fn: Any,
+    batch: Any,
+    *,
+    samples: int | None = None,
+    entries_per_layer: int = 4,
+    seconds: float = SECONDS,
+) -> GradientCheck:
+    """Compare autograd with finite differences on a float64 copy of your network: the worst error of each layer.
+
+    Parameters
+    ----------
+    network, loss_fn, batch
+        The network, which stays as it is; ``loss_fn(output, y)``, the mean loss; and the tensors (X, y).
+    samples : int, optional
+        Of the batch, from its beginning. Default: 8, of a network of more than a million parameters 2.
+    entries_per_layer : int, default 4
+        Entries compared in each layer, the largest gradients and some drawn at random (always the same).
+    seconds : float, default 15
+        After which no further entry is begun; every layer has its first before one has its second. A bar shows how
+        far it is.
+
+    Returns
+    -------
+    GradientCheck
+        Layer name -> worst relative error; ``compared`` says of how many entries.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not accepted, or the loss is not finite.
+    """
+    own = Batch(network, loss_fn, batch)
+    layers = find_layers(network)
+    owner = [layer_of(layers, own.parameters, number) for number in range(len(own.parameters))]
+    samples = (2 if own.large else 8) if samples is None else samples
+    differences = partial(differentiate, good_enough=_GOOD_ENOUGH) if own.large else differentiate
+    with timed(differences, entries_per_layer * len(layers), seconds, "check_gradients") as compare:
+        return compare_gradients(
+            network, own.data, own.layer_names, owner.__getitem__, samples, entries_per_layer, compare
+        )

@@ -11,15 +11,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gradlab.engine import Trainer
 from gradlab.engine.check import check_count
 from gradlab.history import Array
-from gradlab.inspect.copied import Copied
+from gradlab.inspect.copied import Batch, Copied, subject
 
 LOWEST, HIGHEST = -46.0, 40.0  # decades: float32 ends near 1e-45 and 1e38
 
@@ -62,15 +63,19 @@ class Histogram:
         return f"Histogram(step {self.step}: {total} entries, {zeros} exactly 0, {bad} inf or NaN)"
 
 
-def gradient_histogram(trainer: Trainer, bins: int = 86) -> Histogram:
+def gradient_histogram(
+    trainer: Trainer | nn.Module, loss_fn: Any = None, batch: Any = None, *, bins: int = 86
+) -> Histogram:
     """Sort the entries of the next step's gradient by size, layer by layer, without taking the step.
 
     The gradient is the accumulated one, before clipping and carry-over.
 
     Parameters
     ----------
-    trainer : Trainer
-        The run; it stays as it is.
+    trainer : Trainer, or Module
+        The run; or a network of your own with its loss and a batch. It stays as it is.
+    loss_fn, batch
+        With a network: ``loss_fn(output, y)``, the mean loss, and the tensors (X, y).
     bins : int, default 86
         Bins of equal width between 1e-46 and 1e40: 86 make one of every decade.
 
@@ -85,14 +90,15 @@ def gradient_histogram(trainer: Trainer, bins: int = 86) -> Histogram:
         If `bins` is no whole number of at least 1.
     """
     check_count("bins", bins, 1)
-    copied = Copied(trainer)
-    total = accumulated(copied, trainer)
+    run = subject(trainer, loss_fn, batch)
+    copied = Copied(run)
+    total = accumulated(copied, run)
     edges = np.linspace(LOWEST, HIGHEST, bins + 1)
     inner = torch.from_numpy(10.0 ** edges[1:-1])
     rows = np.stack([_sort([total[i] for i in group], inner) for group in copied.groups])
     return Histogram(
-        step=trainer.step_count,
-        layer_names=trainer.layer_names,
+        step=run.step_count,
+        layer_names=run.layer_names,
         edges=edges,
         counts=rows[:, 2:],
         zeros=rows[:, 0],
@@ -101,7 +107,7 @@ def gradient_histogram(trainer: Trainer, bins: int = 86) -> Histogram:
     )
 
 
-def accumulated(copied: Copied, trainer: Trainer) -> list[Tensor | None]:
+def accumulated(copied: Copied, trainer: Trainer | Batch) -> list[Tensor | None]:
     """Return the gradient of the next step by each parameter, accumulated as the config says."""
     total: list[Tensor | None] = [None] * len(copied.params)
     window = trainer.next_window()

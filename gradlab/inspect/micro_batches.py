@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from gradlab.engine.layers import find_layers
 from gradlab.engine.parameters import per_layer
 from gradlab.engine.sampler import NextWindow
 from gradlab.history import Array
-from gradlab.inspect.copied import Copied
+from gradlab.inspect.copied import Batch, Copied, subject
 from gradlab.locale import Text
 from gradlab.network import NORMS
 from gradlab.rules.clipping import CLIPS
@@ -297,7 +298,9 @@ class Noise:
         )
 
 
-def gradient_noise(trainer: Trainer, micro_batches: int = 8) -> Noise:
+def gradient_noise(
+    trainer: Trainer | nn.Module, loss_fn: Any = None, batch: Any = None, *, micro_batches: int = 8
+) -> Noise:
     """Compare the gradients of several micro-batches at the present weights.
 
     The micro-batches are drawn for this look alone, always the same ones at the same step; the order in which
@@ -305,8 +308,11 @@ def gradient_noise(trainer: Trainer, micro_batches: int = 8) -> Noise:
 
     Parameters
     ----------
-    trainer : Trainer
-        The run; it stays as it is.
+    trainer : Trainer, or Module
+        The run; or a network of your own with its loss and a batch, an eighth of which is a micro-batch. It stays as
+        it is.
+    loss_fn, batch
+        With a network: ``loss_fn(output, y)``, the mean loss, and the tensors (X, y).
     micro_batches : int, default 8
         How many to compare; fewer are, if the data holds fewer of the config's ``batch_size``. Where it holds
         fewer than two, each is a draw of its own from all the data.
@@ -322,8 +328,9 @@ def gradient_noise(trainer: Trainer, micro_batches: int = 8) -> Noise:
         If `micro_batches` is no whole number of at least 2.
     """
     check_count("micro_batches", micro_batches, 2)
-    draws, left = _draw(trainer, micro_batches)
-    copied = Copied(trainer)
+    run = subject(trainer, loss_fn, batch)
+    draws, left = _draw(run, micro_batches)
+    copied = Copied(run)
     spread = _Spread(copied.params)
     for number, rows in enumerate(draws):
         spread.see(copied.gradients(rows, seed=number))
@@ -331,8 +338,8 @@ def gradient_noise(trainer: Trainer, micro_batches: int = 8) -> Noise:
     mean, around = (per_layer(values, copied.groups) for values in (mean_norms, spreads))
     total_mean, total_around = root_sum_square(mean_norms), root_sum_square(spreads)
     return Noise(
-        step=trainer.step_count,
-        layer_names=trainer.layer_names,
+        step=run.step_count,
+        layer_names=run.layer_names,
         micro_batches=len(draws),
         batch_size=len(draws[0]),
         mean_norm=mean,
@@ -345,7 +352,7 @@ def gradient_noise(trainer: Trainer, micro_batches: int = 8) -> Noise:
     )
 
 
-def _draw(trainer: Trainer, most: int) -> tuple[list[Tensor], float]:
+def _draw(trainer: Trainer | Batch, most: int) -> tuple[list[Tensor], float]:
     """Draw the micro-batches; return them, and the share of ``spread^2`` that their mean keeps."""
     n = trainer.data.n
     size = min(trainer.config.batch_size, n)

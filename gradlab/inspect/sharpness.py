@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gradlab.config import Config
 from gradlab.engine import Trainer
 from gradlab.engine.check import check_count
-from gradlab.inspect.copied import Copied
+from gradlab.inspect.copied import SECONDS, Batch, Copied, subject, timed
 from gradlab.locale import Said
 from gradlab.rules.accumulation import ACCUMULATIONS
 
@@ -53,13 +53,20 @@ def largest_eigenvalue(apply: Callable[[Tensor], Tensor], start: Tensor, iterati
         Largest number of products.
     tol : float
         Largest residual, relative to the value, that counts as converged.
+
+    Notes
+    -----
+    Where `apply` raises TimeoutError the estimate is what was found by then.
     """
     v, previous, beta = start / start.norm(), torch.zeros_like(start), 0.0
     alphas: list[float] = []
     betas: list[float] = []
     top = Ritz(math.nan, math.inf, 0, False)
     for i in range(1, iterations + 1):
-        w = apply(v).sub_(previous, alpha=beta)
+        try:
+            w = apply(v).sub_(previous, alpha=beta)
+        except TimeoutError:
+            return top._replace(converged=False)
         alpha = float(w @ v)
         w.sub_(v, alpha=alpha)
         beta = float(w.norm())
@@ -274,21 +281,38 @@ class Sharpness:
         return self.compared / self.limit
 
 
-def sharpness(trainer: Trainer, samples: int = 512, iterations: int = 60, tol: float = 1e-3) -> Sharpness:
-    """Measure the sharpness at the present weights, in float64, by Hessian-vector products (Pearlmutter 1994).
+def sharpness(
+    trainer: Trainer | nn.Module,
+    loss_fn: Any = None,
+    batch: Any = None,
+    *,
+    samples: int | None = None,
+    iterations: int = 60,
+    tol: float = 1e-3,
+    seconds: float = SECONDS,
+) -> Sharpness:
+    """Measure the sharpness at the present weights by Hessian-vector products (Pearlmutter 1994), in float64.
+
+    A network of your own with more than a million parameters is measured in its own dtype and on fewer samples.
 
     Parameters
     ----------
-    trainer : Trainer
-        The run; it stays as it is.
-    samples : int, default 512
-        Training samples that the mean loss is over, all if there are fewer; always the same ones. In a chaotic
+    trainer : Trainer, or Module
+        The run; or a network of your own with its loss and a batch, which has no rules and so no edge. It stays as it
+        is.
+    loss_fn, batch
+        With a network: ``loss_fn(output, y)``, the mean loss, and the tensors (X, y).
+    samples : int, optional
+        Samples that the mean loss is over, all if there are fewer; always the same ones. Default: 512, of a large
+        network 16. In a chaotic
         network one sample can make most of the sharpness, so leave none out there. Batch norm sees them as one
         batch.
     iterations : int, default 60
         Largest number of Hessian-vector products.
     tol : float, default 1e-3
         Relative distance to an eigenvalue at which it is good enough.
+    seconds : float, default 15
+        After which no further product is begun for a network of your own; a bar shows how far it is.
 
     Returns
     -------
@@ -300,31 +324,29 @@ def sharpness(trainer: Trainer, samples: int = 512, iterations: int = 60, tol: f
     ValueError
         If a number is not accepted, or the network cannot be differentiated twice.
     """
+    run = subject(trainer, loss_fn, batch)
+    large = isinstance(run, Batch) and run.large
+    samples = (16 if large else 512) if samples is None else samples
     check_count("samples", samples, 1)
     check_count("iterations", iterations, 1)
     if isinstance(tol, bool) or not isinstance(tol, int | float) or not 0 < tol < 1:
         raise ValueError(f"tol={tol!r}; expected a number between 0 and 1")
-    config, n = trainer.config, trainer.data.n
-    copied = Copied(trainer, torch.float64, plain=True)
+    config, n = run.config, run.data.n
+    copied = Copied(run, None if large else torch.float64, plain=True)
     sizes = [p.numel() for p in copied.params]
-    edge = edge_of(config, trainer.optimizer_state(), sizes, copied.cumulative)
-    start = random_start(sum(sizes), torch.float64)
+    own = isinstance(run, Batch)
+    edge = Edge(None, "batch") if own else edge_of(config, run.optimizer_state(), sizes, copied.cumulative)
+    start = random_start(sum(sizes), copied.params[0].dtype).to(copied.params[0].device)
     scale, preconditioned = gradient_scale(config, n), None
     with _twice_differentiable():
         product = _hessian_product(copied, _rows(n, samples))
-        found = largest_eigenvalue(product, start, iterations, tol)
+        with timed(product, iterations, seconds, "sharpness") if own else nullcontext(product) as apply:
+            found = largest_eigenvalue(apply, start, iterations, tol)
         if edge.root is not None:
-            own = _preconditioned(product, edge, scale)
-            preconditioned = largest_eigenvalue(own, edge.root(start), iterations, tol).value
+            rooted = _preconditioned(product, edge, scale)
+            preconditioned = largest_eigenvalue(rooted, edge.root(start), iterations, tol).value
     limit = _limit(edge, config.lr * (scale if edge.root is None else 1.0))
-    return _result(trainer, found, min(n, samples), preconditioned, limit, edge.words(config))
-
-
-def _result(
-    trainer: Trainer, found: Ritz, samples: int, preconditioned: float | None, limit: float | None, reason: str
-) -> Sharpness:
-    value, error, iterations, converged = found
-    return Sharpness(trainer.step_count, value, error, iterations, converged, samples, preconditioned, limit, reason)
+    return Sharpness(run.step_count, *found, min(n, samples), preconditioned, limit, edge.words(config))
 
 
 def _limit(edge: Edge, lr: float) -> float | None:

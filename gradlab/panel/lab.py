@@ -25,6 +25,7 @@ from gradlab.panel.sections import PlainPicture
 from gradlab.panel.stage_widget import StageWidget
 from gradlab.panel.start import check_flag, chosen, close_earlier, first_trainer, look_of, refuse_own, starting_config
 from gradlab.plots import BOTH, CONTRAST, draw_view, figure_png
+from gradlab.rules.optimizers import adopt
 from gradlab.stage import Shown
 
 _EVERY = 0.1  # seconds between two pictures while a cell trains
@@ -54,7 +55,8 @@ class GradLab(widgets.VBox):
     lang : str, default "en"
         Language of everything visible.
     **knobs
-        Fields of `Config` that differ from it.
+        Fields of `Config` that differ from it. ``optimizer`` may be a callable ``(params) -> Optimizer`` of yours; it
+        gets lr, momentum and weight_decay where it names them.
 
     Raises
     ------
@@ -88,6 +90,8 @@ class GradLab(widgets.VBox):
         check_flag("predict", predict)
         check_flag("lecture", lecture)
         names = chosen(show, lecture)
+        if callable(made := knobs.get("optimizer")):
+            knobs["optimizer"] = adopt(made)
         start = starting_config(config, preset, exercise, knobs)
         text = Text(lang)
         own = {"network": network, "data": data, "loss": loss}

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from typing import Any
+
 from torch import Tensor, optim
 
 from gradlab.registry import Registry
@@ -31,3 +35,30 @@ def rmsprop(params: list[Tensor], lr: float, momentum: float, weight_decay: floa
 def adamw(params: list[Tensor], lr: float, momentum: float, weight_decay: float) -> optim.Optimizer:
     """Adam with the weight decay decoupled (Loshchilov & Hutter 2019); ignores momentum."""
     return optim.AdamW(params, lr=lr, weight_decay=weight_decay)
+
+
+def adopt(made: Callable[..., Any]) -> str:
+    """Register an optimizer of your own, unless it is, and return its name.
+
+    Parameters
+    ----------
+    made : callable
+        ``made(params)``, or a class of optimizers; gets lr, momentum and weight_decay too, where it names them.
+    """
+    for name in OPTIMIZERS:
+        if OPTIMIZERS[name].options.get("made") is made:
+            return name
+    try:
+        takes = {"lr", "momentum", "weight_decay"} & inspect.signature(made).parameters.keys()
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"optimizer={made!r:.60}; expected a callable (params) -> Optimizer") from error
+    base = getattr(made, "__name__", "own").strip("<>").lower()
+    name = next(n for n in (base, *(f"{base}_{i}" for i in range(2, 10_000))) if n not in OPTIMIZERS)
+
+    @OPTIMIZERS.register(name, base, made=made)
+    def own(params: list[Tensor], lr: float, momentum: float, weight_decay: float) -> optim.Optimizer:
+        """An optimizer of your own."""
+        knobs: dict[str, Any] = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+        return made(params, **{knob: value for knob, value in knobs.items() if knob in takes})
+
+    return name
