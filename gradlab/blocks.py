@@ -13,7 +13,7 @@ from gradlab.history import PER_LAYER, SCALARS, Array, Divergence, History, Step
 
 _NUMBERED = re.compile(r"(layer )?\d*")  # a name that says no more than the number of the layer
 _ADDED = ("grad_norm", "clipped_norm", "weight_norm")  # measures whose squares add up
-_SHARES = ("saturated", "dead", "has_gradient")
+_SHARES = ("saturated", "dead", "has_gradient", "zero_share", "subnormal_share", "overflow_share")
 
 
 class Group(NamedTuple):

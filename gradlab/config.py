@@ -28,6 +28,7 @@ WRITERS: dict[str, Callable[..., str]] = {}
 """What a config can be written as by the layers above, which put it here: ``"code"`` by `gradlab.export`."""
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+PRECISIONS = {"full": None, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,10 @@ class Knob:
     above : float or None
         Exclusive lower bound of a number.
     slider : (min, max, scale) or None
-        Range of the slider, ``"log"`` or ``"linear"``; presentation, narrower than what is accepted.
+        Range of the slider, ``"log"``, ``"linear"`` or ``"powers"`` (of two); presentation, narrower than what is
+        accepted.
+    words : tuple of str
+        What is accepted beside numbers.
     """
 
     label: str
@@ -57,10 +61,13 @@ class Knob:
     low: float | None = None
     high: float | None = None
     above: float | None = None
-    slider: tuple[float, float, Literal["log", "linear"]] | None = None
+    slider: tuple[float, float, Literal["log", "linear", "powers"]] | None = None
+    words: tuple[str, ...] = ()
 
     def validate(self, name: str, value: Any, kind: type) -> Any:
         """Return `value` as a plain Python value of type `kind`, or raise ValueError."""
+        if (word := value if isinstance(value, str) else "") in self.words:
+            return word
         if kind is bool:
             accepted = isinstance(value, bool | np.bool_)
         elif kind is str:
@@ -76,7 +83,7 @@ class Knob:
         return kind(value)  # pyright: ignore[reportArgumentType]
 
     @staticmethod
-    def _is_finite(value: numbers.Real) -> bool:
+    def _is_finite(value: Any) -> bool:
         try:
             return math.isfinite(float(value))
         except OverflowError:  # a whole number that no float can hold
@@ -101,7 +108,7 @@ class Knob:
             for text, bound in ((">= {}", self.low), ("> {}", self.above), ("<= {}", self.high))
             if bound is not None
         ]
-        return f"{noun} {' and '.join(bounds)}".strip()
+        return f"{noun} {' and '.join(bounds)}".strip() + "".join(f" or {word!r}" for word in self.words)
 
 
 def knob(default: Any, label: str, help: str, **facts: Any) -> Any:  # noqa: A002  (the word a reader expects)
@@ -235,7 +242,19 @@ class Config:
     weight_seed: int = knob(0, "Weight seed", "Seed of the first weights", low=0, high=2**63 - 1)
     data_seed: int = knob(0, "Data seed", "Seed of the data", low=0, high=2**63 - 1)
     batch_seed: int = knob(0, "Batch seed", "Seed of the order of samples", low=0, high=2**63 - 1)
-    dtype: str = knob("float32", "Precision", "Floating-point type of weights and data", choices=tuple(DTYPES))
+    dtype: str = knob("float32", "Number type", "Floating-point type of weights and data", choices=tuple(DTYPES))
+    precision: str = knob(
+        "full", "Precision", "Format of forward and backward pass; weights stay float32", choices=tuple(PRECISIONS)
+    )
+    loss_scale: float | str = knob(
+        1.0,
+        "Loss scale",
+        "Multiplies the loss for the backward pass; or dynamic",
+        live=True,
+        above=0,
+        slider=(1, 2**24, "powers"),
+        words=("dynamic",),
+    )
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -243,6 +262,8 @@ class Config:
             object.__setattr__(self, field.name, value)
         if NORMS[self.norm].options.get("couples_samples") and self.batch_size < 2:
             raise ValueError(Said("error.couples", norm=self.norm))
+        if self.half_dtype is not None and self.dtype != "float32":
+            raise ValueError(Said("error.half", precision=self.precision, dtype=self.dtype))
         self._check_architecture()
         weights = self.depth * self.width**2
         if weights > MAX_WEIGHTS:
@@ -324,6 +345,11 @@ class Config:
     def torch_dtype(self) -> torch.dtype:
         """The torch dtype of weights and data."""
         return DTYPES[self.dtype]
+
+    @property
+    def half_dtype(self) -> torch.dtype | None:
+        """The torch dtype of the passes in half precision, None in full."""
+        return PRECISIONS[self.precision]
 
     def __repr__(self) -> str:
         changed = self.differences(Config())

@@ -51,6 +51,8 @@ class StepRecord:
         Cosine between the gradient before and after clipping: 1 where the direction was kept.
     lr : float
         Learning rate of the update, the first one where there are several; nan where it is not known.
+    loss_scale : float
+        What the loss was multiplied with for the backward pass; every gradient recorded is without it.
     grad_norm, clipped_norm : array (layers,)
         Frobenius norm of dL/dW_l, accumulated, before and after clipping; nan for a layer without gradient.
     weight_norm : array (layers,)
@@ -67,6 +69,11 @@ class StepRecord:
         Share of units whose activation was exactly 0 for every sample of the window.
     has_gradient : array (layers,)
         1 where the layer received a gradient, 0 where it is frozen or was not used.
+    zero_share, subnormal_share, overflow_share : array (layers,)
+        Shares of the entries of dL/dW_l that are exactly 0, too small for all their digits, and inf or nan, in the
+        format that the gradient is computed in: of the accumulated gradient in full precision, in half precision
+        of those of the micro-batches, times the loss scale. Subnormal numbers of float32 are looked for where
+        a gradient's norm lies below 1e-15. nan for a layer without gradient.
     time_norm : array (recurrent layers, T)
         The backward signal through time: root-mean-square over samples of |d loss_i / d h_t|, all paths (of an LSTM,
         of the joint state (h_t, c_t)); shape (0, 0) without recurrence, nan for a time step that was not there.
@@ -85,6 +92,7 @@ class StepRecord:
     clip_coef: float
     clip_cosine: float
     lr: float = field(default=math.nan, kw_only=True)
+    loss_scale: float = field(default=1.0, kw_only=True)
     grad_norm: Array
     clipped_norm: Array
     weight_norm: Array
@@ -94,13 +102,16 @@ class StepRecord:
     saturated: Array
     dead: Array
     has_gradient: Array
+    zero_share: Array
+    subnormal_share: Array
+    overflow_share: Array
     time_norm: Array = field(default_factory=lambda: NO_TIME)
 
     @classmethod
     def of(cls, layers: Array, **scalars: Any) -> StepRecord:
         """Make a record of an array ``(measures, layers)``, from then on read-only, and of the numbers by name.
 
-        The arrays come in the order of the fields. A frozen dataclass's own way sets 21 fields one by one, which
+        The arrays come in the order of the fields. A frozen dataclass's own way sets 25 fields one by one, which
         costs as much as a layer.
         """
         record = object.__new__(cls)
@@ -213,6 +224,8 @@ class History(Sequence[StepRecord]):
 
     Attributes
     ----------
+    precision : str
+        The format of the passes, as `Config.precision` says it; ``"full"`` unless the owner knows better.
     rewritten : int
         How often rows that were there went away or moved: while it stays, rows are only added at the end.
     """
@@ -229,7 +242,7 @@ class History(Sequence[StepRecord]):
         self.kinds = ("weight",) * len(self.layer_names) if kinds is None else tuple(kinds)
         self.tiny, self.chance_loss = tiny, chance_loss
         self.diverged: Divergence | None = None
-        self.rewritten = 0
+        self.rewritten, self.precision = 0, "full"
         self._marks: tuple[Mark, ...] = ()
         self._width = len(SCALARS) + len(PER_LAYER) * len(self.layer_names)
         self._most_rows = max(_FEWEST_ROWS, _BUDGET // (8 * self._width))
@@ -337,6 +350,7 @@ class History(Sequence[StepRecord]):
         found = History(self.layer_names[:count], self.tiny, self.chance_loss, time_names=self.time_names)
         rows = self._rows[: self._n, [*range(len(SCALARS)), *layers]]
         found._fill(rows, self._times[: self._n], self._marks, self.diverged)
+        found.precision = self.precision
         return found
 
     def _fill(self, rows: Array, times: Array, marks: tuple[Mark, ...], diverged: Divergence | None) -> None:
@@ -350,6 +364,7 @@ class History(Sequence[StepRecord]):
             "layer_names": self.layer_names,
             "kinds": self.kinds,
             "time_names": self.time_names,
+            "precision": self.precision,
             "tiny": self.tiny,
             "chance_loss": self.chance_loss,
             "columns": {"step": SCALARS, "layer": PER_LAYER},
@@ -375,6 +390,7 @@ class History(Sequence[StepRecord]):
                 times = held["times"] if "times" in held else np.empty((len(rows), 0, 0))
             names = (about["layer_names"], about["tiny"], about["chance_loss"], about["kinds"])
             found = cls(*names, about.get("time_names", ()))
+            found.precision = about.get("precision", "full")
             scalars, layers, n = about["columns"]["step"], about["columns"]["layer"], len(found.layer_names)
             filled = np.full((len(rows), found._width), np.nan)
             for name in SCALARS:

@@ -65,6 +65,8 @@ DEFAULTS = {
     "data_seed": 0,
     "batch_seed": 0,
     "dtype": "float32",
+    "precision": "full",
+    "loss_scale": 1.0,
 }
 CHOICES = {
     "dataset": DATASETS,
@@ -82,6 +84,7 @@ CHOICES = {
     "clip_order": ("after", "each_micro_batch"),
     "nonfinite": ("stop", "skip", "continue"),
     "dtype": ("float32", "float64"),
+    "precision": ("full", "float16", "bfloat16"),
 }
 WHOLE = {
     "n_samples": "a whole number >= 2 and <= 1000000",
@@ -107,6 +110,7 @@ REAL = {
     "momentum": "a finite number >= 0 and <= 1",
     "weight_decay": "a finite number >= 0",
     "clip_threshold": "a finite number > 0",
+    "loss_scale": "a finite number > 0 or 'dynamic'",
 }
 ANOTHER = {
     **{name: next(c for c in choices if c != DEFAULTS[name]) for name, choices in CHOICES.items()},
@@ -129,6 +133,7 @@ LIVE = {
     "clip_threshold",
     "clip_order",
     "nonfinite",
+    "loss_scale",
 }
 
 
@@ -321,7 +326,7 @@ def test_every_field_has_a_label_a_help_text_and_a_default_within_its_own_slider
     if knob.slider:
         low, high, scale = knob.slider
         assert low <= DEFAULTS[field] <= high
-        assert scale in ("log", "linear")
+        assert scale in ("log", "linear", "powers")
         assert scale == "linear" or low > 0
         Config(**{field: type(DEFAULTS[field])(low)})
         Config(**{field: type(DEFAULTS[field])(high)})

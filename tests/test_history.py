@@ -20,6 +20,9 @@ PER_LAYER = (
     "activation_std",
     "saturated",
     "dead",
+    "zero_share",
+    "subnormal_share",
+    "overflow_share",
 )
 NUMBERS = ("step", "epoch", "samples", "loss", "seconds", "total_norm", "clip_coef", "clip_cosine")
 

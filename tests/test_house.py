@@ -14,9 +14,9 @@ from gradlab import Config, Trainer
 PACKAGE = Path(gradlab.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-MOST_LINES = 22_950
+MOST_LINES = 23_380
 MOST_FILES_OF_A_STEP = 11
-MOST_SWITCHES_OF_A_STEP = 62
+MOST_SWITCHES_OF_A_STEP = 64
 
 STILL_SHARED = "layers rules"
 STILL_WITH_ONE_CHILD = "Registry Text"

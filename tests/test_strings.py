@@ -54,7 +54,7 @@ SAME_EVERYWHERE = {
     ),
     *("AGC", "RMS", "XOR", "Kaiming", "Xavier", "PyTorch", "Config", "CumulativeGradient", "fan_in", "logits"),
     *("dL", "dz", "dW", "dh", "NaN", "nan", "inf", "Alt", "chi", "phi"),
-    *("float", "True", "False", "torch", "from_json", "JSON", "CSV", "PNG", "SVG", "HTML", "kB"),
+    *("float", "bfloat", "dynamic", "True", "False", "torch", "from_json", "JSON", "CSV", "PNG", "SVG", "HTML", "kB"),
     *("fonts", "noto", "cjk"),  # what to install, said where no Chinese font is
 }
 """Names and symbols that a Chinese text has too."""

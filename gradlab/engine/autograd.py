@@ -53,12 +53,13 @@ class AutogradPass:
         return stacked(self._activations)
 
     def gradients(
-        self, params: Sequence[nn.Parameter], into: Sequence[Tensor] = ()
+        self, params: Sequence[nn.Parameter], into: Sequence[Tensor] = (), scale: float = 1.0
     ) -> tuple[Sequence[Tensor | None], list[Stack]]:
-        """Run the backward pass: dL/dp of each parameter, and the stacks of dL/dz."""
+        """Run the backward pass of `scale` times the loss: dL/dp of each parameter, and the stacks of dL/dz."""
         free = params if all(map(_requires_grad, params)) else [p for p in params if p.requires_grad]
         inputs: list[Any] = [*free, *(edge for _, edge in self._edges), *self._states]
-        found = torch.autograd.grad(self.loss, inputs, allow_unused=True)
+        scaled = None if scale == 1.0 else torch.full_like(self.loss, scale)
+        found = torch.autograd.grad(self.loss, inputs, scaled, allow_unused=True)
         beyond = len(free) + len(self._edges)
         of_params: Sequence[Tensor | None] = found[: len(free)]
         of_layers, self._of_states = found[len(free) : beyond], found[beyond:]

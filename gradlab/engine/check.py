@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from gradlab.config import Config
 from gradlab.data import DATASETS, Data, Loss, as_data, draw_again, hold_out, make_dataset
+from gradlab.engine.precision import is_half, narrowed, widened
 from gradlab.engine.state import Buffers
 from gradlab.locale import Said
 from gradlab.network import ACTIVATIONS, NORMS, Network
@@ -178,6 +179,26 @@ def adopt_network(network: Any, dtype: torch.dtype) -> nn.Module:
         ) from error
 
 
+def with_own_precision(config: Config, network: Any) -> Config:
+    """Return the config with the precision of a network that was given in half: it is trained in that.
+
+    Raises
+    ------
+    ValueError
+        If its formats are several or none of torch's half formats, or the config says something else.
+    """
+    params = list(network.parameters()) if isinstance(network, nn.Module) else []
+    narrow = sorted({str(p.dtype).removeprefix("torch.") for p in params if p.dtype.itemsize < 4})
+    if not narrow or not all(p.is_floating_point() for p in params):
+        return config
+    if len(narrow) > 1 or not all(is_half(p.dtype) for p in params if p.dtype.itemsize < 4):
+        raise ValueError(Said("error.half_formats", formats=", ".join(narrow)))
+    if config.dtype != "float32" or config.precision not in ("full", narrow[0]):
+        own, given = f"dtype={config.dtype!r}, precision={config.precision!r}", narrow[0]
+        raise ValueError(Said("error.half_network", own=own, given=given))
+    return config.replace(precision=narrow[0])
+
+
 class Rehearsal(NamedTuple):
     """What a first pass of a network shows.
 
@@ -196,8 +217,8 @@ class Rehearsal(NamedTuple):
     replays: bool
 
 
-def rehearse(network: nn.Module, data: Data, batch_size: int) -> Rehearsal:
-    """Run a first micro-batch through a copy, twice, and a last, short one.
+def rehearse(network: nn.Module, data: Data, batch_size: int, dtype: torch.dtype | None = None) -> Rehearsal:
+    """Run a first micro-batch through a copy, twice, and a last, short one; in half precision in that `dtype`.
 
     Raises
     ------
@@ -208,20 +229,21 @@ def rehearse(network: nn.Module, data: Data, batch_size: int) -> Rehearsal:
     copied = copy.deepcopy(network)
     buffers = Buffers(copied)
     trainable = {name: p for name, p in copied.named_parameters() if p.requires_grad}
+    first = narrowed(data.x[:batch_size], dtype)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         seeded, state = torch.get_rng_state(), buffers.copy()
-        output = _forward(copied, data.x[:batch_size])
+        output = _forward(copied, first)
         data = _fit(data, output)
         loss = _loss(data, output, data.y[:batch_size])
         drew = not torch.equal(seeded, torch.get_rng_state())
         found = _backward(loss, list(trainable.values()))
         torch.set_rng_state(seeded)
         buffers.put(state)
-        again = _loss(data, _forward(copied, data.x[:batch_size]), data.y[:batch_size])
+        again = _loss(data, _forward(copied, first), data.y[:batch_size])
         replays = _same((loss, *found), (again, *_backward(again, list(trainable.values()))))
         if data.n > batch_size and data.n % batch_size:
-            _rehearse_tail(copied, data, batch_size, list(trainable.values()))
+            _rehearse_tail(copied, data, batch_size, list(trainable.values()), dtype)
     unused = [name for name, g in zip(trainable, found, strict=True) if g is None]
     if unused:
         raise ValueError(
@@ -239,7 +261,7 @@ def _same(first: tuple[Tensor | None, ...], second: tuple[Tensor | None, ...]) -
 
 def _forward(network: nn.Module, x: Tensor) -> Any:
     try:
-        return network(x.clone())  # it may change what it is given
+        return widened(network(x.clone()))  # it may change what it is given
     except Exception as error:
         raise ValueError(
             f"network: failed on X of shape {tuple(x.shape)} and dtype {x.dtype} ({type(error).__name__}: "
@@ -257,11 +279,13 @@ def _backward(loss: Tensor, trainable: list[nn.Parameter]) -> tuple[Tensor | Non
         ) from error
 
 
-def _rehearse_tail(network: nn.Module, data: Data, batch_size: int, trainable: list[nn.Parameter]) -> None:
+def _rehearse_tail(
+    network: nn.Module, data: Data, batch_size: int, trainable: list[nn.Parameter], dtype: torch.dtype | None
+) -> None:
     """Run the last, short micro-batch of an epoch: batch norm and a running total may not take it."""
     tail = data.n % batch_size
     try:
-        loss = data.loss(network(data.x[-tail:].clone()), data.y[-tail:])
+        loss = data.loss(widened(network(narrowed(data.x[-tail:], dtype).clone())), data.y[-tail:])
         torch.autograd.grad(loss, trainable, allow_unused=True)
     except Exception as error:
         raise ValueError(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from operator import truediv
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +18,18 @@ from gradlab.rules.norms import FlatNorms, root_sum_square
 _DOT_IS_SAFE = (1e-12, 1e12)  # norms whose float32 products neither underflow nor overflow
 
 LINE = 64  # bytes: where torch lets a tensor begin
+_HEALTHY = 1e-15  # norm of a float32 gradient above which its subnormal entries are fewer than 1 in 1e18
 _SMALL = 256  # entries, up to which a call costs more than the zeros that it reads
+
+
+Shares = tuple[list[float], list[float], list[float]]
+
+
+class Unscaled(NamedTuple):
+    """A micro-batch's gradients without the loss scale, and what `EntryShares` says of them with it."""
+
+    gradients: Sequence[Tensor | None]
+    shares: Shares
 
 
 class FlatParameters:
@@ -30,6 +43,8 @@ class FlatParameters:
     ----------
     params : list of Parameter
         The trainable parameters, of one dtype; their ``.data`` and ``.grad`` are replaced by views.
+    groups : sequence of sequence of int, optional
+        The parameters of each layer, by number.
 
     Attributes
     ----------
@@ -43,8 +58,8 @@ class FlatParameters:
         Which parameters the current window gave a gradient.
     """
 
-    def __init__(self, params: list[nn.Parameter]) -> None:
-        self.params = params
+    def __init__(self, params: list[nn.Parameter], groups: Sequence[Sequence[int]] = ()) -> None:
+        self.params, self._groups = params, groups
         self._sizes = [p.numel() for p in params]
         self._offsets, slots = _layout(self._sizes, LINE // params[0].element_size())
         moved = torch.zeros(2, sum(slots), dtype=params[0].dtype)  # measured together: the weights and their change
@@ -53,6 +68,7 @@ class FlatParameters:
         self.gradients = self._views(self.gradient)
         self._unclipped_views = self._views(self._unclipped)
         self._fresh: list[Tensor] = []
+        self._measures: dict[int, EntryShares] = {}
         self._gradient_norms = FlatNorms(self.gradient[None], self._offsets, slots)
         self._unclipped_norms = FlatNorms(self._unclipped[None], self._offsets, slots)
         self._weight_norms = FlatNorms(self.weights[None], self._offsets, slots)
@@ -106,12 +122,49 @@ class FlatParameters:
         if self._first and weight == 1.0 and not self.separate:
             return self.gradients
         if not self._fresh:
-            self._fresh = self.scratch()
+            self._fresh_flat = torch.zeros_like(self.gradient)
+            self._fresh = self._views(self._fresh_flat)
         return self._fresh
 
     def scratch(self) -> list[Tensor]:
         """Return new tensors for gradients, which lie as those of the run do."""
         return self._views(torch.zeros_like(self.gradient))
+
+    def unscaled(self, gradients: Sequence[Tensor | None], weight: float, inverse: float, normal: float) -> Unscaled:
+        """Take over a micro-batch's gradients in the master's dtype, measure their shares, divide by a loss scale.
+
+        Parameters
+        ----------
+        gradients : sequence of Tensor or None
+            One per parameter, in the format in which they were computed.
+        weight : float
+            Of the micro-batch.
+        inverse : float
+            One over the loss scale.
+        normal : float
+            The format's smallest normal number.
+        """
+        room = self.room(weight)
+        there = [(view, g) for view, g in zip(room, gradients, strict=True) if g is not None]
+        views = [view for view, _ in there]
+        torch._foreach_copy_(views, [g for _, g in there])
+        shares = self._measure(self.gradient if room is self.gradients else self._fresh_flat)(normal)
+        torch._foreach_mul_(views, inverse)
+        if len(there) < len(room):
+            return Unscaled([None if g is None else v for v, g in zip(room, gradients, strict=True)], shares)
+        return Unscaled(room, shares)
+
+    def looked_at(self, normal: float) -> tuple[list[float], Shares]:
+        """Return the norm of each parameter's accumulated gradient, unclipped, and what `EntryShares` says of it."""
+        norms = self.gradient_norms()
+        return norms, self._measure(self._unclipped if self.separate else self.gradient)(normal, norms)
+
+    def _measure(self, flat: Tensor) -> EntryShares:
+        if id(flat) not in self._measures:
+            starts, sizes = self._offsets, self._sizes
+            places = [[slice(starts[i], starts[i] + sizes[i]) for i in group] for group in self._groups]
+            self._measures[id(flat)] = EntryShares(flat, places)
+        return self._measures[id(flat)]
 
     def accumulate(self, gradients: Sequence[Tensor | None], weight: float) -> None:
         """Add ``weight`` times the gradients to the flat gradient; the first ones replace it (NaN * 0 is NaN)."""
@@ -179,6 +232,54 @@ class FlatParameters:
         torch.sub(self.weights, self.before, out=self._change)
         weights, changes = self._moved_norms()
         return weights, changes
+
+
+class EntryShares:
+    """Which shares of each layer's gradient entries are exactly 0, subnormal, and not finite.
+
+    numpy's comparisons into memory that is there already take a third of the time of torch's, which counts.
+
+    Parameters
+    ----------
+    flat : Tensor
+        The buffer.
+    places : sequence of sequence of slice
+        Where each layer's entries lie in it.
+    """
+
+    def __init__(self, flat: Tensor, places: Sequence[Sequence[slice]]) -> None:
+        self._entries, self._mask = flat.numpy(), np.empty(len(flat), dtype=bool)
+        self._single = all(len(own) == 1 for own in places)
+        self._pieces = [[self._mask[place] for place in own] for own in places]
+        self._alone = [own[0] for own in self._pieces] if self._single else []
+        self._totals = [sum(map(len, own)) or math.nan for own in self._pieces]
+        self._none = [0.0] * len(places)
+
+    def __call__(self, normal: float, norms: Sequence[float] = ()) -> Shares:
+        """Return the three shares of each layer; nan for one without entries.
+
+        Parameters
+        ----------
+        normal : float
+            The format's smallest normal number.
+        norms : sequence of float, optional
+            What is known of the parameters: it saves a look for what cannot be there.
+        """
+        entries, mask = self._entries, self._mask
+        np.equal(entries, 0, out=mask)
+        zero, subnormal, overflow = self._of_mask(), self._none, self._none
+        if not norms or (min(norms) < _HEALTHY and any(0.0 < norm < _HEALTHY for norm in norms)):
+            np.less(np.abs(entries), normal, out=mask)
+            subnormal = [below - own for below, own in zip(self._of_mask(), zero, strict=True)]
+        if not all(map(math.isfinite, norms)) or not norms:
+            np.logical_not(np.isfinite(entries), out=mask)
+            overflow = self._of_mask()
+        return zero, subnormal, overflow
+
+    def _of_mask(self) -> list[float]:
+        if self._single:
+            return list(map(truediv, map(np.count_nonzero, self._alone), self._totals))
+        return [sum(map(np.count_nonzero, own)) / n for own, n in zip(self._pieces, self._totals, strict=True)]
 
 
 def _layout(sizes: list[int], line: int) -> tuple[list[int], list[int]]:

@@ -23,6 +23,7 @@ from gradlab.data import Data
 from gradlab.engine.autograd import ObservedNetwork, TracedNetwork
 from gradlab.engine.fused import FusedNetwork
 from gradlab.engine.parameters import FlatParameters
+from gradlab.engine.precision import HalfNetwork, LossScale
 from gradlab.engine.sampler import Epoch, Window, pass_seed
 from gradlab.engine.stats import Scratch
 from gradlab.rules.accumulation import ACCUMULATIONS
@@ -47,6 +48,8 @@ class Progress(NamedTuple):
         The pass over the data under way.
     start : int
         Samples seen of it.
+    scaling : LossScale
+        What the next loss is multiplied with.
     """
 
     step: int
@@ -56,6 +59,7 @@ class Progress(NamedTuple):
     seconds: float
     epoch: Epoch
     start: int
+    scaling: LossScale
 
 
 class OptimizerMemory(NamedTuple):
@@ -166,6 +170,10 @@ class RunState:
 
     Attributes
     ----------
+    half : HalfNetwork or None
+        What does the passes where the precision is not full.
+    normal : float
+        Smallest normal number of the format in which gradients are computed.
     recurrent : tuple of str
         A name per recurrent layer and direction, from the input.
     fused : FusedNetwork or None
@@ -179,18 +187,20 @@ class RunState:
         data: Data,
         stochastic: bool,
         replays: bool = True,
+        half: HalfNetwork | None = None,
     ) -> None:
         self.config, self.rules = config, Rules.of(config)
         self.network, self.general, self.data = general.network, general, data
-        self.stochastic, self.replays = stochastic, replays
+        self.stochastic, self.replays, self.half = stochastic, replays, half
+        self.normal = float(torch.finfo(config.half_dtype or config.torch_dtype).tiny)
         self.layers = general.layers
         self.recurrent = general.time.rows if isinstance(general, ObservedNetwork) else ()
         params = [p for p in self.network.parameters() if p.requires_grad]
         numbers = {id(p): i for i, p in enumerate(params)}
         self.groups = [[numbers[id(p)] for p in layer.weights if id(p) in numbers] for layer in self.layers]
-        self.parameters = FlatParameters(params)
+        self.parameters = FlatParameters(params, self.groups)
         self.fused: FusedNetwork | None = None
-        if isinstance(general, TracedNetwork):
+        if isinstance(general, TracedNetwork) and half is None:
             self.fused = FusedNetwork.offer(general.network, general.ranges, data)
         output = {id(p) for p in self.layers[-1].module.parameters()}
         self.all_but_output = [p for p in params if id(p) not in output]
@@ -203,7 +213,8 @@ class RunState:
         self.scratch = Scratch()
         self.optimizer = OptimizerState(config, self.parameters.weights)
         self.carry: State = {}
-        self.progress = Progress(0, 0, 0, 0, 0.0, Epoch.first(data.n, config.batch_seed), 0)
+        first = Epoch.first(data.n, config.batch_seed)
+        self.progress = Progress(0, 0, 0, 0, 0.0, first, 0, LossScale.of(config.loss_scale))
         self.weight_norms = self.parameters.weight_norms()
         if self.fused is not None:
             self.fused.chain(min(config.batch_size, data.n))  # a trial now rather than in the first step's time
@@ -224,6 +235,8 @@ class RunState:
         self.optimizer.configure(config)
         if config.carry_over != self.config.carry_over:
             self.carry = {}
+        if config.loss_scale != self.config.loss_scale:
+            self.progress = self.progress._replace(scaling=LossScale.of(config.loss_scale))
         self.config, self.rules = config, Rules.of(config)
 
     @contextmanager

@@ -289,7 +289,7 @@ class LayerStats:
         self._losses: list[tuple[Tensor, float]] = []
         self._moments: list[Moments] = []
         self._at_ends: list[tuple[tuple[int, ...], Tensor]] = []
-        self._deltas: list[tuple[tuple[int, ...], Tensor, int]] = []
+        self._deltas: list[tuple[tuple[int, ...], Tensor, float]] = []
         self._alive: dict[tuple[int, ...], Tensor] = {}
 
     # ------------------------------------------------------------------ on the device
@@ -309,8 +309,8 @@ class LayerStats:
                 self._at_ends.append((layers, _count_at_ends(stack, bounds)))
             self._see_alive(layers, _alive(stack))
 
-    def see_deltas(self, stacks: Iterable[Stack], n: int) -> None:
-        """Add dL/dz of a micro-batch of `n` samples; the per-sample gradient is n times a row of it."""
+    def see_deltas(self, stacks: Iterable[Stack], n: float) -> None:
+        """Add dL/dz of a micro-batch; the per-sample gradient is n, the samples over the loss scale, times a row."""
         self._deltas += [(layers, row_norms(stack, self._scratch), n) for layers, stack, _ in stacks]
 
     def absorb(self, other: LayerStats) -> None:

@@ -20,9 +20,9 @@ from torch import Tensor
 from gradlab.engine.autograd import AutogradPass
 from gradlab.engine.fused import ChainPass
 from gradlab.engine.layers import layer_of
-from gradlab.engine.parameters import merged, per_layer
+from gradlab.engine.parameters import Shares, merged, per_layer
 from gradlab.engine.state import Progress, RunState
-from gradlab.engine.stats import LayerStats
+from gradlab.engine.stats import LayerStats, Stack
 from gradlab.engine.time import together
 from gradlab.history import NO_TIME, Array, Divergence, StepRecord
 from gradlab.rules.norms import norms, quotients, root_sum_square
@@ -88,6 +88,8 @@ class TrainingStep:
         What was not finite.
     applied : bool
         False if what the step did is to be taken back.
+    overflowed : bool
+        Whether a dynamic loss scale was too large: some gradient was not finite.
     paused : float
         Seconds of slow motion, which do not count.
     """
@@ -103,7 +105,10 @@ class TrainingStep:
         self._early = self._config.clip != "none" and self._config.clip_order == "each_micro_batch"
         self._weight_norms = run.weight_norms
         self.trouble: Divergence | None = None
-        self.applied = False
+        self.applied = self.overflowed = False
+        self._scaling, self._normal = run.progress.scaling, run.normal
+        self._scaled = run.half is not None or self._scaling.scale != 1.0 or self._scaling.dynamic
+        self._shares: list[Shares] = []
         self._micro_samples = 0
         self._found: Sequence[Tensor | None] = []
         self._through_time: list[list[Tensor]] = []
@@ -120,10 +125,10 @@ class TrainingStep:
             if self._early:  # wrong on purpose: the running sum is clipped again and again
                 self._clip()
             yield "backward", m
-        raw = self._flat.gradient_norms()
+        raw = self._accumulated()
         yield "accumulate", m
         self.trouble = self._first_not_finite(raw)
-        if self.trouble and refuses:
+        if self.trouble and (refuses or self.overflowed):
             self._measure(raw, raw, 1.0, None)
             yield "nonfinite", m
             return
@@ -140,7 +145,8 @@ class TrainingStep:
     def _forward(self, rows: Tensor) -> None:
         run, n = self._run, rows.shape[0]  # of a tensor, `len` is slow
         x, y = _rows(run.data.x, rows), _rows(run.data.y, rows)
-        way = (run.fused.chain(n) if run.fused is not None else None) or run.general
+        fused = None if run.fused is None or self._scaled else run.fused.chain(n)
+        way = run.half or fused or run.general
         with run.sealed_randomness(self._stats.samples) if run.stochastic else nullcontext():
             self._pass = way.forward(x, y, run.data.loss)
         self._micro_samples, self._found = n, []
@@ -148,13 +154,40 @@ class TrainingStep:
         self._stats.see_activations(self._pass.stacks)
 
     def _backward(self, rows: Tensor, weight: float) -> None:
-        found, deltas = self._pass.gradients(self._flat.params, self._flat.room(weight))
-        self._stats.see_deltas(deltas, rows.shape[0])
+        inverse = 1.0
+        if self._scaled:
+            inverse = self._scaling.inverse
+            found, deltas = self._unscaled(weight, inverse)
+        else:
+            found, deltas = self._pass.gradients(self._flat.params, self._flat.room(weight))
+        self._stats.see_deltas(deltas, rows.shape[0] * inverse)
         self._stats.read()  # before the next micro-batch writes to the same memory
         if self._run.recurrent:
-            self._through_time.append(self._pass.time_norms(rows.shape[0]))
+            self._through_time.append([norm * inverse for norm in self._pass.time_norms(rows.shape[0])])
         self._flat.accumulate(found, weight)
         self._found = found
+
+    def _unscaled(self, weight: float, inverse: float) -> tuple[Sequence[Tensor | None], list[Stack]]:
+        """Go back through the scaled loss; return gradients without the scale, and stacks of dL/dz with it."""
+        half = self._run.half
+        assert isinstance(self._pass, AutogradPass)
+        params = self._flat.params if half is None else half.params
+        found, deltas = self._pass.gradients(params, scale=self._scaling.scale)
+        if half is not None:
+            half.hand_back()
+        gradients, shares = self._flat.unscaled(found, weight, inverse, self._normal)
+        self._shares.append(shares)
+        return gradients, deltas
+
+    def _accumulated(self) -> list[float]:
+        """Return the norms of the accumulated gradient, after a look at what is no ordinary number in it."""
+        if not self._scaled:
+            raw, shares = self._flat.looked_at(self._normal)
+            self._shares = [shares]
+            return raw
+        raw = self._flat.gradient_norms()
+        self.overflowed = self._scaling.dynamic and not all(map(math.isfinite, raw))
+        return raw
 
     def _clip(self) -> None:
         rules, flat = self._run.rules, self._flat
@@ -243,6 +276,7 @@ class TrainingStep:
             clipped_total_norm=clipped_total,
             clip_coef=clipped_total / total if total > 0 else 1.0,
             clip_cosine=cosine,
+            loss_scale=self._scaling.scale,
             lr=self._run.optimizer.lr_at(before.step) if self._config.warmup else self._config.lr,
             time_norm=together(self._through_time, self._stats.samples) if self._run.recurrent else NO_TIME,
         )
@@ -270,11 +304,20 @@ class TrainingStep:
             stats.saturated(),
             stats.dead(),
             received,
+            *self._mean_shares(received),
         ]
+
+    def _mean_shares(self, received: list[float]) -> Sequence[list[float]]:
+        """Return zero, subnormal and overflow share of each layer, over what was measured apart."""
+        if len(self._shares) == 1 and self._flat.complete:
+            return self._shares[0]
+        of_each = zip(*self._shares, strict=True)
+        means = [[sum(own) / len(own) for own in zip(*shares, strict=True)] for shares in of_each]
+        return [[m if there else math.nan for m, there in zip(own, received, strict=True)] for own in means]
 
     def unapplied(self) -> StepRecord:
         """Measure the window as accumulated so far, as a step that changed nothing."""
-        raw = self._flat.gradient_norms()
+        raw = self._accumulated()
         self._measure(raw, raw, 1.0, None)
         return self.record
 
@@ -289,6 +332,7 @@ class TrainingStep:
             record.seconds,
             window.epoch,
             window.start + self._stats.samples,
+            before.scaling.after(self.overflowed) if self._scaling.dynamic else before.scaling,
         )
 
     def stage(self, name: StageName, m: int) -> Stage:

@@ -19,6 +19,7 @@ from gradlab.engine.autograd import ObservedNetwork, TracedNetwork
 from gradlab.engine.checkpoints import EVERY, Checkpoints, KnobLog
 from gradlab.engine.gradient_check import GradientCheck, check_gradients
 from gradlab.engine.layers import layer_of
+from gradlab.engine.precision import HalfNetwork, narrow_copy
 from gradlab.engine.sampler import NextWindow, pass_seed
 from gradlab.engine.state import RunState, Snapshot, TorchState, copied
 from gradlab.engine.step import Stage, TrainingStep
@@ -91,6 +92,8 @@ class Trainer:
         config = Config() if config is None else config
         if not isinstance(config, Config):
             raise ValueError(f"config={config!r:.60}; expected a Config")
+        if network is not None:
+            config = check.with_own_precision(config, network)
         self.data, self._kept_out = check.split_data(config, data, loss)
         self._own_data = data is not None
         self._run = self._assemble(config, network)
@@ -100,6 +103,7 @@ class Trainer:
         self.history = History(
             self.layer_names, float(torch.finfo(config.torch_dtype).tiny), chance, time_names=self._run.recurrent
         )
+        self.history.precision = config.precision
         self._checkpoints = Checkpoints(self._run.snapshot())
         self._knob_log = KnobLog(((0, config),))
         self._pending: Generator[Stage, None, None] | None = None
@@ -109,17 +113,31 @@ class Trainer:
         data = self.data
         if network is not None:
             own = check.adopt_network(network, config.torch_dtype)
-            found = check.rehearse(own, data, config.batch_size)
+            half = None if config.half_dtype is None else narrow_copy(network, config.half_dtype)
+            found = check.rehearse(half or own, data, config.batch_size, config.half_dtype)
             self.data = found.data
-            return RunState(config, ObservedNetwork(own), *found)
+            return RunState(config, ObservedNetwork(own), *found, half=self._half(config, half, own))
         check.check_inputs(data)
         check.check_micro_batches(config, data.n)
         check.check_activation(config)
         generator = torch.Generator().manual_seed(config.weight_seed)
         built = build_network(config, data.x.shape[1:], data.output_shape, generator, config.torch_dtype)
+        narrow = None if config.half_dtype is None else narrow_copy(built, config.half_dtype)
+        half = self._half(config, narrow, built)
         if isinstance(built, Network):
-            return RunState(config, TracedNetwork(built), data, stochastic=check.draws(config, built))
-        return RunState(config, ObservedNetwork(built), *check.rehearse(built, data, config.batch_size))
+            if narrow is not None:
+                check.rehearse(narrow, data, config.batch_size, config.half_dtype)
+            return RunState(config, TracedNetwork(built), data, stochastic=check.draws(config, built), half=half)
+        found = check.rehearse(narrow or built, data, config.batch_size, config.half_dtype)
+        return RunState(config, ObservedNetwork(built), *found, half=half)
+
+    @staticmethod
+    def _half(config: Config, narrow: nn.Module | None, master: nn.Module) -> HalfNetwork | None:
+        """Return what does the passes in half precision, given the network's copy in the format."""
+        if narrow is None or config.half_dtype is None:
+            return None
+        general = TracedNetwork(narrow) if isinstance(narrow, Network) else ObservedNetwork(narrow)
+        return HalfNetwork(general, master, config.half_dtype)
 
     # ------------------------------------------------------------------ running
     @property
@@ -245,7 +263,11 @@ class Trainer:
         if not step.applied:
             self._run.revert(self._journal.state)
         self.history.append(record)
-        if trouble is not None and rule == "skip":
+        if trouble is not None and step.overflowed:
+            scales = {"scale": record.loss_scale, "new": step.progress().scaling.scale}
+            text = Said("record.unscaled", step=record.step, sentence=trouble.sentence, **scales)
+            self.history.mark(Mark(record.step, "skipped", text))
+        elif trouble is not None and rule == "skip":
             text = Said("record.skipped", step=record.step, sentence=trouble.sentence)
             self.history.mark(Mark(record.step, "skipped", text))
         elif trouble is not None and self.history.diverged is None:

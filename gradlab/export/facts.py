@@ -65,7 +65,14 @@ def find_facts(config: Config) -> Facts:
     """Make the data set and one module of each kind of a config; one that cannot be trained is refused as usual."""
     data = check.prepare_data(config, None, None)
     kept_out = config.holdout and DATASETS[config.dataset].options.get("fixed")
-    if config.architecture != "mlp" or data.every_step or config.warmup or kept_out:
+    if (
+        config.architecture != "mlp"
+        or data.every_step
+        or config.warmup
+        or kept_out
+        or config.half_dtype is not None
+        or config.loss_scale != 1.0
+    ):
         raise ValueError(Said("error.no_script"))
     check.check_inputs(data)
     check.check_micro_batches(config, data.n)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from gradlab.engine import Trainer
 from gradlab.engine.check import check_count
+from gradlab.engine.precision import FORMATS, Format
 from gradlab.history import Array
 from gradlab.inspect.copied import Batch, Copied, subject
 
@@ -138,37 +139,6 @@ SCALES = tuple(2.0**k for k in range(-24, 65))
 """Loss scales that are tried: powers of two, which change no digit of an entry inside the range."""
 
 _WORST_LOST = 0.01  # share of the worst layer's entries that may round to zero inside the window
-
-
-@dataclass(frozen=True)
-class Format:
-    """The range of a floating-point format."""
-
-    name: str  # as torch calls it
-    smallest: float  # smallest subnormal number: at half of it or less an entry rounds to zero
-    normal: float  # smallest number with all its digits
-    largest: float  # largest finite number
-    bits: int  # stored bits of the fraction
-    keeps_tie: bool = False  # whether an entry exactly half a unit above `largest` still rounds down to it
-
-    @property
-    def overflow(self) -> float:
-        """From where an entry is no longer held: half a unit in the last place above `largest`."""
-        unit = 2.0 ** (math.floor(math.log2(self.largest)) - self.bits)
-        edge = self.largest + unit / 2
-        return float(np.nextafter(edge, math.inf)) if self.keeps_tie else edge
-
-
-FORMATS = {
-    f.name: f
-    for f in (
-        Format("float16", 2.0**-24, 2.0**-14, 65504.0, 10),
-        Format("bfloat16", 2.0**-133, 2.0**-126, 2.0**127 * (2 - 2.0**-7), 7),
-        Format("float8_e5m2", 2.0**-16, 2.0**-14, 57344.0, 2),
-        Format("float8_e4m3fn", 2.0**-9, 2.0**-6, 448.0, 3, keeps_tie=True),
-    )
-}
-"""Formats by torch's name (IEEE 754 half precision; bfloat16; E5M2 and E4M3 of Micikevicius et al. 2022)."""
 
 
 class FormatLens(dict[str, Array]):

@@ -50,6 +50,8 @@ class Number:
         words = f"{value:.6g}" if isinstance(value, float) else str(value)
         if self._typed(self._field.value) != value:
             self._field.value = words
+        if isinstance(value, str):  # a word has no place on the slider
+            return
         if isinstance(self._slider, widgets.SelectionSlider):
             options = [number for _, number in self._slider.options]
             place: Any = min(options, key=lambda number: abs(math.log(number / value)) if value > 0 else number)
@@ -243,18 +245,21 @@ def _slider(make: WidgetSet, knob: Knob, default: Any) -> Any:
         raise ValueError(f"{knob.label}: no slider range")
     low, high, scale = knob.slider
     common: dict[str, Any] = {"description": knob.label, "tooltip": knob.help, "readout": False}
-    if scale == "log":
-        return make(widgets.SelectionSlider, options=_notches(low, high, default), value=default, **common)
+    if scale != "linear":
+        options = _notches(low, high, default, scale == "powers")
+        return make(widgets.SelectionSlider, options=options, value=default, **common)
     if isinstance(default, int):
         return make(widgets.IntSlider, default, min=int(low), max=int(high), **common)
     return make(widgets.FloatSlider, default, min=low, max=high, step=(high - low) / 100, **common)
 
 
-def _notches(low: float, high: float, default: float) -> list[tuple[str, float]]:
+def _notches(low: float, high: float, default: float, powers: bool) -> list[tuple[str, float]]:
     """Return round numbers, evenly spread on a logarithmic scale: a slider that stops at 0.05, not at 0.0501."""
-    if isinstance(default, int):
-        powers = [2**k for k in range(24)]
-        numbers: set[float] = {*powers, *(3 * p // 2 for p in powers[1:])}
+    if powers:
+        numbers = {2.0**k for k in range(32)}
+    elif isinstance(default, int):
+        whole = [2**k for k in range(24)]
+        numbers: set[float] = {*whole, *(3 * p // 2 for p in whole[1:])}
     else:
         factors = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
         numbers = {float(f"{f}e{k}") for k in range(-9, 7) for f in factors}

@@ -117,6 +117,8 @@ def why_alone(configs: Sequence[Config], data: Any, loss: Loss | None) -> str:
     own = [f"{name}={value!r}" for name, value in dict.fromkeys(chosen) if not tables[name][value].shipped]
     own += [f"architecture={configs[0].architecture!r}"] * (configs[0].architecture != "mlp")
     own += ["an own loss"] * (loss is not None)
+    if configs[0].half_dtype is not None or configs[0].loss_scale != 1.0:
+        return "half precision and loss scales are not mapped over networks"
     if not own:
         return ""
     tried = [config.replace(nonfinite="continue") for config in (configs[0], configs[-1])]

@@ -432,6 +432,7 @@ class Watcher:
                 clip_coef=used_total / total if total > 0 else 1.0,
                 clip_cosine=cosine(raw, used),
                 lr=shown.lr,
+                loss_scale=self._window.scale,
                 time_norm=self._through_time(max(samples, 1)),
             )
         )
@@ -472,6 +473,7 @@ class Watcher:
             stats.saturated()[:count] + zeros,
             stats.dead()[:count] + zeros,
             [float(any(i in raw for i in group)) for group in groups],
+            *([[math.nan] * len(rows)] * 3),
         ]
 
     def _log(self) -> None:

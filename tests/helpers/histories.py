@@ -31,6 +31,9 @@ def record(step, grads, *, loss=0.5, clipped=None, has_gradient=None):
         saturated=0 * ones,
         dead=0 * ones,
         has_gradient=ones if has_gradient is None else np.array(has_gradient, dtype=float),
+        zero_share=0 * ones,
+        subnormal_share=0 * ones,
+        overflow_share=0 * ones,
     )
 
 

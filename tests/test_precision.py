@@ -1,0 +1,230 @@
+"""Half precision: a network trained in float16 or bfloat16 with float32 master weights, and its loss scale."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from gradlab import Config, Trainer
+
+HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def plain_half_loop(trainer, steps, scale=1.0, scaler=None):
+    """Train the same network by a loop of plain PyTorch; return losses, scales, whether skipped, and the weights."""
+    config, dtype = trainer.config, HALVES[trainer.config.precision]
+    master = copy.deepcopy(trainer.network)
+    optimizer = torch.optim.SGD(master.parameters(), lr=config.lr)
+    half = copy.deepcopy(master).to(dtype)
+    order, losses, scales, skipped = torch.Generator().manual_seed(config.batch_seed), [], [], []
+    while len(losses) < steps:
+        for rows in torch.randperm(trainer.data.n, generator=order).split(config.batch_size):
+            with torch.no_grad():
+                for mine, its in zip(half.parameters(), master.parameters(), strict=True):
+                    mine.copy_(its)
+            loss = F.cross_entropy(half(trainer.data.x[rows].to(dtype)).float(), trainer.data.y[rows])
+            scales.append(scale if scaler is None else scaler.get_scale())
+            grads = torch.autograd.grad(loss * scale if scaler is None else scaler.scale(loss), half.parameters())
+            for p, g in zip(master.parameters(), grads, strict=True):
+                p.grad = g.float() / scale
+            before = [p.detach().clone() for p in master.parameters()]
+            if scaler is None:
+                optimizer.step()
+            else:
+                scaler.step(optimizer)
+                scaler.update()
+            skipped.append(all(map(torch.equal, before, master.parameters())))
+            losses.append(loss.item())
+            if len(losses) == steps:
+                break
+    return losses, scales, skipped, list(master.parameters())
+
+
+@pytest.mark.parametrize("precision", HALVES)
+@pytest.mark.parametrize("scale", [1.0, 1024.0])
+def test_a_half_run_has_the_bits_of_a_plain_loop_with_master_weights(precision, scale):
+    trainer = Trainer(Config(depth=4, precision=precision, loss_scale=scale))
+    losses, _, _, weights = plain_half_loop(trainer, 25, scale)
+    trainer.run(25)
+    assert trainer.history.column("loss").tolist() == losses
+    for mine, its in zip(trainer.network.parameters(), weights, strict=True):
+        assert mine.dtype == torch.float32
+        assert torch.equal(mine, its)
+
+
+def test_a_dynamic_scale_moves_and_skips_as_torchs_scaler_does():
+    # gradients of about 3 overflow float16 at 2^16: the scale comes down until they fit
+    trainer = Trainer(Config(depth=4, gain=2.0, lr=1e-4, precision="float16", loss_scale="dynamic"))
+    scaler = torch.amp.GradScaler("cpu")
+    losses, scales, skipped, weights = plain_half_loop(trainer, 30, scaler=scaler)
+    history = trainer.run(30)
+    assert 1 <= sum(skipped) < 30, "the planted overflow did not happen"
+    assert history.column("loss_scale").tolist() == scales
+    assert (history.column("applied") == 0).tolist() == skipped
+    assert history.column("loss").tolist() == losses
+    assert all(map(torch.equal, trainer.network.parameters(), weights))
+    assert [m.step for m in history.marks if m.kind == "skipped"] == [i for i, s in enumerate(skipped) if s]
+    assert history.diverged is None
+
+
+def test_two_thousand_good_steps_double_a_dynamic_scale_as_torchs_scaler_does():
+    from gradlab.engine.precision import LossScale
+
+    scaler, found = torch.amp.GradScaler("cpu"), LossScale.of("dynamic")
+    p = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([p], lr=0.1)
+    for step in range(2060):
+        overflow = step in (3, 4, 30)
+        scaler.scale(torch.zeros(()))
+        p.grad = torch.full((1,), np.inf if overflow else 1.0)
+        scaler.step(optimizer)
+        scaler.update()
+        found = found.after(overflow)
+        assert found.scale == scaler.get_scale()
+    assert found.scale == 2.0**14
+
+
+def test_skips_and_scale_belong_to_the_state_that_rewinds():
+    trainer = Trainer(Config(depth=4, gain=2.0, lr=1e-4, precision="float16", loss_scale="dynamic"))
+    first = trainer.run(20).column("loss_scale").tolist()
+    weights = [p.detach().clone() for p in trainer.network.parameters()]
+    for step in (1, 5):
+        trainer.rewind(step)
+        assert trainer.run(20 - step).column("loss_scale").tolist() == first
+        assert all(map(torch.equal, trainer.network.parameters(), weights))
+    trainer.reconfigure(loss_scale=8.0)
+    assert trainer.step().loss_scale == 8.0
+    trainer.rewind(19)
+    assert trainer.step().loss_scale == first[-1]
+
+
+def test_what_overflows_at_a_fixed_scale_follows_the_rule_for_steps_that_are_not_finite():
+    config = Config(depth=4, gain=2.0, lr=1e-4, precision="float16", loss_scale=2.0**16)
+    stopped = Trainer(config).run(5)
+    assert len(stopped) == 1
+    assert stopped.diverged.tensor == "gradient"
+    assert stopped.column("overflow_share")[0].max() > 0
+    skipping = Trainer(config.replace(nonfinite="skip")).run(5)
+    assert not skipping.column("applied").any()
+    assert skipping.column("loss_scale").tolist() == [2.0**16] * 5
+
+
+def test_a_loss_scale_moves_no_gradient_that_is_recorded():
+    plain, scaled = (Trainer(Config(depth=4, loss_scale=s)).run(10) for s in (1.0, 4096.0))
+    for name in ("loss", "grad_norm", "delta_norm", "update_ratio"):
+        assert np.array_equal(plain.column(name), scaled.column(name)), name
+
+
+# ---------------------------------------------------------------------- shares
+def test_shares_are_those_that_can_be_counted_by_hand():
+    network = nn.Linear(4, 2, bias=False)
+    with torch.no_grad():
+        network.weight.zero_()
+    x = torch.tensor([[4.0, 2.0**-20, 2.0**-26, 0.0]])
+    # dL/dW of the sum of outputs is x in both rows: 2^-20 is subnormal in float16, 2^-26 rounds to zero
+    trainer = Trainer(
+        Config(precision="float16"), network=network, data=(x, torch.zeros(1, 2)), loss=lambda out, y: out.sum()
+    )
+    record = trainer.step()
+    assert (record.zero_share[0], record.subnormal_share[0], record.overflow_share[0]) == (0.5, 0.25, 0.0)
+    trainer.reconfigure(loss_scale=2.0**15)  # 4 becomes 2^17, past the largest; 2^-26 in x was zero before
+    record = trainer.step()
+    assert (record.zero_share[0], record.subnormal_share[0], record.overflow_share[0]) == (0.5, 0.0, 0.25)
+
+
+def test_shares_of_a_float32_run_are_counted_in_float32():
+    trainer = Trainer(Config(depth=30, activation="sigmoid", init="normal", gain=0.05, precision="full"))
+    record, gradients = trainer.step(), []
+    trainer.rewind(0)
+    rows = trainer.next_window().micro_batches[0]
+    loss = trainer.data.loss(trainer.network(trainer.data.x[rows]), trainer.data.y[rows])
+    gradients = torch.autograd.grad(loss, [m.weight for m in trainer.network.linears])
+    tiny = torch.finfo(torch.float32).tiny
+    zero = [float((g == 0).double().mean()) for g in gradients]
+    subnormal = [float(((g != 0) & (g.abs() < tiny)).double().mean()) for g in gradients]
+    assert record.zero_share.tolist() == zero
+    assert record.subnormal_share.tolist() == subnormal
+    assert max(zero) == 1.0
+    assert max(subnormal) > 0
+
+
+def test_micro_batches_count_alike_in_the_shares_of_a_half_run():
+    config = Config(depth=3, precision="float16", batch_size=16)
+    together = Trainer(config.replace(accumulation="mean", accumulation_steps=2)).step()
+    apart = Trainer(config.replace(lr=0.0)).run(2)
+    assert together.zero_share == pytest.approx(apart.column("zero_share").mean(0))
+    assert together.grad_norm == pytest.approx(
+        Trainer(config.replace(batch_size=32)).step().grad_norm,
+        rel=2e-3,  # eleven bits of a gradient
+    )
+
+
+# ---------------------------------------------------------------------- other networks, refusals
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {"norm": "batch", "depth": 3},
+        {"norm": "layer", "residual": True, "depth": 3},
+        {"architecture": "lstm", "dataset": "latch", "depth": 1, "activation": "tanh"},
+        {"architecture": "transformer", "dataset": "latch", "depth": 1},
+    ],
+    ids=["batch norm", "layer norm", "lstm", "transformer"],
+)
+def test_every_kind_of_network_runs_in_half_near_its_float32_twin(knobs):
+    half, full = (Trainer(Config(precision=p, **knobs)).step() for p in ("bfloat16", "full"))
+    assert half.loss == pytest.approx(full.loss, rel=0.02)  # eight bits a number
+    assert half.grad_norm == pytest.approx(full.grad_norm, rel=0.3)
+
+
+def test_batch_norm_keeps_its_statistics_in_float32_and_they_rewind():
+    trainer = Trainer(Config(depth=2, norm="batch", precision="float16"))
+    means = [buffer.clone() for name, buffer in trainer.network.named_buffers() if name.endswith("mean")]
+    trainer.run(3)
+    moved = [buffer for name, buffer in trainer.network.named_buffers() if name.endswith("mean")]
+    assert all(m.dtype == torch.float32 for m in moved)
+    assert not any(map(torch.equal, means, moved))
+    trainer.rewind(0)
+    assert all(map(torch.equal, means, moved))
+
+
+@pytest.mark.parametrize("precision", HALVES)
+def test_a_network_given_in_half_is_trained_in_half(precision):
+    torch.manual_seed(0)
+    seen = []
+
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Linear(2, 8), nn.Linear(8, 2)
+
+        def forward(self, x):
+            seen.append(x.dtype)
+            return self.last(torch.relu(self.first(x)))
+
+    trainer = Trainer(Config(), network=Own().to(HALVES[precision]))
+    history = trainer.run(3)
+    assert set(seen) == {HALVES[precision]}
+    assert trainer.config.precision == history.precision == precision
+    assert {p.dtype for p in trainer.network.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("config", "dtypes", "words"),
+    [
+        ({"precision": "bfloat16"}, (torch.float16, torch.float16), "precision='bfloat16'"),
+        ({"dtype": "float64"}, (torch.float16, torch.float16), "dtype='float64'"),
+        ({}, (torch.float16, torch.bfloat16), "bfloat16, float16"),
+    ],
+)
+def test_a_network_given_in_half_that_cannot_be_is_refused_in_words(config, dtypes, words):
+    network = nn.Sequential(nn.Linear(2, 4).to(dtypes[0]), nn.Linear(4, 2).to(dtypes[1]))
+    with pytest.raises(ValueError, match=words):
+        Trainer(Config(**config), network=network)
+
+
+def test_half_precision_with_float64_weights_is_refused():
+    with pytest.raises(ValueError, match="precision='float16' with dtype='float64'; expected dtype='float32'"):
+        Config(precision="float16", dtype="float64")
