@@ -269,3 +269,33 @@ def truncated_too_short() -> Config:
 def truncated_long_enough() -> Config:
     """The same with a window as long as the sequence: a thousandth of the signal arrives, most seeds remember."""
     return truncated_too_short().replace(truncate=30)
+
+
+# ---------------------------------------------------------------------- through attention
+@PRESETS.register("post_ln", "Attention: post-LN", group="attention", title="12 transformer blocks, norm A")
+def post_ln() -> Config:
+    """Twelve blocks, each normed after its sum: at Adam's 0.005 from the first step on, no seed of eight learns."""
+    small = {"width": 16, "heads": 2, "dataset": "latch", "sequence_length": 8}
+    return Config(
+        architecture="transformer", norm_position="post", depth=12, init="xavier", optimizer="adam", lr=0.005, **small
+    )
+
+
+@PRESETS.register(
+    "pre_ln", "Attention: pre-LN", failure="post_ln", group="attention", title="12 transformer blocks, norm B"
+)
+def pre_ln() -> Config:
+    """The same, each branch normed before it: the sum goes through untouched, and all seeds learn (Xiong 2020)."""
+    return post_ln().replace(norm_position="pre")
+
+
+@PRESETS.register(
+    "post_ln_warmup",
+    "Attention: post-LN, warm-up",
+    failure="post_ln",
+    group="attention",
+    title="12 transformer blocks, norm A, warmed up",
+)
+def post_ln_warmup() -> Config:
+    """The same post-LN blocks, the learning rate raised over 100 steps: most seeds learn."""
+    return post_ln().replace(warmup=100)

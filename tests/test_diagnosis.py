@@ -442,6 +442,58 @@ def test_a_recurrent_network_that_learns_is_not_called_ill_for_its_signal_throug
     assert diagnose(history, knobs).kind == "healthy"
 
 
+DEEP = {"architecture": "transformer", "depth": 12, "heads": 2, "init": "xavier", "optimizer": "adam", "lr": 0.005}
+SHUT = {
+    "saturated_gates": {"architecture": "lstm", "gain": 20.0},
+    "saturated_attention": {"architecture": "transformer", "gain": 8.0, "lr": 1e-4},
+    "stuck_warmup": {**DEEP, "norm_position": "post", "sequence_length": 8, "n_samples": 512},
+    "diverged_time": {"activation": "relu", "recurrent_gain": 2.0, "lr": 0.1},
+}
+
+
+def largest_attention(trainer):
+    network = trainer.network
+    return network.block1.attention(network.embed(trainer.data.x) + network.place).amax(3).mean()
+
+
+@pytest.mark.parametrize(
+    ("key", "change", "headline"),
+    [
+        ("saturated_gates", {"init": "xavier", "gain": 1.0}, r"SATURATED GATES \d\d %"),
+        ("saturated_attention", {"init": "xavier", "gain": 1.0}, "SATURATED ATTENTION"),
+        ("stuck_warmup", {"warmup": 100}, "AT CHANCE"),
+        ("diverged_time", {"clip": "global_norm"}, "DIVERGED"),
+    ],
+)
+def test_gates_attention_and_steps_that_stop_a_sequence_from_being_learned_are_named(key, change, headline):
+    knobs = config(**{**LATCH, "sequence_length": 30, "n_samples": 64, **SHUT[key]})
+    trainer = Trainer(knobs)
+    history = trainer.run(60)
+    found = diagnose(history, knobs)
+    assert (found.key, found.suggestion) == (key, change)
+    assert re.fullmatch(headline, verdict(history, knobs).headline)
+    if key == "saturated_attention":  # which is what it says
+        assert largest_attention(trainer) > 0.75 > 0.5 > largest_attention(Trainer(knobs.replace(**change)))
+
+
+def test_the_gates_that_stand_at_their_ends_are_counted_as_torch_computes_them():
+    knobs = config(
+        **{**LATCH, "architecture": "lstm", "gain": 9.0, "sequence_length": 5, "batch_size": 64}, n_samples=64
+    )
+    trainer = Trainer(knobs)
+    cell, x = trainer.network.cells[0], trainer.data.x
+    h, c, shares = torch.zeros(64, 16), torch.zeros(64, 16), []
+    with torch.no_grad():
+        for t in range(5):
+            z = cell.input(x[:, t]) + cell.recurrent(h)
+            shares.append(((z.sigmoid() - 0.5).abs() > 0.475).float().mean().item())  # within 2.5 % of an end
+            i, f, g, o = z.chunk(4, 1)
+            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            h = o.sigmoid() * c.tanh()
+    assert trainer.step().saturated[1] == pytest.approx(np.mean(shares), abs=1e-3)  # a rounding at the border
+    assert diagnose(trainer.history, knobs).evidence["gates"] == trainer.history[0].saturated[1]
+
+
 def test_a_transformer_whose_step_is_too_large_is_told_to_warm_up():
     knobs = config(architecture="transformer", dataset="latch", depth=4, width=16, sequence_length=12, lr=2.0)
     found = diagnose(Trainer(knobs).run(60), knobs)

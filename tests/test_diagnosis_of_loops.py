@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from gradlab import diagnose, watch
+from gradlab import Config, Trainer, diagnose, watch
 from gradlab.data import make_dataset
 from gradlab.diagnosis import verdict
 
@@ -268,3 +268,47 @@ def test_an_exploding_recurrence_and_unscaled_targets_are_never_told_that_weight
 def test_a_loss_of_guessing_that_is_none_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         diagnose(train(chain(2), steps=1), **arguments)
+
+
+# ---------------------------------------------------------------------- through time
+class Pieces(nn.Module):
+    """An RNN over two pieces of a sequence, the state cut between them; packed if asked for."""
+
+    def __init__(self, packed=False):
+        super().__init__()
+        self.rnn, self.out, self.packed = nn.RNN(1, 16, batch_first=True), nn.Linear(16, 2), packed
+        nn.init.orthogonal_(self.rnn.weight_hh_l0)
+
+    def forward(self, x):
+        if self.packed:
+            x = nn.utils.rnn.pack_padded_sequence(x, [12] * len(x), batch_first=True)
+            return self.out(self.rnn(x)[1][0])
+        _, h = self.rnn(x[:, :6])
+        return self.out(self.rnn(x[:, 6:], h.detach())[0][:, -1])
+
+
+def loop(network):
+    x, y = noise(32, 12, 1), torch.arange(32) % 2
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
+    with watch(network, optimizer, on_error="raise") as history:
+        for _ in range(10):
+            optimizer.zero_grad()
+            F.cross_entropy(network(x), y).backward()
+            optimizer.step()
+    return history
+
+
+def test_a_state_that_is_cut_between_pieces_is_named_with_what_to_do_in_pytorch():
+    found = diagnose(loop(Pieces()), num_classes=2)
+    assert found.key == "vanishing_truncated"
+    assert "the first 6 time steps" in found.sentence
+    assert "fewer `h.detach()`" in found.sentence
+
+
+def test_why_there_is_no_signal_through_time_stands_in_the_sentence():
+    history = loop(Pieces(packed=True))
+    config = Config(dataset="latch", sequence_length=12, n_samples=32)
+    for found in (history, Trainer(config, network=Pieces(packed=True)).run(3)):
+        assert [mark.kind for mark in found.marks] == ["untimed"]
+        assert "a packed sequence has no time signal here" in diagnose(found).sentence
+        assert "打包" in diagnose(found, lang="zh").sentence

@@ -200,7 +200,7 @@ def test_finite_differences_of_the_state_agree(kind):
 
     def rest(state, t):
         for z in cell.input(x).unbind(1)[t + 1 :]:
-            state = cell.step(z, cell.recurrent(state[0]), state)
+            state = cell.step(z, state)
         return network.readout(state[0]).sin().sum().item()
 
     h = 1e-5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +49,10 @@ class Findings:
     # log10 of the signal dL/dh at the first time step over that at the last, in the recurrent layer that loses or
     # gains most, at step 0; nan without recurrence
     through_time: float
-    cut: int  # time steps from the first on whose signal truncation makes exactly 0
+    cut: int  # time steps from the first on whose signal is exactly 0, not by underflow: truncation, or a `detach`
+    gates: float  # share of the gates at 0 or 1 lately, in the LSTM or GRU layer that has most
+    logits: float  # size of the scores that attention's softmax gets lately, in the block with the largest
+    unwarmed: bool  # whether it is a post-LN transformer whose learning rate did not warm up
     output_signal: float  # |dL/dz| of the output layer at step 0: at most sqrt(2) for cross-entropy
     # loss at the first step, lately (median), and the largest one that is finite
     loss_first: float
@@ -152,7 +156,8 @@ def find(history: History, config: Config | None, chance: float = math.nan) -> F
     coef = history.column("clip_coef", stretch)
     silent = (grads == 0).all(axis=0) & (history.column("has_gradient", recent)[:, hidden] == 1).all(axis=0)
     through, cut = _through_time(history.row("time_norm", opening))
-    uniform = config is not None and config.architecture == "mlp" and describes(config, history)
+    own = config if config is not None and describes(config, history) else None
+    uniform = own is not None and own.architecture == "mlp"
     return Findings(
         steps=int(history.row("step", n - 1)) + 1,
         seen=int(np.isfinite(deltas).any(axis=0).sum()),
@@ -167,7 +172,10 @@ def find(history: History, config: Config | None, chance: float = math.nan) -> F
         stopped=_stopped(deltas),
         blind=float(np.isnan(deltas).all(axis=0).mean()) if n_layers else 1.0,
         through_time=through,
-        cut=0 if config is None or not config.truncate else cut,
+        cut=cut,
+        gates=_largest(history.column("saturated", recent)[:, _named(history, r"(lstm|gru)\d+\.recurrent")].mean(0)),
+        logits=_logits(history, config, recent),
+        unwarmed=bool(own and own.architecture == "transformer" and own.norm_position == "post" and not own.warmup),
         output_signal=float(history.row("delta_norm", opening)[-1]) if n_layers else math.nan,
         loss_first=float(loss[0]),
         loss_now=_median(loss[recent:]),
@@ -214,8 +222,21 @@ def _through_time(norms: Array) -> tuple[float, int]:
         if len(ends) and ends[-1] > 0:
             decades = math.log10(ends[0] / ends[-1]) if ends[0] > 0 else -math.inf
             found = found if abs(found) >= abs(decades) else decades
-            cut = max(cut, int((ends > 0).argmax()))
+            nothing = int((ends > 0).argmax())
+            cut = max(cut, nothing if ends[nothing] > _FAR_FROM_ZERO else 0)
     return found, cut
+
+
+def _named(history: History, pattern: str) -> list[int]:
+    return [i for i, name in enumerate(history.layer_names) if re.fullmatch(pattern, name)]
+
+
+def _logits(history: History, config: Config | None, recent: int) -> float:
+    """Return the standard deviation of q k / sqrt(d), of d entries per head each as large as the block's q, k, v."""
+    if config is None or config.architecture != "transformer":
+        return math.nan
+    entries = _largest(history.column("activation_std", recent)[:, _named(history, r"block\d+\.qkv")].mean(0))
+    return entries**2 * math.sqrt(config.width / config.heads)
 
 
 def _opening(history: History) -> int:

@@ -8,12 +8,14 @@ from typing import Any
 
 from gradlab.config import Config
 from gradlab.diagnosis.evidence import Findings
+from gradlab.network import uses
 
 YOUNG = 200  # steps during which the profile at step 0 still explains a run
 FEWEST = 5  # steps before anything is said about the loss
 PLATEAU = 50  # steps without progress that are called stuck
 _LEAP = 20.0  # times its start: a loss that no noise explains
 _STILL = 1e-6  # of the weights: an update below it moves nothing
+_STEADY = 1e-3  # of the weights: a usual update
 _ALL = 0.99  # a share that means: all of them
 _MOST = 0.5
 _HEAPED = 2.0  # times by which weight gradients outgrow the signal that they are made of, if nobody clears them
@@ -94,6 +96,22 @@ def fades_through_time(f: Findings) -> str | None:
     return "exploding_time" if f.through_time > 0 else "vanishing_time"
 
 
+def shuts_gates(f: Findings) -> str | None:
+    """Gates of a recurrent layer that stand at 0 or 1, where nothing teaches them."""
+    return "saturated_gates" if f.gates >= _MOST and not f.learned else None
+
+
+def stares(f: Findings) -> str | None:
+    """Scores so large that attention's softmax picks one step, and its slope is nearly 0."""
+    return "saturated_attention" if f.logits >= _OUT_OF_SCALE and not f.learned else None
+
+
+def lacks_warm_up(f: Findings) -> str | None:
+    """A post-LN transformer that took its whole learning rate from the first step (Xiong et al. 2020)."""
+    early = f.unwarmed and f.update_ratio_start > _STEADY
+    return "stuck_warmup" if early and f.steps >= PLATEAU and not f.falling else None
+
+
 def is_out_of_scale(f: Findings) -> str | None:
     """An error that is large at the output already, and stays: targets, inputs or outputs are out of scale."""
     large = f.output_signal > _OUT_OF_SCALE and not f.loss_now < 0.9 * f.loss_first
@@ -168,10 +186,13 @@ RULES: tuple[Rule, ...] = (
     killed_at_birth,
     killed,
     stops,
+    shuts_gates,
+    stares,
+    fades_through_time,
+    lacks_warm_up,
     explodes,
     saturates_at_birth,
     vanishes,
-    fades_through_time,
     is_out_of_scale,
     overshoots,
     saturates,
@@ -200,6 +221,8 @@ def judge_divergence(f: Findings) -> str:
         return "diverged_unseen"
     if f.output_signal > _OUT_OF_SCALE and not grew:
         return "diverged_scale"
+    if f.through_time >= _GROWS:
+        return "diverged_time"
     return "diverged_exploding" if grew or not f.loss_first < 100 else "diverged_step"
 
 
@@ -282,11 +305,24 @@ def through_time(config: Config, f: Findings) -> Change:
     """The whole sequence, a forget gate that stands open, or a recurrent matrix that keeps lengths."""
     if f.cut:
         return {"truncate": 0}
-    if f.through_time > 0:
+    if f.through_time > 0 and config.clip == "none":
         return {"clip": "global_norm", "clip_threshold": 1.0}
-    if config.architecture == "lstm":
+    if config.architecture == "lstm" and f.through_time < 0:
         return {"forget_bias": config.forget_bias + 1.0}
-    return {"recurrent_init": "orthogonal", "recurrent_gain": 1.0, "activation": "tanh"}
+    change = {"recurrent_init": "orthogonal", "recurrent_gain": 1.0, "activation": "tanh"}
+    return _if_used(config, change) or {"architecture": "lstm", "forget_bias": 1.0}
+
+
+def smaller_scores(config: Config, f: Findings) -> Change:
+    """Weights of the usual size, of gates or of attention; where they are, a smaller step."""
+    change = {"init": "xavier", "gain": 1.0, "recurrent_gain": 1.0, "forget_bias": min(config.forget_bias, 1.0)}
+    return _if_used(config, change) or smaller_step(config, f)
+
+
+def _if_used(config: Config, change: Change) -> Change:
+    """Return what of a change is one, of the knobs that the architecture reads."""
+    known = uses(config.architecture)
+    return {name: value for name, value in change.items() if name in known and getattr(config, name) != value}
 
 
 def smaller_step(config: Config, f: Findings) -> Change:
@@ -331,9 +367,10 @@ def another_optimizer(config: Config, f: Findings) -> Change:
 CURES: dict[Callable[[Config, Findings], Change], str] = {
     sound_signal: "exploding exploding_hidden exploding_survived diverged_exploding vanishing vanishing_survived "
     "saturated_start stuck_zero_weights",
-    through_time: "vanishing_time vanishing_truncated exploding_time",
+    through_time: "vanishing_time vanishing_truncated exploding_time diverged_time",
+    smaller_scores: "saturated_gates saturated_attention",
     smaller_step: "exploding_by_now vanishing_by_now diverged_step diverged_scale stuck_scale diverged_skipped "
-    "step_too_large saturated dead_by_step",
+    "step_too_large saturated dead_by_step stuck_warmup",
     revive: "dead dead_start dead_silent stuck_silent",
     higher_threshold: "clipped_always",
     larger_step: "stuck_step",

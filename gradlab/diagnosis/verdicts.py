@@ -121,6 +121,9 @@ def diagnose(
     clauses = [text(f"diagnosis.{key}", **words)]
     if 0 < found.blind < 1:
         clauses.append(text("diagnosis.advice.blind", **words))
+    untimed = next((mark.text for mark in history.marks if mark.kind == "untimed"), None)
+    if untimed is not None:
+        clauses.append(text("diagnosis.advice.untimed", why=text.say(untimed)))
     if config is None and (advice := _advice(key, found)):
         clauses.append(text(f"diagnosis.advice.{advice}", **words))
     stop, join = (".", "; ") if lang == "en" else ("。", "；")
@@ -157,7 +160,7 @@ def verdict(
     return Verdict(
         kind=_kind(key),
         headline=text(f"verdict.headline.{_headline(key, f)}", **words | {"total": times(_shown(key, f))}),
-        start=text(f"verdict.{_start(f)}", **words | {"total": times(f.decades_start)}),
+        start=text(f"verdict.{_start(key, f)}", **words | {"total": times(f.decades_start)}),
         now=_now(key, f, text, words),
         tone=_tone(key, f),
         key=key,
@@ -168,8 +171,9 @@ _ADVICE = {
     "signal": "exploding exploding_hidden exploding_survived diverged_exploding vanishing saturated_start",
     "step": "exploding_by_now vanishing_by_now diverged_step diverged_skipped diverged_unseen step_too_large "
     "dead_by_step saturated",
-    "time": "vanishing_time",
-    "clip": "exploding_time",
+    "time": "vanishing_time saturated_gates",
+    "clip": "exploding_time diverged_time",
+    "window": "vanishing_truncated",
     "scale": "diverged_scale unsure_far stuck_scale",
     "dead": "dead dead_start",
     "silent": "dead_silent stuck_silent",
@@ -245,7 +249,9 @@ def _shown(key: str, f: Findings) -> float:
     return f.decades_now if now else f.decades_start
 
 
-def _start(f: Findings) -> str:
+def _start(key: str, f: Findings) -> str:
+    if key.endswith(("_time", "_truncated")):
+        return "start.time"
     if f.layers >= 2:
         return "start"
     return "start.unseen" if math.isnan(f.output_signal) else "start.shallow"
@@ -288,6 +294,10 @@ def _words(history: History, f: Findings, text: Text) -> dict[str, str]:
         "decades_now": _decades(f.decades_now),
         "spread": times(abs(lately)),
         "time": _decades(f.through_time),
+        "time_total": times(f.through_time),
+        "gates": _share(f.gates),
+        "logits": _number(f.logits),
+        "ratio_start": _number(f.update_ratio_start),
         "cut": str(f.cut),
         "loss_first": _number(f.loss_first),
         "loss_now": _number(f.loss_now),

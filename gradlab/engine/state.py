@@ -219,6 +219,11 @@ class RunState:
         if self.fused is not None:
             self.fused.chain(min(config.batch_size, data.n))  # a trial now rather than in the first step's time
 
+    @property
+    def untimed(self) -> str | None:
+        """Why a recurrent module of the last pass has no signal through time; None if it has, or there is none."""
+        return self.general.time.why if isinstance(self.general, ObservedNetwork) else None
+
     def draw_window(self) -> Window:
         """Return what the next step sees: a short tail of an epoch is a window of its own; nothing moves."""
         config, rules, progress = self.config, self.rules, self.progress

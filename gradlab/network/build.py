@@ -171,6 +171,11 @@ class Blocks(nn.Linear):
         super().__init__(inputs, blocks * width, dtype=torch.float64)
         self.blocks, self.scheme = blocks, scheme
 
+    def forward(self, x: Tensor, more: Tensor | None = None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Map ``(..., inputs)`` to ``(..., blocks * width)``; with `more` added, a cell's whole pre-activation."""
+        z = super().forward(x)
+        return z if more is None else z + more
+
     def reset_parameters(self) -> None:
         """Leave the weights to `initialise`: torch's own way would draw them too, from the global generator."""
 

@@ -28,7 +28,7 @@ class Unrolled(NamedTuple):
 
 
 class Cell(nn.Module):
-    """One recurrent layer: ``z = W_ih x_t + b_ih`` and ``W_hh h_{t-1} + b_hh``, then what the kind makes of the two.
+    """One recurrent layer: ``z = W_ih x_t + b_ih``, ``W_hh h_{t-1} + b_hh`` added, then what the kind makes of them.
 
     Parameters
     ----------
@@ -59,12 +59,12 @@ class Cell(nn.Module):
         for t, z in enumerate(read):
             if t and self.truncate and (len(read) - t) % self.truncate == 0:
                 state = tuple(part.detach() for part in state)
-            state = self.step(z, self.recurrent(state[0]), state)
+            state = self.step(z, state)
             states.append(state)
         return states
 
-    def step(self, z: Tensor, back: Tensor, state: State) -> State:
-        """Return the next state from what the input says, what the last h says, and the last state."""
+    def step(self, z: Tensor, state: State) -> State:
+        """Return the next state from what the input says and the last state."""
         raise NotImplementedError
 
 
@@ -75,9 +75,9 @@ class RnnCell(Cell):
         super().__init__(*sizes)  # pyright: ignore[reportArgumentType]
         self.phi = phi
 
-    def step(self, z: Tensor, back: Tensor, state: State) -> State:
+    def step(self, z: Tensor, state: State) -> State:
         """Return ``(h_t,)``."""
-        return (self.phi(z + back),)
+        return (self.phi(self.recurrent(state[0], z)),)
 
 
 class LstmCell(Cell):
@@ -89,16 +89,18 @@ class LstmCell(Cell):
     def __init__(self, forget_bias: float, *sizes: object) -> None:
         super().__init__(*sizes)  # pyright: ignore[reportArgumentType]
         self.forget_bias = forget_bias
+        self.gate = nn.Sigmoid()
 
     def adjust(self) -> None:
         """Add `forget_bias` to the forget gate's bias."""
         self.input.bias[self.width : 2 * self.width] += self.forget_bias
 
-    def step(self, z: Tensor, back: Tensor, state: State) -> State:
+    def step(self, z: Tensor, state: State) -> State:
         """Return ``(h_t, c_t)``; the gradient of this c_t is that of the next step alone, not h_t's share."""
-        i, f, g, o = (z + back).chunk(4, 1)
-        c = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
-        return o.sigmoid() * c.tanh(), c.view_as(c)
+        z = self.recurrent(state[0], z)
+        i, f, _, o = self.gate(z).chunk(4, 1)  # of all four: a module whose ends are counted takes the whole of z
+        c = f * state[1] + i * z[:, 2 * self.width : 3 * self.width].tanh()
+        return o * c.tanh(), c.view_as(c)
 
 
 class GruCell(Cell):
@@ -106,10 +108,15 @@ class GruCell(Cell):
 
     gates = 3
 
-    def step(self, z: Tensor, back: Tensor, state: State) -> State:
+    def __init__(self, *sizes: object) -> None:
+        super().__init__(*sizes)  # pyright: ignore[reportArgumentType]
+        self.gate = nn.Sigmoid()
+
+    def step(self, z: Tensor, state: State) -> State:
         """Return ``(h_t,)``."""
         width = self.width
-        r, u = (z[:, : 2 * width] + back[:, : 2 * width]).sigmoid().chunk(2, 1)
+        back = self.recurrent(state[0], nn.functional.pad(z[:, : 2 * width], (0, width)))
+        r, u, _ = self.gate(back).chunk(3, 1)
         n = (z[:, 2 * width :] + r * back[:, 2 * width :]).tanh()
         return (n + u * (state[0] - n),)
 
