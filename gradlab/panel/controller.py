@@ -6,7 +6,8 @@ import copy
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from gradlab.config import Config
@@ -21,7 +22,34 @@ from gradlab.presets import PRESETS
 
 LONGEST = 0.06  # seconds that one tick trains at most: so long a knob or Pause waits for it
 _RATE_OVER = 0.5  # seconds over which the pace is measured
+_REST = 30  # times what a costly look takes, until there is another
 SEEDS = ("weight_seed", "data_seed", "batch_seed")
+
+
+class Seldom:
+    """Says when something costly is due while a run plays: now and then, and at most a thirtieth of the time.
+
+    Parameters
+    ----------
+    every : float
+        Seconds between two times, at least.
+    """
+
+    def __init__(self, every: float) -> None:
+        self._every, self._next = every, 0.0
+
+    @property
+    def due(self) -> bool:
+        """Whether enough time has passed since the last."""
+        return time.monotonic() >= self._next
+
+    @contextmanager
+    def spend(self) -> Iterator[None]:
+        """Note what it takes."""
+        start = time.monotonic()
+        yield
+        now = time.monotonic()
+        self._next = now + max(self._every, _REST * (now - start))
 
 
 class Controller:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +17,7 @@ from gradlab.engine import Trainer
 from gradlab.history import History
 from gradlab.locale import Text
 from gradlab.measures import MEASURES, kinds_of
-from gradlab.panel.controller import Controller
+from gradlab.panel.controller import Controller, Seldom
 from gradlab.panel.learned import LearnedLooks
 from gradlab.panel.start import unused, without_effect
 from gradlab.plots import LIGHT, Theme, View, anchored, measures_of, row_beside
@@ -28,7 +27,6 @@ from gradlab.stage import Lane, Shown, SlowStage
 from gradlab.theory import Band, Prediction, predict
 
 _AGREE = 1e-4  # finite differences in float64 of a right backward pass err by less
-_WORDS_EVERY = 0.25  # seconds between two verdicts while the run plays
 _HELD_UP = 0.75  # share of the time below which the thread that trains waits for others
 _MOST = 16  # characters of a ghost's settings that the legend has room for
 
@@ -40,8 +38,6 @@ class Description:
     ----------
     controller : Controller
         The panel's run.
-    clock : callable
-        Seconds.
 
     Attributes
     ----------
@@ -51,8 +47,8 @@ class Description:
         Colours of pictures by matplotlib.
     """
 
-    def __init__(self, controller: Controller, clock: Callable[[], float] = time.monotonic) -> None:
-        self._of, self._text, self._clock = controller, controller.text, clock
+    def __init__(self, controller: Controller) -> None:
+        self._of, self._text, self._seldom = controller, controller.text, Seldom(0.25)
         self._idle = without_effect(controller.own)
         self.suggestion: Mapping[str, Any] = {}
         self.theme: Theme = LIGHT
@@ -62,9 +58,7 @@ class Description:
         self._band: tuple[object, Band | None] = (None, None)
         self._checked: Trainer | None = None
         self._check = ""
-        self._told = -math.inf
-        self._verdicts: dict[int, tuple[object, tuple[str, str, str]]] = {}
-        self._lesson: tuple[object, str] = (None, "")
+        self._told: tuple[object, Any] = (None, None)
 
     # ------------------------------------------------------------------ histories
     def history(self, trainer: Trainer) -> History:
@@ -112,19 +106,18 @@ class Description:
     # ------------------------------------------------------------------ the stage
     def shown(self, slow: SlowStage | None = None) -> Shown:
         """Return everything that the stage shows now."""
-        c, view, playing = self._of, self.view, self._of.playing
-        due = not playing or self._clock() - self._told > _WORDS_EVERY
-        self._told = self._clock() if due else self._told
+        c, view = self._of, self.view
         trainers = [t for t in (c.rival, c.trainer) if t is not None]
-        two = len(trainers) > 1 and not view.hidden
-        trainers = trainers if two else trainers[-1:]
+        trainers = trainers[-1:] if view.hidden else trainers
+        two = len(trainers) > 1
+        verdicts, lesson = self._words_of(trainers)
         lanes = tuple(
             Lane(
                 self.history(trainer),
                 label=("A", "B")[n] if two else "",
                 knobs=self._lane_knobs(n) if two else "",
-                verdict=self._verdict(n, trainer, due, two),
-                learned=None if view.hidden else self._looks[n].look(trainer, not playing),
+                verdict=verdicts[n],
+                learned=None if view.hidden else self._looks[n].look(trainer, not c.playing),
             )
             for n, trainer in enumerate(trainers)
         )
@@ -132,7 +125,7 @@ class Description:
             run=c.run,
             lanes=lanes,
             view=view,
-            lesson=self.lesson(due),
+            lesson=lesson,
             alert=c.alert,
             status=c.note or self.counts(short=True),
             rate=c.rate,
@@ -143,6 +136,15 @@ class Description:
             predict=self._prediction(),
         )
 
+    def _words_of(self, trainers: list[Trainer]) -> tuple[list[tuple[str, str, str]], str]:
+        """Return the verdict of each lane and the lesson; while the run plays, new ones now and then."""
+        c = self._of
+        of = (trainers, [t.config for t in trainers], c.preset, c.locked)
+        if not c.playing or self._seldom.due or self._told[0] != of:
+            with self._seldom.spend():
+                self._told = (of, ([self._verdict(t, len(trainers) > 1) for t in trainers], self.lesson()))
+        return self._told[1]
+
     def _prediction(self) -> dict[str, str] | None:
         asked = self._of.prediction
         if asked is None:
@@ -150,29 +152,20 @@ class Description:
         said, score = (asked.sentence, "") if asked.hidden else ("", asked.sentence)
         return {"question": asked.question, "said": said, "score": score}
 
-    def _verdict(self, lane: int, trainer: Trainer, due: bool, two: bool) -> tuple[str, str, str]:
+    def _verdict(self, trainer: Trainer, two: bool) -> tuple[str, str, str]:
         """Return kind, headline and small print of a lane's verdict; less of it where two stand side by side."""
-        of = (trainer, trainer.config, two)
-        known = self._verdicts.get(lane)
-        if known is None or known[0] != of or due:
-            found = verdict(trainer.history, trainer.config, lang=self._text.lang)
-            headline = found.headline or self._text("verdict.waiting")
-            words = (stage_kind(trainer.history, found), headline, found.now if two else found.line)
-            known = self._verdicts[lane] = (of, words)
-        return known[1]
+        found = verdict(trainer.history, trainer.config, lang=self._text.lang)
+        headline = found.headline or self._text("verdict.waiting")
+        return stage_kind(trainer.history, found), headline, found.now if two else found.line
 
-    def lesson(self, due: bool = True) -> str:
+    def lesson(self) -> str:
         """Return the lesson of the preset in force; without one how lanes differ, or what the diagnosis says."""
         c = self._of
         if c.locked:
             return ""
         if c.preset in PRESETS:
             return self._text.name(f"summary.preset.{c.preset}", PRESETS.entry(c.preset).summary)
-        of = (c.trainer, c.rival, c.trainer.config)
-        if due or self._lesson[0] != of:
-            said = self._differences() if c.rival is not None else self.diagnosis()
-            self._lesson = (of, said)
-        return self._lesson[1]
+        return self._differences() if c.rival is not None else self.diagnosis()
 
     def diagnosis(self) -> str:
         """Return what the diagnosis says, and note what it suggests."""
@@ -351,8 +344,7 @@ class Description:
         """Let what was kept go."""
         self._previews.clear()
         self._predicted, self._band = None, (None, None)
-        self._verdicts.clear()
-        self._lesson, self._checked = (None, ""), None
+        self._told, self._checked = (None, None), None
         self._looks = (LearnedLooks(self._text), LearnedLooks(self._text))
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,45 +12,33 @@ from gradlab.data import Data
 from gradlab.engine import Trainer
 from gradlab.history import Array
 from gradlab.locale import Text
+from gradlab.panel.controller import Seldom
 from gradlab.stage import GRID, Learned
 
-_EVERY = 0.2  # seconds between two looks while training plays
-_REST = 12  # and so many times what a look costs
 _POINTS, _SAMPLES = 160, 6
 _MARGIN = 0.12  # of the data's width, on each side of the boundary's grid
 
 
 class LearnedLooks:
-    """Looks at one lane's network in evaluation mode; what a look costs sets how often there is one.
+    """Looks at one lane's network in evaluation mode."""
 
-    Parameters
-    ----------
-    text : Text
-        Language.
-    clock : callable
-        Seconds.
-    """
-
-    def __init__(self, text: Text, clock: Callable[[], float] = time.perf_counter) -> None:
-        self._text, self._clock = text, clock
+    def __init__(self, text: Text) -> None:
+        self._text, self._seldom = text, Seldom(0.2)
         self._of: Trainer | None = None
         self._step = -1
-        self._last = self._cost = -float("inf")
         self._fixed: dict[str, Any] = {}
         self._inputs: Tensor | None = None
         self._found: Learned | None = None
 
     def look(self, trainer: Trainer, now: bool) -> Learned | None:
         """Return the newest look, a new one if it is time, or `now` if the run has moved."""
-        started = self._clock()
         if trainer is not self._of:
             self._begin(trainer)
-        elif trainer.step_count == self._step or (not now and started - self._last < max(_EVERY, _REST * self._cost)):
+        elif trainer.step_count == self._step or not (now or self._seldom.due):
             return self._found
-        self._found = self._look(trainer)
+        with self._seldom.spend():
+            self._found = self._look(trainer)
         self._step = trainer.step_count
-        self._last = self._clock()
-        self._cost = self._last - started
         return self._found
 
     def _begin(self, trainer: Trainer) -> None:

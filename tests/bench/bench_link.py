@@ -109,8 +109,8 @@ def main(arguments=None):
         {"what": "frames a second", "median": statistics.median(frames), "least": min(frames)},
     ]
     print(
-        f"1 Mbit/s, 100 ms there and back, {found.tries} times: Pause to the last step {rows[0]['median']:.2f} s, worst "
-        f"{rows[0]['worst']:.2f} s, wanted {WANTED['pause']} s; {rows[1]['median']:.1f} frames/s, least "
+        f"1 Mbit/s, 100 ms there and back, {found.tries} times: Pause to the last step {rows[0]['median']:.2f} s, "
+        f"worst {rows[0]['worst']:.2f} s, wanted {WANTED['pause']} s; {rows[1]['median']:.1f} frames/s, least "
         f"{rows[1]['least']:.1f}, wanted {WANTED['frames']}"
     )
     save("link", rows)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import math
-import time
 from collections import deque
 
 import ipywidgets as widgets
@@ -18,14 +17,12 @@ from gradlab.inspect import (
     gradient_noise,
     sharpness,
 )
-from gradlab.panel.controller import Controller
+from gradlab.panel.controller import Controller, Seldom
 from gradlab.panel.description import Description
 from gradlab.panel.layout import WidgetSet
 from gradlab.plots import draw_closeups, figure_png
 
 LOOKS = ("histogram", "noise", "sharpness")
-_EVERY = 1.0  # seconds between two looks while training runs, and so many times what a look costs:
-_REST = 12
 _SIZE = (4.6, 2.9)  # inches of a picture
 _POINTS = 200  # of the sharpness kept
 _COLOURS = {"equal": "#009e73", "rounding": "#0072b2", "unequal": "#d55e00", "unknown": "#8c8c8c"}
@@ -66,7 +63,7 @@ class DeeperLook:
         self._points: deque[Sharpness] = deque(maxlen=_POINTS)
         self._sharp_of: Trainer | None = None
         self._of_step: object = None
-        self._last = self._cost = -math.inf
+        self._seldom = Seldom(1.0)
         self.switches["units"].observe(lambda change: act(lambda: self._units(bool(change["new"]))), "value")
         for name in LOOKS:
             self.switches[name].observe(lambda _: act(self._again), "value")
@@ -80,9 +77,12 @@ class DeeperLook:
 
     def show(self) -> None:
         """Follow the run: at once while it stands, now and then while it plays."""
-        started, trainer = time.monotonic(), self._of.trainer
-        if self._of.playing and started - self._last < max(_EVERY, _REST * self._cost):
+        if self._of.playing and not self._seldom.due:
             return
+        with self._seldom.spend():
+            self._follow(self._of.trainer)
+
+    def _follow(self, trainer: Trainer) -> None:
         said = self._description.said
         colon = self._text("info.colon")
         self._said.value = (
@@ -97,8 +97,6 @@ class DeeperLook:
             self._of_step = now
             self._show_badge(trainer)
             self._draw(trainer)
-        self._last = time.monotonic()
-        self._cost = self._last - started
 
     # ------------------------------------------------------------------ pictures
     def _draw(self, trainer: Trainer) -> None:
