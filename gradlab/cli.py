@@ -13,15 +13,18 @@ from pathlib import Path
 from typing import TextIO
 
 import gradlab
+from gradlab.students import student_files
 
 DEFAULT_DIR = "gradlab-notebooks"
 START = "00_start.ipynb"
 MANIFEST = ".gradlab.json"
 
-_OURS = ("-h", "--help", "--version")
+_OURS = ("-h", "--help", "--version", "--students")
 _EPILOG = f"""\
 DIR comes first; every option after it goes to JupyterLab, e.g. `gradlab lecture --no-browser --port=9000`.
 A notebook that you changed is never overwritten: delete or rename it to get the original back.
+`gradlab --students DIR` lays out the student edition and ends: no outputs, no solutions, panels that ask
+for a prediction first; the lectures with all answers are in DIR/answers.
 JupyterLab opens on {START}.
 Kernels compute with one thread, the quickest for small networks; set OMP_NUM_THREADS for more."""
 
@@ -51,11 +54,12 @@ def notebooks() -> Path:
     raise FileNotFoundError(f"{START} is in none of {', '.join(map(str, places))}; install gradlab-jupyter again")
 
 
-def lay_out(source: Path, target: Path) -> Layout:
+def lay_out(source: Path, target: Path, edition: Callable[[dict[str, bytes]], dict[str, bytes]] = dict) -> Layout:
     """Copy the notebooks of `source` into `target`, which is made if need be; overwrite nothing a person changed.
 
     A file is replaced only if it still is, byte for byte, what an earlier call wrote there. What was written is
     remembered as SHA-256 hashes in a hidden file of `target`; without it, a file that differs counts as changed.
+    `edition` makes of name -> content what is written; default: as it is.
 
     Raises
     ------
@@ -65,8 +69,7 @@ def lay_out(source: Path, target: Path) -> Layout:
     target.mkdir(parents=True, exist_ok=True)
     hashes = _read_manifest(target / MANIFEST)
     written, kept = [], []
-    for path in _files(source):
-        name, content = path.relative_to(source).as_posix(), path.read_bytes()
+    for name, content in edition(_files(source)).items():
         there = _read_if_there(target / name)
         if there is None or (there != content and _hash(there) == hashes.get(name)):
             _write(target / name, content)
@@ -79,10 +82,11 @@ def lay_out(source: Path, target: Path) -> Layout:
     return Layout(tuple(written), tuple(kept))
 
 
-def _files(source: Path) -> list[Path]:
-    """Return every file below `source`, but for hidden ones and caches."""
-    found = (path for path in sorted(source.rglob("*")) if path.is_file())
-    return [path for path in found if not any(p.startswith((".", "__")) for p in path.relative_to(source).parts)]
+def _files(source: Path) -> dict[str, bytes]:
+    """Return name -> content of every file below `source`, but for hidden ones and caches."""
+    found = {path.relative_to(source): path for path in sorted(source.rglob("*")) if path.is_file()}
+    shown = {name: path for name, path in found.items() if not any(p.startswith((".", "__")) for p in name.parts)}
+    return {name.as_posix(): path.read_bytes() for name, path in shown.items()}
 
 
 def _read_if_there(path: Path) -> bytes | None:
@@ -137,24 +141,24 @@ def main(arguments: Sequence[str] | None = None, start: Callable[[list[str]], ob
         For ``--help`` and ``--version``.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    options = _parser().parse_args([word for i, word in enumerate(arguments) if _is_ours(i, word)])
-    passed_on = [word for i, word in enumerate(arguments) if not _is_ours(i, word)]
+    first = int(list(arguments[:1]) == ["--students"])  # where DIR stands
+    ours = [word in _OURS or (i == first and not word.startswith("-")) for i, word in enumerate(arguments)]
+    options = _parser().parse_args([word for word, own in zip(arguments, ours, strict=True) if own])
+    passed_on = [word for word, own in zip(arguments, ours, strict=True) if not own]
     directory = Path(options.directory).expanduser().resolve()
     source = notebooks()
     try:
-        layout = lay_out(source, directory)
+        layout = lay_out(source, directory, student_files if options.students else dict)
     except OSError as error:
         _say(sys.stderr, _complaint(directory, error))
         return 1
     _say(sys.stdout, f"{directory}: {_report(layout)}")
+    if options.students:
+        return 0
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch's threads wait for one another beside a busy browser
     opened = [f"--ServerApp.root_dir={directory}", f"--LabApp.default_url=/lab/tree/{START}"]
     (start or start_jupyterlab)([*opened, *passed_on])
     return 0
-
-
-def _is_ours(position: int, word: str) -> bool:
-    return word in _OURS or (position == 0 and not word.startswith("-"))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -168,6 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "directory", metavar="DIR", nargs="?", default=DEFAULT_DIR, help=f"made if need be; default ./{DEFAULT_DIR}"
     )
+    parser.add_argument("--students", action="store_true", help="the student edition, and no JupyterLab")
     parser.add_argument("--version", action="version", version=f"gradlab {gradlab.__version__}")
     return parser
 

@@ -1,12 +1,15 @@
 """The command `gradlab`: what it writes, what it leaves alone, and what it hands to JupyterLab."""
 
+import ast
 import os
 from pathlib import Path
 
+import nbformat
 import pytest
 
 import gradlab
 from gradlab import cli
+from gradlab.students import asking, student_edition
 
 OLD, NEW, MINE = b'{"cells": ["old"]}', b'{"cells": ["new"]}', b'{"cells": ["mine"]}'
 
@@ -200,3 +203,53 @@ def test_kernels_compute_with_one_thread_unless_the_user_says_otherwise(run, tar
             monkeypatch.setenv("OMP_NUM_THREADS", setting)
         run(target)
         assert os.environ.get("OMP_NUM_THREADS") == expected
+
+
+# ---------------------------------------------------------------------- the student edition
+def lecture(*cells):
+    kinds = {"code": {"execution_count": 1, "outputs": [{"output_type": "execute_result"}]}, "markdown": {}}
+    made = [
+        {"cell_type": kind, "metadata": {"tags": tags}, "source": [text], **kinds[kind]} for kind, text, tags in cells
+    ]
+    return {"cells": made, "nbformat": 4}
+
+
+def test_students_get_questions_without_outputs_and_solutions_and_panels_that_ask_first():
+    whole = lecture(
+        ("code", "%matplotlib inline\nlab = GradLab(depth=3)\nother = GradLab()", []),
+        ("markdown", "## Exercises\n1. **Why?**\n\n## Solutions\n\n<details>because</details>", []),
+        ("code", "because = 1", ["solution"]),
+        ("markdown", "<details>more</details>", []),
+    )
+    code, exercises = student_edition(whole)["cells"]
+    asked = "%matplotlib inline\nlab = GradLab(depth=3, predict=True)\nother = GradLab(predict=True)"
+    assert (code["source"], code["outputs"], code["execution_count"]) == (asked.splitlines(True), [], None)
+    assert "".join(exercises["source"]) == "## Exercises\n1. **Why?**"
+    assert len(whole["cells"]) == 4
+
+
+@pytest.mark.parametrize(
+    "call", ["GradLab(\n    courts['é'],\n    lr=1,\n)", "(GradLab(a(1), **k))", "f(GradLab(g(GradLab())))"]
+)
+def test_a_panel_is_made_to_ask_wherever_its_call_ends(call):
+    panels = [
+        n for n in ast.walk(ast.parse(asking(call))) if isinstance(n, ast.Call) and ast.unparse(n.func) == "GradLab"
+    ]
+    assert panels
+    assert all("predict" in [keyword.arg for keyword in panel.keywords] for panel in panels)
+
+
+def test_the_command_lays_the_student_edition_out_beside_the_answers_and_starts_nothing(tmp_path, capsys):
+    started = []
+    assert cli.main(["--students", str(tmp_path / "class")], start=started.append) == 0
+    assert started == []
+    names = {path.name for path in (Path(__file__).parents[1] / "notebooks").glob("*.ipynb")}
+    assert {path.name for path in (tmp_path / "class").glob("*.ipynb")} == names
+    assert {path.name for path in (tmp_path / "class" / "answers").glob("*.ipynb")} == names
+    for path in (tmp_path / "class").glob("*.ipynb"):
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+        assert all(cell.outputs == [] for cell in notebook.cells if cell.cell_type == "code")
+        assert not any("<details>" in cell.source for cell in notebook.cells)
+    assert cli.main(["--students", str(tmp_path / "class")], start=started.append) == 0
+    assert "up to date" in capsys.readouterr().out
