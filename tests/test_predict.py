@@ -85,7 +85,7 @@ def test_a_growth_that_is_none_is_refused(panel, growth):
 
 def test_the_names_of_presets_do_not_give_the_answer_away(panel):
     labels = [p["label"] for group in stage_of(panel(depth=5)).look["groups"] for p in group["presets"]]
-    assert labels[:2] == ["Case 1", "Case 2"]
+    assert labels[:2] == ["8 ReLU layers", "50 tanh layers"]
     named_ones = [
         p["label"] for group in stage_of(panel(depth=5, predict=False)).look["groups"] for p in group["presets"]
     ]

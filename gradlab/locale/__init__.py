@@ -8,6 +8,7 @@ A knob, choice or entry of a table has its English where it is registered: only 
 from __future__ import annotations
 
 import json
+import re
 from importlib import resources
 from typing import Any
 
@@ -22,6 +23,15 @@ def _read(lang: str) -> dict[str, str]:
 
 
 STRINGS: dict[str, dict[str, str]] = {"en": _read("en"), "zh": _read("zh")}
+
+_NOUNS = "cell decade layer line micro-batch output point prediction sample seed setting step thread time"
+_ONE = re.compile(rf"(?<![\w.])1 ({_NOUNS.replace(' ', '|')})s\b")
+
+
+def _filled(lang: str, key: str, values: dict[str, Any]) -> str:
+    """Return a string with its values filled in; of one there is no plural: ``1 steps`` is 1 step."""
+    said = STRINGS[lang][key].format(**values)
+    return _ONE.sub(r"1 \1", said) if lang == "en" else said
 
 
 class Said(str):
@@ -43,7 +53,7 @@ class Said(str):
 
     def __new__(cls, key: str, **values: object) -> Said:
         """Say it in English, which is the string itself."""
-        said = super().__new__(cls, STRINGS["en"][key].format(**values))
+        said = super().__new__(cls, _filled("en", key, values))
         said._key, said._values = key, values
         return said
 
@@ -77,7 +87,7 @@ class Text:
 
     def __call__(self, key: str, **values: object) -> str:
         """Return the string `key` with `values` filled in."""
-        return STRINGS[self.lang][key].format(**values)
+        return _filled(self.lang, key, values)
 
     def say(self, value: Any) -> Any:
         """Return a `Said`, or the one an exception was raised with, in this language; anything else as it is."""

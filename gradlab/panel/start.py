@@ -114,12 +114,15 @@ def groups(text: Text, nameless: bool) -> list[dict[str, Any]]:
     text : Text
         Language.
     nameless : bool
-        Whether names that give an answer away are numbers instead, as before a prediction.
+        Whether the presets' titles, which tell the network and not what becomes of it, stand for their names.
     """
     found: dict[str, list[dict[str, str]]] = {}
     for number, name in enumerate(PRESETS, 1):
         entry = PRESETS.entry(name)
-        label = text("preset.case", number=number) if nameless else text.name(f"label.preset.{name}", entry.label)
+        label = text.name(f"label.preset.{name}", entry.label)
+        if nameless:
+            title = str(entry.options.get("title") or text("preset.case", number=number))
+            label = text.name(f"title.preset.{name}", title)
         group = "" if nameless else str(entry.options.get("group", "more"))
         found.setdefault(group, []).append({"name": name, "label": label})
     if nameless:

@@ -20,7 +20,7 @@ from gradlab.history import Array, History
 from gradlab.locale import Text
 from gradlab.measures import MEASURES
 from gradlab.plots.axes import TIME, columns_of
-from gradlab.plots.fonts import drawable, set_font
+from gradlab.plots.fonts import any_weight, drawable, set_font
 from gradlab.plots.picture import BOTH, Picture, Series, View, describe, measures_of
 from gradlab.plots.stretches import Stretches, step_limit
 from gradlab.plots.style import MARKERS, RAMP, ROWS, Theme, cell_colours, colour_axes, decades_axis, layer_ticks
@@ -262,7 +262,8 @@ class NotebookFigure(Figure):
 def figure_png(figure: Figure) -> bytes:
     """Return a figure as PNG bytes."""
     canvas, out = FigureCanvasAgg(figure), io.BytesIO()
-    canvas.print_png(out)
+    with any_weight():
+        canvas.print_png(out)
     for text in figure.findobj(Label):  # each keeps the renderer, megabytes of pixels, until garbage is collected
         text._renderer = None  # pyright: ignore[reportAttributeAccessIssue]
     FigureCanvasAgg(figure)  # and so does the canvas: another takes its place

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -63,6 +65,21 @@ def can_draw(lang: str) -> bool:
 def drawable(text: Text) -> Text:
     """Return the language that pictures can be in: English where the glyphs of `text` are missing."""
     return text if can_draw(text.lang) else Text("en")
+
+
+@contextmanager
+def any_weight() -> Iterator[None]:
+    """Let a font stand in for the weights that it does not come in, without a line in the notebook for each."""
+    logger = logging.getLogger(font_manager.__name__)
+
+    def wanted(record: logging.LogRecord) -> bool:
+        return "Failed to find font weight" not in record.getMessage()
+
+    logger.addFilter(wanted)
+    try:
+        yield
+    finally:
+        logger.removeFilter(wanted)
 
 
 def set_font(part: Figure | Axes, text: Text) -> None:
