@@ -8,9 +8,8 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 import gradlab
 from gradlab.students import student_files
@@ -34,18 +33,12 @@ Kernels compute with one thread, the quickest for small networks; set OMP_NUM_TH
 class Layout:
     """What `lay_out` did, as file names relative to the directory."""
 
-    written: tuple[str, ...] = field(default=())  # new files, and files of an older version that nobody had changed
-    kept: tuple[str, ...] = field(default=())  # files that differ from the original and were left as they are
+    written: tuple[str, ...] = ()  # new files, and files of an older version that nobody had changed
+    kept: tuple[str, ...] = ()  # files that differ from the original and were left as they are
 
 
 def notebooks() -> Path:
-    """Return the directory of the lecture notebooks: inside the installed package, or beside its source.
-
-    Raises
-    ------
-    FileNotFoundError
-        If neither holds the start notebook, as in a package built without them.
-    """
+    """Return the directory of the lecture notebooks: inside the installed package, or beside its source."""
     package = Path(gradlab.__file__).parent
     places = (package / "notebooks", package.parent / "notebooks")
     for place in places:
@@ -60,17 +53,12 @@ def lay_out(source: Path, target: Path, edition: Callable[[dict[str, bytes]], di
     A file is replaced only if it still is, byte for byte, what an earlier call wrote there. What was written is
     remembered as SHA-256 hashes in a hidden file of `target`; without it, a file that differs counts as changed.
     `edition` makes of name -> content what is written; default: as it is.
-
-    Raises
-    ------
-    OSError
-        If `target` is no directory or cannot be written.
     """
     target.mkdir(parents=True, exist_ok=True)
     hashes = _read_manifest(target / MANIFEST)
     written, kept = [], []
     for name, content in edition(_files(source)).items():
-        there = _read_if_there(target / name)
+        there = (target / name).read_bytes() if (target / name).exists() else None
         if there is None or (there != content and _hash(there) == hashes.get(name)):
             _write(target / name, content)
             written.append(name)
@@ -87,10 +75,6 @@ def _files(source: Path) -> dict[str, bytes]:
     found = {path.relative_to(source): path for path in sorted(source.rglob("*")) if path.is_file()}
     shown = {name: path for name, path in found.items() if not any(p.startswith((".", "__")) for p in name.parts)}
     return {name.as_posix(): path.read_bytes() for name, path in shown.items()}
-
-
-def _read_if_there(path: Path) -> bytes | None:
-    return path.read_bytes() if path.exists() else None
 
 
 def _read_manifest(path: Path) -> dict[str, str]:
@@ -119,26 +103,9 @@ def _hash(content: bytes) -> str:
 
 # ---------------------------------------------------------------------- the command
 def main(arguments: Sequence[str] | None = None, start: Callable[[list[str]], object] | None = None) -> int:
-    """Run the command `gradlab`.
+    """Run the command `gradlab`; return the exit status: 0, or 1 if the directory cannot be used.
 
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        What follows the command's name; default ``sys.argv[1:]``.
-    start : callable, optional
-        Called with JupyterLab's arguments; default: start JupyterLab and return when it ends.
-
-    Returns
-    -------
-    int
-        The exit status: 0, or 1 if the directory cannot be used.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the package was built without the notebooks.
-    SystemExit
-        For ``--help`` and ``--version``.
+    `arguments` are ``sys.argv[1:]`` by default; `start` is called with JupyterLab's, by default `start_jupyterlab`.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     first = int(list(arguments[:1]) == ["--students"])  # where DIR stands
@@ -150,9 +117,9 @@ def main(arguments: Sequence[str] | None = None, start: Callable[[list[str]], ob
     try:
         layout = lay_out(source, directory, student_files if options.students else dict)
     except OSError as error:
-        _say(sys.stderr, _complaint(directory, error))
+        sys.stderr.write(f"gradlab: {_complaint(directory, error)}\n")
         return 1
-    _say(sys.stdout, f"{directory}: {_report(layout)}")
+    sys.stdout.write(f"gradlab: {directory}: {_report(layout)}\n")
     if options.students:
         return 0
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch's threads wait for one another beside a busy browser
@@ -184,18 +151,10 @@ def _complaint(directory: Path, error: OSError) -> str:
 
 
 def _report(layout: Layout) -> str:
-    parts = []
-    if layout.written:
-        parts.append(f"wrote {', '.join(layout.written)}")
-    if layout.kept:
-        parts.append(
-            f"kept {', '.join(layout.kept)} as you changed it (delete or rename it to get the original back)"
-        )
+    written, kept = ", ".join(layout.written), ", ".join(layout.kept)
+    parts = [f"wrote {written}"] * bool(written)
+    parts += [f"kept {kept} as you changed it (delete or rename it to get the original back)"] * bool(kept)
     return "; ".join(parts) or "up to date"
-
-
-def _say(stream: TextIO, text: str) -> None:
-    stream.write(f"gradlab: {text}\n")
 
 
 def start_jupyterlab(arguments: list[str]) -> None:

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from gradlab.config import Config
-from gradlab.data import make_dataset
 from gradlab.engine import Trainer
-from gradlab.engine.check import check_count
+from gradlab.engine.check import check_count, prepare_data
 from gradlab.history import Array, History, StepRecord
 from gradlab.locale import Text
 from gradlab.registry import Registry
@@ -53,7 +52,7 @@ def compare(
     ValueError
         If there is no lane, a label is no string, a value no `Config`, or a config cannot be trained.
     """
-    _check(configs)
+    _check("configs", configs, Config)
     check_count("steps", steps)
     lanes = {label: Trainer(config) for label, config in configs.items()}
     for _ in range(steps):
@@ -66,19 +65,20 @@ def compare(
     return {label: lane.history for label, lane in lanes.items()}
 
 
-def _check(configs: Any) -> None:
-    if not isinstance(configs, Mapping) or not configs:
-        raise ValueError(f"configs={configs!r:.60}; expected a mapping of label to Config with at least one lane")
-    for label, config in configs.items():
+def _check(what: str, lanes: Any, kind: type) -> None:
+    """Raise ValueError unless `lanes` maps at least one label to a thing of some kind."""
+    if not isinstance(lanes, Mapping) or not lanes:
+        raise ValueError(f"{what}={lanes!r:.60}; expected a mapping of label to {kind.__name__}, at least one lane")
+    for label, lane in lanes.items():
         if not isinstance(label, str):
-            raise ValueError(f"configs: label {label!r:.60}; expected a string")
-        if not isinstance(config, Config):
-            raise ValueError(f"configs[{label!r}]={config!r:.60}; expected a Config")
+            raise ValueError(f"{what}: label {label!r:.60}; expected a string")
+        if not isinstance(lane, kind):
+            raise ValueError(f"{what}[{label!r}]={lane!r:.60}; expected a {kind.__name__}")
 
 
 def differing(configs: Mapping[str, Config]) -> dict[str, dict[str, Any]]:
     """Return the fields that are not equal in all lanes: field -> label -> value, in the order of `Config`."""
-    _check(configs)
+    _check("configs", configs, Config)
     lanes = {label: config.to_dict() for label, config in configs.items()}
     values = {name: {label: lane[name] for label, lane in lanes.items()} for name in Config.knobs()}
     return {name: by_label for name, by_label in values.items() if len(set(map(repr, by_label.values()))) > 1}
@@ -87,10 +87,7 @@ def differing(configs: Mapping[str, Config]) -> dict[str, dict[str, Any]]:
 def differences(configs: Mapping[str, Config], lang: str = "en") -> str:
     """Say in words which knobs differ, and whether the lanes share first weights and batches.
 
-    Returns
-    -------
-    str
-        E.g. ``Learning rate: A 0.05, B 0.5. Same first weights, same batches.``
+    E.g. ``Learning rate: A 0.05, B 0.5. Same first weights, same batches.``
     """
     found, text = differing(configs), Text(lang)
     if not found:
@@ -132,14 +129,7 @@ def _weights_differ(configs: Mapping[str, Config], found: Mapping[str, Any]) -> 
     sizes = set()
     if {"dataset", "n_samples", "data_seed"} & set(found):
         for config in configs.values():
-            data = make_dataset(
-                config.dataset,
-                config.n_samples,
-                config.noise,
-                config.data_seed,
-                config.torch_dtype,
-                config.sequence_length,
-            )
+            data = prepare_data(config, None, None)
             sizes.add((data.x[0].numel(), data.outputs))
     fields = [*_WEIGHTS, *(["dataset", "n_samples", "data_seed"] if len(sizes) > 1 else [])]
     return [name for name in fields if name in found]
@@ -147,10 +137,8 @@ def _weights_differ(configs: Mapping[str, Config], found: Mapping[str, Any]) -> 
 
 def _batches_differ(configs: Mapping[str, Config], found: Mapping[str, Any]) -> list[str]:
     """Name the knobs for which a step sees other samples, or the same ones cut in another way."""
-    windows = {
-        (c.batch_size, 1 if ACCUMULATIONS[c.accumulation].options.get("single") else c.accumulation_steps)
-        for c in configs.values()
-    }
+    single = {name for name, entry in ACCUMULATIONS.items() if entry.options.get("single")}
+    windows = {(c.batch_size, 1 if c.accumulation in single else c.accumulation_steps) for c in configs.values()}
     return [name for name in (*_DATA, *(_WINDOW if len(windows) > 1 else ())) if name in found]
 
 
@@ -173,17 +161,8 @@ def who_is_ahead(histories: Mapping[str, History], lang: str = "en") -> str:
     means, Conway 1963), step by step in pairs, as lanes that share batches share much of their noise; the two
     are told apart where it exceeds the 95 % interval of Student's t. Losses are compared as numbers: the lanes
     should learn the same data.
-
-    Raises
-    ------
-    ValueError
-        If there is no lane, or one is no `History`.
     """
-    if not isinstance(histories, Mapping) or not histories:
-        raise ValueError(f"histories={histories!r:.60}; expected a mapping of label to History, at least one")
-    for label, history in histories.items():
-        if not isinstance(history, History):
-            raise ValueError(f"histories[{label!r}]={history!r:.60}; expected a History")
+    _check("histories", histories, History)
     text = Text(lang)
     diverged = {label: history.diverged for label, history in histories.items() if history.diverged}
     lost = [text("compare.lost", lane=label, step=where.step) for label, where in diverged.items()]
@@ -238,9 +217,6 @@ def _verdict(best: _Lane, second: _Lane, text: Text) -> str:
 def _samples(lanes: list[_Lane], text: Text) -> list[str]:
     """Say if the lanes have paid differently for their steps."""
     fewest = min(lane.samples for lane in lanes)
-    more = [
-        text("compare.times", lane=lane.label, ratio=f"{lane.samples / fewest:.3g}")
-        for lane in lanes
-        if lane.samples > fewest
-    ]
+    ratios = {lane.label: f"{lane.samples / fewest:.3g}" for lane in lanes if lane.samples > fewest}
+    more = [text("compare.times", lane=label, ratio=ratio) for label, ratio in ratios.items()]
     return [text("compare.samples", lanes=_listed(more, text))] if more else []

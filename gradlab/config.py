@@ -77,17 +77,10 @@ class Knob:
             accepted = accepted and self._in_bounds(int(value))
         else:
             accepted = isinstance(value, numbers.Real) and not isinstance(value, bool)
-            accepted = accepted and self._is_finite(value) and self._in_bounds(float(value))
+            accepted = accepted and _is_finite(value) and self._in_bounds(float(value))
         if not accepted:
             raise ValueError(f"{name}={value!r}; expected {self.accepted(kind)}")
         return kind(value)  # pyright: ignore[reportArgumentType]
-
-    @staticmethod
-    def _is_finite(value: Any) -> bool:
-        try:
-            return math.isfinite(float(value))
-        except OverflowError:  # a whole number that no float can hold
-            return False
 
     def _in_bounds(self, value: float) -> bool:
         return (
@@ -103,16 +96,22 @@ class Knob:
         if kind is str:
             return f"one of {', '.join(self.choices or ())}"
         noun = "a whole number" if kind is int else "a finite number"
-        bounds = [
-            text.format(bound)
-            for text, bound in ((">= {}", self.low), ("> {}", self.above), ("<= {}", self.high))
-            if bound is not None
-        ]
-        return f"{noun} {' and '.join(bounds)}".strip() + "".join(f" or {word!r}" for word in self.words)
+        bounds = ((">=", self.low), (">", self.above), ("<=", self.high))
+        said = " and ".join(f"{sign} {bound}" for sign, bound in bounds if bound is not None)
+        return f"{noun} {said}".strip() + "".join(f" or {word!r}" for word in self.words)
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:  # a whole number that no float can hold
+        return False
 
 
 def knob(default: Any, label: str, help: str, **facts: Any) -> Any:  # noqa: A002  (the word a reader expects)
-    """Return a dataclass field that carries its `Knob`."""
+    """Return a dataclass field that carries its `Knob`; a slider of two numbers is linear."""
+    if len(facts.get("slider", ())) == 2:
+        facts["slider"] = (*facts["slider"], "linear")
     return dataclasses.field(default=default, metadata={"knob": Knob(label, help, **facts)})
 
 
@@ -132,9 +131,9 @@ class Config:
 
     dataset: str = knob("moons", "Dataset", "What the network learns", choices=DATASETS)
     n_samples: int = knob(512, "Samples", "Samples in the data set", low=2, high=1_000_000, slider=(16, 4096, "log"))
-    noise: float = knob(0.1, "Noise", "Noise added to the data", low=0, slider=(0, 1, "linear"))
+    noise: float = knob(0.1, "Noise", "Noise added to the data", low=0, slider=(0, 1))
     depth: int = knob(
-        8, "Depth", "Hidden layers; one weight matrix more than that", low=0, high=1000, slider=(1, 100, "linear")
+        8, "Depth", "Hidden layers; one weight matrix more than that", low=0, high=1000, slider=(1, 100)
     )
     width: int = knob(32, "Width", "Units in a hidden layer", low=1, high=8192, slider=(2, 512, "log"))
     activation: str = knob("relu", "Activation", "The function phi after each matrix", choices=ACTIVATIONS)
@@ -142,9 +141,9 @@ class Config:
     residual: bool = knob(False, "Residual", "Add each hidden layer to its input")
     init: str = knob("kaiming", "Init", "Distribution of the first weights", choices=INITS)
     gain: float = knob(1.0, "Gain", "Multiplies the standard deviation of the init", low=0, slider=(0.01, 10, "log"))
-    bias_std: float = knob(0.0, "Bias std", "Standard deviation of the first biases", low=0, slider=(0, 2, "linear"))
+    bias_std: float = knob(0.0, "Bias std", "Standard deviation of the first biases", low=0, slider=(0, 2))
     sequence_length: int = knob(
-        32, "Sequence length", "Time steps of the sequence data sets", low=1, high=10_000, slider=(2, 200, "linear")
+        32, "Sequence length", "Time steps of the sequence data sets", low=1, high=10_000, slider=(2, 200)
     )
     holdout: float = knob(
         0.0,
@@ -152,7 +151,7 @@ class Config:
         "Share of digits or own data kept out of training; other sets are drawn afresh",
         low=0,
         high=0.9,
-        slider=(0, 0.5, "linear"),
+        slider=(0, 0.5),
     )
     architecture: str = knob("mlp", "Architecture", "What kind of network", choices=ARCHITECTURES)
     recurrent_init: str = knob("orthogonal", "Recurrent init", "Distribution of the first W_hh", choices=INITS)
@@ -160,22 +159,15 @@ class Config:
         1.0, "Recurrent gain", "Multiplies the standard deviation of W_hh", low=0, slider=(0.01, 10, "log")
     )
     forget_bias: float = knob(
-        1.0, "Forget bias", "Added to the forget gate's first bias (0: torch's default)", slider=(-2, 6, "linear")
+        1.0, "Forget bias", "Added to the forget gate's first bias (0: torch's default)", slider=(-2, 6)
     )
     truncate: int = knob(
-        0,
-        "Truncate",
-        "Time steps that a gradient is sent back; 0: all",
-        low=0,
-        high=10_000,
-        slider=(0, 200, "linear"),
+        0, "Truncate", "Time steps that a gradient is sent back; 0: all", low=0, high=10_000, slider=(0, 200)
     )
     norm_position: str = knob(
         "pre", "Norm position", "Layer norm before or after each residual branch", choices=("pre", "post")
     )
-    heads: int = knob(
-        4, "Heads", "Attention heads; they divide the width", low=1, high=8192, slider=(1, 16, "linear")
-    )
+    heads: int = knob(4, "Heads", "Attention heads; they divide the width", low=1, high=8192, slider=(1, 16))
     causal: bool = knob(False, "Causal", "Let a step look only at the steps before it")
     residual_init: str = knob(
         "plain", "Branch init", "The last matrix of each residual branch at first", choices=tuple(RESIDUAL_INITS)
@@ -183,17 +175,9 @@ class Config:
     optimizer: str = knob("sgd", "Optimizer", "What turns a gradient into a step", choices=OPTIMIZERS)
     lr: float = knob(0.05, "Learning rate", "Step size", live=True, low=0, slider=(1e-5, 10, "log"))
     momentum: float = knob(
-        0.0,
-        "Momentum",
-        "Share of the last step kept (SGD, RMSprop)",
-        live=True,
-        low=0,
-        high=1,
-        slider=(0, 0.99, "linear"),
+        0.0, "Momentum", "Share of the last step kept (SGD, RMSprop)", live=True, low=0, high=1, slider=(0, 0.99)
     )
-    weight_decay: float = knob(
-        0.0, "Weight decay", "Pull of the weights toward 0", live=True, low=0, slider=(0, 0.1, "linear")
-    )
+    weight_decay: float = knob(0.0, "Weight decay", "Pull of the weights toward 0", live=True, low=0, slider=(0, 0.1))
     warmup: int = knob(
         0,
         "Warm-up",
@@ -201,7 +185,7 @@ class Config:
         live=True,
         low=0,
         high=1_000_000,
-        slider=(0, 500, "linear"),
+        slider=(0, 500),
     )
     batch_size: int = knob(
         32, "Batch size", "Samples in one micro-batch", live=True, low=1, high=1_000_000, slider=(1, 512, "log")
@@ -267,9 +251,8 @@ class Config:
         self._check_architecture()
         weights = self.depth * self.width**2
         if weights > MAX_WEIGHTS:
-            raise ValueError(
-                Said("error.weights", width=self.width, depth=self.depth, weights=float(weights), most=MAX_WEIGHTS)
-            )
+            sizes = {"width": self.width, "depth": self.depth, "weights": float(weights), "most": MAX_WEIGHTS}
+            raise ValueError(Said("error.weights", **sizes))
 
     def _check_architecture(self) -> None:
         if self.width % self.heads and "heads" in uses(self.architecture):
@@ -279,9 +262,8 @@ class Config:
             raise ValueError(Said("error.truncate", truncate=self.truncate, steps=self.sequence_length))
         shortest = DATASETS[self.dataset].options.get("shortest", 1)
         if self.sequence_length < shortest:
-            raise ValueError(
-                Said("error.length", length=self.sequence_length, dataset=self.dataset, shortest=shortest)
-            )
+            words = {"length": self.sequence_length, "dataset": self.dataset, "shortest": shortest}
+            raise ValueError(Said("error.length", **words))
 
     @classmethod
     def knobs(cls) -> dict[str, Knob]:
@@ -332,13 +314,7 @@ class Config:
         return cls.from_dict(values)
 
     def to_code(self, steps: int = 100) -> str:
-        """Return a standalone script, torch only, that prints the losses of a run to the last digit.
-
-        Parameters
-        ----------
-        steps : int, default 100
-            Steps that the script trains.
-        """
+        """Return a standalone script, torch only, that prints the losses of `steps` steps to the last digit."""
         return WRITERS["code"](self, steps)
 
     @property

@@ -118,12 +118,7 @@ def as_data(
 
     Both are copied. Integer inputs stay as they are (an embedding wants them). Labels become int64; a float
     target of shape ``(n,)`` becomes ``(n, 1)``. With sequences X ``(n, T, c)``, labels ``(n, T)`` are one per step.
-
-    Raises
-    ------
-    ValueError
-        If the lengths differ, there is no sample, an entry is complex, NaN or infinite, or a label is
-        negative.
+    Refused are lengths that differ, no sample, an entry that is complex, NaN or infinite, a negative label.
     """
     x, y = (_as_tensor(value, field) for value, field in ((x, "data X"), (y, "data y")))
     if x.dim() == 0 or y.dim() == 0 or x.shape[0] != y.shape[0] or x.shape[0] == 0:

@@ -1,4 +1,4 @@
-"""How much a measure grows from the last hidden layer to the first: the one estimate behind every number shown."""
+"""How much a measure grows from the last hidden layer to the first: one estimate for all, and a student's guess."""
 
 from __future__ import annotations
 
@@ -44,19 +44,10 @@ class Growth:
 def growth(norms: Array) -> Growth | None:
     """Return how much a measure grows toward the input in one step.
 
-    Parameters
-    ----------
-    norms : array (layers,)
-        `delta_norm` or `grad_norm` of every layer, from the input to the output. The output layer's own width sets
-        it apart, so it does not count; layers without a number (nan) are passed over.
+    `norms` ``(layers,)`` are `delta_norm` or `grad_norm` of every layer, from the input to the output. The output
+    layer's own width sets it apart, so it does not count; layers without a number (nan) are passed over. None with
+    fewer than two hidden layers that have one, or where nothing comes back from the last of them.
 
-    Returns
-    -------
-    Growth or None
-        None with fewer than two hidden layers that have one, or where nothing comes back from the last of them.
-
-    Notes
-    -----
     The ends alone count, as in the mean of log ratios that mean-field theory is about (Schoenholz et al. 2017), not
     a line fitted through all layers: the total is then what a person reads off the picture.
     """
@@ -69,20 +60,10 @@ def growth(norms: Array) -> Growth | None:
 
 
 def growth_per_layer(first: Array, last: Array, layers: int) -> Array:
-    """Return `Growth.per_layer` for many networks at once.
+    """Return `Growth.per_layer` for many networks at once: ``(first / last) ** (1 / (layers - 1))``.
 
-    Parameters
-    ----------
-    first, last : array
-        `delta_norm` of the first and of the last hidden layer.
-    layers : int
-        Hidden layers; with fewer than two there is no growth to measure.
-
-    Returns
-    -------
-    array
-        ``(first / last) ** (1 / (layers - 1))``, 0 where the signal vanished to exactly 0; nan where there was none
-        to begin with.
+    Of `delta_norm` of the first and of the last hidden layer; 0 where the signal vanished to exactly 0, nan where
+    there was none to begin with, or fewer than two hidden layers.
     """
     if layers < 2:
         return np.full(np.shape(first), np.nan)
@@ -113,3 +94,43 @@ def times(decades: float) -> str:
 
 def _power(decades: float) -> float:
     return 10.0**decades if decades < 308 else math.inf
+
+
+# ---------------------------------------------------------------------- a prediction of it
+@dataclass(frozen=True)
+class Score:
+    """A prediction beside the measurement."""
+
+    # decades by which the backward signal grows from the last hidden layer to the first
+    guessed: float
+    measured: float
+    layers: int
+
+    @property
+    def right_way(self) -> bool:
+        """Whether growing, flat or shrinking was said rightly."""
+        return way(self.guessed) == way(self.measured)
+
+    @property
+    def points(self) -> int:
+        """0 to 100: half for the direction, half for the size, less in proportion to the decades missed."""
+        scale = max(abs(self.measured), MILD)
+        size = max(0.0, 1.0 - abs(self.guessed - self.measured) / scale)
+        return round(50 * self.right_way + 50 * size)
+
+
+def measured_decades(signal: Array) -> float | None:
+    """Return the decades by which ``delta_norm`` of one step ``(layers,)`` grows back to the first hidden layer.
+
+    ``-inf`` or ``inf`` where the first layer's signal is 0 or not finite; None with fewer than three hidden layers,
+    or without a signal at the last of them.
+    """
+    found = growth(signal)
+    return None if found is None or found.layers < FEWEST else found.decades
+
+
+def guessed_line(signal: Array, per_layer: float) -> Array:
+    """Return the guessed signal of the hidden layers: a straight line in log10 through the last one's value."""
+    hidden = signal[:-1]
+    steps = np.arange(len(hidden) - 1, -1, -1)
+    return float(hidden[-1]) * np.power(float(per_layer), steps)

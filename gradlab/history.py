@@ -369,7 +369,7 @@ class History(Sequence[StepRecord]):
             "chance_loss": self.chance_loss,
             "columns": {"step": SCALARS, "layer": PER_LAYER},
             "marks": [[m.step, m.kind, _packed(m.text)] for m in self._marks],
-            "diverged": None if self.diverged is None else asdict(self.diverged),
+            "diverged": self.diverged and asdict(self.diverged),
         }
         with Path(path).open("wb") as file:
             rows, times = self._rows[: self._n], self._times[: self._n]

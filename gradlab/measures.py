@@ -42,17 +42,7 @@ class Kinds:
 
 
 def sort_kinds(values: Array, tiny: float, has_gradient: Array | None = None) -> Kinds:
-    """Sort values into `Kinds`.
-
-    Parameters
-    ----------
-    values : array
-        Norms, at least 0, or inf or nan.
-    tiny : float
-        ``History.tiny``.
-    has_gradient : array or None
-        0 where the layer had no gradient; None if the measure does not need one.
-    """
+    """Sort norms into `Kinds`; `tiny` is a history's, `has_gradient` None if the measure does not need one."""
     missing = np.isnan(values) & (has_gradient == 0) if has_gradient is not None else np.zeros(values.shape, bool)
     nonfinite = ~np.isfinite(values) & ~missing
     zero = values == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from gradlab.config import Config
@@ -27,121 +28,96 @@ class PresetRegistry(Registry):
 PRESETS = PresetRegistry("preset", "")
 
 
-@PRESETS.register("healthy", "A healthy network", group="start", title="8 ReLU layers")
+def _preset(label: str, group: str, title: str, failure: str = "") -> Callable[[Callable[[], Config]], Any]:
+    """Register one of gradlab's own, under its function's name."""
+    beside = {"failure": failure} if failure else {}
+    return lambda made: PRESETS.register(made.__name__, label, group=group, title=title, **beside)(made)
+
+
+@_preset("A healthy network", "start", "8 ReLU layers")
 def healthy() -> Config:
     """Eight ReLU layers at Kaiming init learn two moons in a few dozen steps."""
     return Config()
 
 
-@PRESETS.register("exploding_tanh", "Exploding: tanh, gain 3", group="explode", title="50 tanh layers")
+@_preset("Exploding: tanh, gain 3", "explode", "50 tanh layers")
 def exploding_tanh() -> Config:
     """Fifty tanh layers at gain 3: the gradient grows a millionfold toward the input, one update ruins it."""
     return Config(depth=50, width=64, activation="tanh", init="normal", gain=3.0, lr=0.02)
 
 
-@PRESETS.register(
-    "exploding_relu", "Exploding: ReLU, gain 1.5", group="explode", title="20 ReLU layers, large weights"
-)
+@_preset("Exploding: ReLU, gain 1.5", "explode", "20 ReLU layers, large weights")
 def exploding_relu() -> Config:
     """Twenty ReLU layers, weights half as large again: the signal grows 1.5-fold per layer and soon overflows."""
     return Config(depth=20, width=64, gain=1.5, batch_size=64, lr=0.02)
 
 
-@PRESETS.register("vanishing_sigmoid", "Vanishing: deep sigmoid", group="vanish", title="12 sigmoid layers")
+@_preset("Vanishing: deep sigmoid", "vanish", "12 sigmoid layers")
 def vanishing_sigmoid() -> Config:
     """Twelve sigmoid layers: the gradient shrinks about fourfold with every layer toward the input."""
     return Config(depth=12, activation="sigmoid", init="normal")
 
 
-@PRESETS.register(
-    "relu_pytorch_default", "Vanishing: ReLU, PyTorch's default", group="vanish", title="20 ReLU layers, init A"
-)
+@_preset("Vanishing: ReLU, PyTorch's default", "vanish", "20 ReLU layers, init A")
 def relu_pytorch_default() -> Config:
     """Twenty ReLU layers at PyTorch's default weights: each passes on about 0.4 of the gradient, none learns."""
     return Config(depth=20, init="pytorch")
 
 
-@PRESETS.register(
-    "kaiming", "Cured: Kaiming init", group="cure", failure="relu_pytorch_default", title="20 ReLU layers, init B"
-)
+@_preset("Cured: Kaiming init", "cure", "20 ReLU layers, init B", "relu_pytorch_default")
 def kaiming() -> Config:
     """The same twenty ReLU layers at Kaiming init: the gradient stays level, and the network learns."""
     return relu_pytorch_default().replace(init="kaiming")
 
 
-@PRESETS.register("tiny_init", "Vanishing: weights N(0, 0.01²)", group="vanish", title="10 tanh layers")
+@_preset("Vanishing: weights N(0, 0.01²)", "vanish", "10 tanh layers")
 def tiny_init() -> Config:
     """Ten tanh layers with weights N(0, 0.01²): signal and gradient shrink twelvefold with every layer."""
     return Config(depth=10, width=64, activation="tanh", init="fixed", gain=0.01)
 
 
-@PRESETS.register("dead_relus", "Dead ReLUs", group="vanish", title="12 ReLU layers, Adam")
+@_preset("Dead ReLUs", "vanish", "12 ReLU layers, Adam")
 def dead_relus() -> Config:
     """Adam at a learning rate of 0.3 kills a whole layer of ReLUs; no gradient passes it, so none revives it."""
     return Config(depth=12, optimizer="adam", lr=0.3)
 
 
-@PRESETS.register(
-    "lr_past_sharpness", "Learning rate past 2/sharpness", group="explode", title="3 ReLU layers, regression"
-)
+@_preset("Learning rate past 2/sharpness", "explode", "3 ReLU layers, regression")
 def lr_past_sharpness() -> Config:
     """The gradient is level, but the step is past 2/sharpness: the loss on all the data climbs and overflows."""
     return Config(dataset="regression", depth=3, batch_size=512, lr=0.3)
 
 
-@PRESETS.register(
-    "clipping_rescues",
-    "Cured: clipping rescues an explosion",
-    group="cure",
-    failure="exploding_relu",
-    title="20 ReLU layers, clipped",
-)
+@_preset("Cured: clipping rescues an explosion", "cure", "20 ReLU layers, clipped", "exploding_relu")
 def clipping_rescues() -> Config:
     """The net that overflows at once learns with its gradient cut to 100; at step 0 the signal explodes as before."""
     return exploding_relu().replace(clip="global_norm", clip_threshold=100.0)
 
 
-@PRESETS.register(
-    "clipping_cannot_cure_vanishing",
-    "Not cured: clipping a vanishing gradient",
-    group="cure",
-    failure="vanishing_sigmoid",
-    title="12 sigmoid layers, clipped",
-)
+@_preset("Not cured: clipping a vanishing gradient", "cure", "12 sigmoid layers, clipped", "vanishing_sigmoid")
 def clipping_cannot_cure_vanishing() -> Config:
     """Clipping only shortens a gradient: the deep sigmoid's falls off as before, and nothing is learned."""
     return vanishing_sigmoid().replace(clip="global_norm", clip_threshold=0.1)
 
 
-@PRESETS.register(
-    "micro_batch_mean",
+@_preset(
     "Not cured: the mean of micro-batches",
-    group="accumulate",
-    failure="exploding_relu",
-    title="20 ReLU layers, four micro-batches",
+    "accumulate",
+    "20 ReLU layers, four micro-batches",
+    "exploding_relu",
 )
 def micro_batch_mean() -> Config:
     """The mean of four micro-batches of 16 is the gradient of one batch of 64, and overflows like it."""
     return exploding_relu().replace(batch_size=16, accumulation="mean", accumulation_steps=4)
 
 
-@PRESETS.register(
-    "forgotten_division",
-    "Exploding: the forgotten division",
-    group="accumulate",
-    title="8 ReLU layers, sixteen micro-batches",
-)
+@_preset("Exploding: the forgotten division", "accumulate", "8 ReLU layers, sixteen micro-batches")
 def forgotten_division() -> Config:
     """Sixteen micro-batches added and not divided: a step sixteen times as long, which the network cannot take."""
     return Config(lr=0.1, accumulation="sum", accumulation_steps=16)
 
 
-@PRESETS.register(
-    "clip_every_micro_batch",
-    "Wrong: clipping every micro-batch",
-    group="accumulate",
-    title="8 ReLU layers, clipped micro-batches",
-)
+@_preset("Wrong: clipping every micro-batch", "accumulate", "8 ReLU layers, clipped micro-batches")
 def clip_every_micro_batch() -> Config:
     """Clipped after each micro-batch, the sum forgets: in slow motion the last of eight outweighs the other seven."""
     return Config(
@@ -153,31 +129,25 @@ def clip_every_micro_batch() -> Config:
     )
 
 
-@PRESETS.register("batch_norm_explodes", "Exploding: batch norm", group="explode", title="50 layers, batch norm")
+@_preset("Exploding: batch norm", "explode", "50 layers, batch norm")
 def batch_norm_explodes() -> Config:
     """Batch norm keeps every signal level, yet over fifty layers the gradient grows ten thousandfold, at any gain."""
     return Config(depth=50, width=64, norm="batch", batch_size=128)
 
 
-@PRESETS.register("residual_explodes", "Exploding: residual", group="explode", title="30 residual layers")
+@_preset("Exploding: residual", "explode", "30 residual layers")
 def residual_explodes() -> Config:
     """Thirty residual layers without a norm: every block doubles the squared signal, and the first step overflows."""
     return Config(depth=30, width=64, residual=True, lr=0.01)
 
 
-@PRESETS.register(
-    "residual",
-    "Cured: residual blocks with layer norm",
-    group="cure",
-    failure="residual_explodes",
-    title="30 residual layers, layer norm",
-)
+@_preset("Cured: residual blocks with layer norm", "cure", "30 residual layers, layer norm", "residual_explodes")
 def residual() -> Config:
     """Thirty residual layers with a layer norm: the gradient grows like the root of the depth, and it learns."""
     return residual_explodes().replace(norm="layer")
 
 
-@PRESETS.register("article", "The article", group="article", title="The article's network")
+@_preset("The article", "article", "The article's network")
 def article() -> Config:
     """The article's network, made well-posed by four logits: its running sum of gradients drives the loss up."""
     return Config(
@@ -191,9 +161,7 @@ def article() -> Config:
     )
 
 
-@PRESETS.register(
-    "article_literal", "The article, as printed", group="article", title="The article's network, as printed"
-)
+@_preset("The article, as printed", "article", "The article's network, as printed")
 def article_literal() -> Config:
     """One sigmoid output under a four-class loss: it cannot be trained, and the status line says why."""
     return article().replace(dataset="article_literal")
@@ -206,66 +174,50 @@ def _latch(**knobs: Any) -> Config:
     return Config(**{**latch, "sequence_length": 30, **knobs})
 
 
-@PRESETS.register("rnn_vanishing", "Time: RNN, vanishing", group="time", title="RNN, recurrent gain 0.5")
+@_preset("Time: RNN, vanishing", "time", "RNN, recurrent gain 0.5")
 def rnn_vanishing() -> Config:
     """Weights of half an orthogonal matrix: ten decades are lost over 30 steps, the first input is not heard."""
     return _latch(recurrent_gain=0.5, lr=0.1)
 
 
-@PRESETS.register(
-    "rnn_orthogonal", "Time: RNN, orthogonal", failure="rnn_vanishing", group="time", title="RNN, recurrent gain 1"
-)
+@_preset("Time: RNN, orthogonal", "time", "RNN, recurrent gain 1", "rnn_vanishing")
 def rnn_orthogonal() -> Config:
     """The same with an orthogonal W_hh: three decades are lost, Adam makes up for them, and most seeds remember."""
     return _latch(optimizer="adam", lr=0.005)
 
 
-@PRESETS.register("rnn_exploding", "Time: RNN, exploding", group="time", title="RNN, recurrent gain 2")
+@_preset("Time: RNN, exploding", "time", "RNN, recurrent gain 2")
 def rnn_exploding() -> Config:
     """Twice an orthogonal matrix over 60 time steps: the signal grows a thousandfold, and no seed learns."""
     return _latch(recurrent_gain=2.0, sequence_length=60, lr=0.5)
 
 
-@PRESETS.register(
-    "rnn_clipped",
-    "Time: RNN, exploding and clipped",
-    failure="rnn_exploding",
-    group="time",
-    title="RNN, recurrent gain 2, clipped",
-)
+@_preset("Time: RNN, exploding and clipped", "time", "RNN, recurrent gain 2, clipped", "rnn_exploding")
 def rnn_clipped() -> Config:
     """The same, clipped at norm 1, what clipping was invented for (Pascanu 2013): most seeds learn, none without."""
     return rnn_exploding().replace(clip="global_norm")
 
 
-@PRESETS.register("lstm_forget_0", "Time: LSTM, forget bias 0", group="time", title="LSTM, forget bias 0")
+@_preset("Time: LSTM, forget bias 0", "time", "LSTM, forget bias 0")
 def lstm_forget_0() -> Config:
     """A forget gate half open, torch's default: half of the cell is lost at every step, and nothing is learned."""
     knobs = {"architecture": "lstm", "optimizer": "adam", "lr": 0.01, "init": "pytorch", "forget_bias": 0.0}
     return _latch(**knobs, n_samples=6400)  # of few samples, seen again and again, the noise is learned by heart
 
 
-@PRESETS.register(
-    "lstm_forget_1", "Time: LSTM, forget bias 1", failure="lstm_forget_0", group="time", title="LSTM, forget bias 1"
-)
+@_preset("Time: LSTM, forget bias 1", "time", "LSTM, forget bias 1", "lstm_forget_0")
 def lstm_forget_1() -> Config:
     """The same with 1 added to the forget gate's bias: the signal arrives, and most seeds learn (Jozefowicz 2015)."""
     return lstm_forget_0().replace(forget_bias=1.0)
 
 
-@PRESETS.register("truncated_too_short", "Time: truncated too short", group="time", title="RNN, 5 of 30 steps back")
+@_preset("Time: truncated too short", "time", "RNN, 5 of 30 steps back")
 def truncated_too_short() -> Config:
     """The orthogonal network, its gradient sent back 5 of 30 time steps: exactly 0 reaches the first, none learns."""
     return rnn_orthogonal().replace(truncate=5)
 
 
-@PRESETS.register(
-    "truncated_long_enough",
-    "Time: truncated, long enough",
-    failure="truncated_too_short",
-    group="time",
-    title="RNN, 30 of 30 steps back",
-)
+@_preset("Time: truncated, long enough", "time", "RNN, 30 of 30 steps back", "truncated_too_short")
 def truncated_long_enough() -> Config:
     """The same with a window as long as the sequence: a thousandth of the signal arrives, most seeds remember."""
     return truncated_too_short().replace(truncate=30)

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from gradlab import Config, Trainer, diagnose, draw, sweep
-from gradlab.growth import Growth, growth, growth_per_layer, times
-from gradlab.guess import measured_decades
+from gradlab.growth import Growth, growth, growth_per_layer, measured_decades, times
 
 DEFAULT_RELU = Config(depth=20, init="pytorch")  # a fit said 0.383, the ends 0.390, for one run
 

@@ -18,7 +18,7 @@ LEVELS = [
     {"presets", "history"},
     {"engine", "measures", "growth", "blocks"},
     {"theory", "diagnosis", "export", "sweep", "watch", "compare", "inspect", "exercise"},
-    {"guess", "integrations", "students"},
+    {"integrations", "students"},
     {"plots"},
     {"stage"},
     {"panel"},

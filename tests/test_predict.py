@@ -7,7 +7,7 @@ import pytest
 from panels import named, patched, stage_of
 
 from gradlab import Trainer
-from gradlab.guess import Score, line, measured_decades
+from gradlab.growth import Score, guessed_line, measured_decades
 
 SMALL = {"predict": True}
 
@@ -25,7 +25,7 @@ def test_growth_is_measured_from_the_last_hidden_layer_to_the_first():
     assert measured_decades(np.array([0.0, 1e-2, 1e-1, 7.0])) == -math.inf
     assert measured_decades(np.array([1.0, 2.0, 7.0])) is None  # two hidden layers make no slope
     assert measured_decades(np.array([1.0, 1.0, 0.0, 7.0])) is None
-    assert line(np.array([9.0, 9.0, 8.0, 1.0]), 0.5) == pytest.approx([2.0, 4.0, 8.0])
+    assert guessed_line(np.array([9.0, 9.0, 8.0, 1.0]), 0.5) == pytest.approx([2.0, 4.0, 8.0])
 
 
 @pytest.fixture

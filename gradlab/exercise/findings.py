@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 
 from gradlab.config import Config
-from gradlab.data import make_dataset
 from gradlab.engine import Trainer
+from gradlab.engine.check import prepare_data
 from gradlab.exercise.result import Run
-from gradlab.exercise.tasks import AT_INIT, SEED_FIELDS, Goal, Setup
+from gradlab.exercise.tasks import AT_INIT, SEED_FIELDS, Setup
 from gradlab.locale import STRINGS, Text
 from gradlab.network import Network
 from gradlab.registry import Registry
 
 
 class Say:
-    """The strings of one language; ``say("key", name=value)`` looks one up and fills it in.
-
-    Parameters
-    ----------
-    lang : str
-        A language of the catalogue.
-
-    Raises
-    ------
-    ValueError
-        If the language is unknown.
-    """
+    """The strings of one language; ``say("key", name=value)`` looks one up and fills it in."""
 
     def __init__(self, lang: str) -> None:
         self._text = Text(lang)
@@ -69,17 +58,8 @@ class Say:
         return self("between").join(sentences)
 
 
-Changes = Mapping[str, tuple[Any, Any]]
-
-
 def attempted(attempt: Any, start: Config) -> tuple[Config, Trainer | None]:
-    """Return the config of an attempt, and its trainer where it has one.
-
-    Raises
-    ------
-    ValueError
-        If it is neither None, a Config, a Trainer, nor something that has a Config as `config`.
-    """
+    """Return the config of an attempt, and its trainer where it has one; raise ValueError if it has no config."""
     if attempt is None:
         return start, None
     config = attempt if isinstance(attempt, Config) else getattr(attempt, "config", None)
@@ -100,8 +80,19 @@ def changes_of(setup: Setup, config: Config) -> dict[str, tuple[Any, Any]]:
 
 def refusals(setup: Setup, config: Config, trainer: Trainer | None, say: Say) -> list[str]:
     """Say which rules an attempt breaks."""
-    changes = changes_of(setup, config)
-    found = [*_fields(setup, changes, say), *_values(setup, config, say), *_own_entries(changes, say)]
+    changes, fields = changes_of(setup, config), Config.knobs()
+    found = [
+        say("refused.field", field=name, value=repr(here), start=repr(there))
+        for name, (there, here) in changes.items()
+        if name not in setup.may
+    ]
+    for name, values in setup.only.items():
+        if (here := getattr(config, name)) not in values:
+            found.append(say("refused.only", field=name, value=repr(here), values=say.either(values)))
+    for name, (_, here) in changes.items():  # a name registered in a cell could stand for trained weights
+        choices = fields[name].choices
+        if isinstance(choices, Registry) and not choices[here].shipped:
+            found.append(say("refused.own_entry", field=name, value=repr(here)))
     if setup.most_changes is not None and len(changes) > setup.most_changes:
         found.append(say("refused.most", fields=say.listed(changes), most=say.fields(setup.most_changes)))
     if trainer is not None:
@@ -109,38 +100,11 @@ def refusals(setup: Setup, config: Config, trainer: Trainer | None, say: Say) ->
     return found
 
 
-def _fields(setup: Setup, changes: Changes, say: Say) -> Iterator[str]:
-    for name, (there, here) in changes.items():
-        if name not in setup.may:
-            yield say("refused.field", field=name, value=repr(here), start=repr(there))
-
-
-def _values(setup: Setup, config: Config, say: Say) -> Iterator[str]:
-    for name, values in setup.only.items():
-        if (here := getattr(config, name)) not in values:
-            yield say("refused.only", field=name, value=repr(here), values=say.either(values))
-
-
-def _own_entries(changes: Changes, say: Say) -> Iterator[str]:
-    """A name registered in a cell could stand for anything, trained weights among them."""
-    for name, (_, here) in changes.items():
-        choices = Config.knobs()[name].choices
-        if not isinstance(choices, Registry):
-            continue
-        if not choices[here].shipped:
-            yield say("refused.own_entry", field=name, value=repr(here))
-
-
 def _own_parts(trainer: Trainer, say: Say) -> Iterator[str]:
     if type(trainer.network) is not Network:
         yield say("refused.own_network")
-    config = trainer.config
-    made = make_dataset(
-        config.dataset, config.n_samples, config.noise, config.data_seed, config.torch_dtype, config.sequence_length
-    )
-    mine = trainer.data
-    same = torch.equal(made.x, mine.x) and torch.equal(made.y, mine.y) and made.loss is mine.loss
-    if not same:
+    made, mine = prepare_data(trainer.config, None, None), trainer.data
+    if not (torch.equal(made.x, mine.x) and torch.equal(made.y, mine.y) and made.loss is mine.loss):
         yield say("refused.own_data")
 
 
@@ -154,16 +118,12 @@ def misses(setup: Setup, config: Config, runs: Sequence[Run], say: Say) -> list[
     lost = [run for run in runs if run.diverged]
     found = [say("miss.diverged", seeds=say.seeds([run.seed for run in lost]))] if lost else []
     for goal in setup.goals:
-        failing = [run.seed for run in _judged(goal, runs) if not goal.met(getattr(run, goal.measure))]
+        judged = [run for run in runs if goal.measure in AT_INIT or not run.diverged]
+        failing = [run.seed for run in judged if not goal.met(getattr(run, goal.measure))]
         if failing:
             limit, steps = f"{goal.limit:g}", setup.steps
             found.append(say(f"miss.{goal.measure}", limit=limit, steps=steps, seeds=say.seeds(failing)))
     return [*found, *_causes(config, _failing(setup, runs), say)] if found else []
-
-
-def _judged(goal: Goal, runs: Sequence[Run]) -> list[Run]:
-    """A run that diverged is judged only by what was known before."""
-    return [run for run in runs if goal.measure in AT_INIT or not run.diverged]
 
 
 def _failing(setup: Setup, runs: Sequence[Run]) -> list[Run]:
@@ -180,15 +140,9 @@ def _causes(config: Config, failing: Sequence[Run], say: Say) -> list[str]:
     if config.lr == 0:
         return [say("why.lr_zero")]
     if run.spread > _APART or run.rate == 0:
-        return [_of_the_start(run, say)]
+        return [say("why.rate", rate=f"{run.rate:.3g}") if 0 < run.rate < float("inf") else say("why.silent")]
     if run.diverged:
         return [say("why.long")]
     if run.dead > _ALL_DEAD:
         return [say("why.dead")]
     return [say("why.short" if run.update_ratio < _STILL else "why.slow")]
-
-
-def _of_the_start(run: Run, say: Say) -> str:
-    if not 0 < run.rate < float("inf"):
-        return say("why.silent")
-    return say("why.rate", rate=f"{run.rate:.3g}")

@@ -14,20 +14,7 @@ from gradlab.exercise.tasks import EXERCISES, Setup, check_seeds
 
 
 class Exercise:
-    """A broken network to be repaired; made by ``exercise(name)``.
-
-    Parameters
-    ----------
-    name : str
-        A name from `EXERCISES`.
-    lang : str, default "en"
-        Language of task, hints and results.
-
-    Raises
-    ------
-    ValueError
-        If the name or the language is unknown.
-    """
+    """A broken network to be repaired; made by ``exercise(name)``, which says what it takes."""
 
     def __init__(self, name: str, lang: str = "en") -> None:
         self._entry = EXERCISES[name]
@@ -85,13 +72,7 @@ class Exercise:
         return len(self._hints())
 
     def hint(self, n: int = 1) -> str:
-        """Return hint number `n`, 1 the gentlest.
-
-        Raises
-        ------
-        ValueError
-            If there is no such hint.
-        """
+        """Return hint number `n`, 1 the gentlest; raise ValueError if there is no such hint."""
         hints = self._hints()
         if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= len(hints):
             raise ValueError(f"hint={n!r}; expected a whole number from 1 to {len(hints)}")
@@ -151,15 +132,8 @@ class Exercise:
             said.append(say("changes", changes=changed))
         elif not changes:
             said.append(say("unchanged"))
-        return Result(
-            exercise=self.name,
-            passed=not problems,
-            sentence=say.joined(said),
-            problems=tuple(problems),
-            changes=MappingProxyType(changes),
-            runs=runs,
-            lang=self.lang,
-        )
+        frozen = MappingProxyType(changes)
+        return Result(self.name, not problems, say.joined(said), tuple(problems), frozen, runs, self.lang)
 
     # ------------------------------------------------------------------ showing
     def __repr__(self) -> str:

@@ -20,60 +20,28 @@ from gradlab.history import Array, History, StepRecord
 
 @dataclass(frozen=True)
 class Run:
-    """One network of a check.
+    """One network of a check."""
 
-    Attributes
-    ----------
-    seed : int
-        Of weights, data and order.
-    steps : int
-        Steps taken; fewer than the budget if it diverged.
-    diverged : str
-        Where it diverged, in one sentence; empty if it did not.
-    loss, accuracy : float
-        Over all the data after training; nan where there is none (divergence; no classes).
-    peak : float
-        Largest loss of a step over that of the first.
-    rate : float
-        Growth of the backward signal dL/dz per hidden layer toward the input at step 0.
-    spread : float
-        Largest over smallest backward signal of the hidden layers at step 0.
-    dead : float
-        Largest share, over the hidden layers, of units that were 0 for every sample of the last step.
-    cosine : float
-        Smallest cosine between a step's gradient before and after clipping.
-    longest : float
-        Largest norm of a gradient after clipping.
-    batch_error : float
-        Largest relative difference, over the layers, between the first step's accumulated gradient norm and
-        that of one batch of as many samples; 0 without accumulation.
-    update_ratio : float
-        Median over steps of the largest update / weight ratio of a layer.
-    """
-
-    seed: int
-    steps: int
-    diverged: str
+    seed: int  # of weights, data and order
+    steps: int  # steps taken; fewer than the budget if it diverged
+    diverged: str  # where it diverged, in one sentence; empty if it did not
+    # over all the data after training; nan where there is none (divergence; no classes)
     loss: float
     accuracy: float
-    peak: float
-    rate: float
-    spread: float
-    dead: float
-    cosine: float
-    longest: float
+    peak: float  # largest loss of a step over that of the first
+    rate: float  # growth of the backward signal dL/dz per hidden layer toward the input at step 0
+    spread: float  # largest over smallest backward signal of the hidden layers at step 0
+    dead: float  # largest share, over the hidden layers, of units that were 0 for every sample of the last step
+    cosine: float  # smallest cosine between a step's gradient before and after clipping
+    longest: float  # largest norm of a gradient after clipping
+    # largest relative difference, over the layers, between the first step's accumulated gradient norm and that of one
+    # batch of as many samples; 0 without accumulation
     batch_error: float
-    update_ratio: float
+    update_ratio: float  # median over steps of the largest update / weight ratio of a layer
 
 
 def train(config: Config, seed: int, steps: int) -> Run:
-    """Train a config from one seed and return the numbers.
-
-    Raises
-    ------
-    ValueError
-        If the config cannot be trained.
-    """
+    """Train a config from one seed and return the numbers."""
     config = config.replace(**dict.fromkeys(SEED_FIELDS, seed))
     trainer = Trainer(config)
     first = trainer.preview()
@@ -81,13 +49,16 @@ def train(config: Config, seed: int, steps: int) -> Run:
     gone = history.diverged is not None
     found = {} if gone else trainer.evaluate()
     rate, spread = _shape(first.delta_norm[:-1])
+    losses = history.column("loss")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        peak = float(losses.max() / losses[0])
     return Run(
         seed=seed,
         steps=len(history) - int(gone),
         diverged=history.diverged.sentence if history.diverged else "",
         loss=found.get("loss", math.nan),
         accuracy=found.get("accuracy", math.nan),
-        peak=_peak(history),
+        peak=peak,
         rate=rate,
         spread=spread,
         dead=float(np.max(history[-1].dead[:-1], initial=0.0)),
@@ -106,12 +77,6 @@ def _shape(delta: Array) -> tuple[float, float]:
     with np.errstate(divide="ignore", invalid="ignore"):  # a signal of exactly 0, or inf, is an answer too
         spread = delta.max() / delta.min()
     return float(rate), float(spread) if not math.isnan(spread) else math.inf
-
-
-def _peak(history: History) -> float:
-    losses = history.column("loss")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return float(losses.max() / losses[0])
 
 
 def _update_ratio(history: History) -> float:
@@ -136,36 +101,19 @@ _SHOWN = ("seed", "steps", "loss", "accuracy", "peak", "rate", "spread", "dead",
 class Result:
     """What a check found; true where the exercise is passed, so that a grader can ``assert exercise.check(...)``.
 
-    Attributes
-    ----------
-    exercise : str
-        Name of the exercise.
-    passed : bool
-        Whether the rules were kept and every goal was reached on every seed.
-    sentence : str
-        The verdict, and what is still wrong.
-    problems : tuple of str
-        What is still wrong, a sentence each; empty if it is passed.
-    changes : Mapping of str to pair
-        Fields that differ from the broken start: name -> (there, here).
-    runs : tuple of Run
-        The numbers of each seed; empty where a rule was broken, as nothing is trained then.
-    lang : str
-        Language of the sentences.
-
     Notes
     -----
     ``repr`` and the notebook's picture hold no measured number, so that they are the same on every machine;
     ``print`` adds the numbers of `runs`.
     """
 
-    exercise: str
-    passed: bool
-    sentence: str
-    problems: tuple[str, ...]
-    changes: Mapping[str, tuple[Any, Any]]
-    runs: tuple[Run, ...]
-    lang: str = "en"
+    exercise: str  # name of the exercise
+    passed: bool  # whether the rules were kept and every goal was reached on every seed
+    sentence: str  # the verdict, and what is still wrong
+    problems: tuple[str, ...]  # what is still wrong, a sentence each; empty if it is passed
+    changes: Mapping[str, tuple[Any, Any]]  # fields that differ from the broken start: name -> (there, here)
+    runs: tuple[Run, ...]  # the numbers of each seed; empty where a rule was broken, as nothing is trained then
+    lang: str = "en"  # language of the sentences
 
     def __bool__(self) -> bool:
         return self.passed
@@ -182,7 +130,8 @@ class Result:
 
     def table(self) -> str:
         """Return the numbers of the runs as a Markdown table, a row a seed."""
-        rows = [[_cell(getattr(run, name)) for name in _SHOWN] for run in self.runs]
+        values = [[getattr(run, name) for name in _SHOWN] for run in self.runs]
+        rows = [[f"{value:.3g}" if isinstance(value, float) else str(value) for value in row] for row in values]
         return "\n".join(f"| {' | '.join(row)} |" for row in (_SHOWN, ["---"] * len(_SHOWN), *rows))
 
     def __repr__(self) -> str:
@@ -195,7 +144,3 @@ class Result:
         """The verdict for a notebook, in its own colours."""
         mark = "&#10003;" if self.passed else "&#10007;"
         return f'<p lang="{self.lang}">{mark} {html.escape(self.sentence)}</p>'
-
-
-def _cell(value: float) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

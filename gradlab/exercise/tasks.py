@@ -49,10 +49,8 @@ class Goal:
             raise ValueError(f"measure={self.measure!r}; expected one of {', '.join(GOALS)}")
         limits = [limit for limit in (self.at_most, self.at_least) if limit is not None]
         if len(limits) != 1 or not math.isfinite(limits[0]):
-            raise ValueError(
-                f"goal {self.measure!r}: at_most={self.at_most!r}, at_least={self.at_least!r}; expected exactly "
-                "one finite limit"
-            )
+            given = f"at_most={self.at_most!r}, at_least={self.at_least!r}"
+            raise ValueError(f"goal {self.measure!r}: {given}; expected exactly one finite limit")
 
     @property
     def limit(self) -> float:
@@ -244,28 +242,12 @@ def two_changes() -> Setup:
     """Several settings look odd, two are at fault; two changes."""
     return Setup(
         config=Config(
-            depth=12,
-            init="pytorch",
-            lr=0.03,
-            momentum=0.1,
-            weight_decay=1e-3,
-            bias_std=0.01,
-            batch_size=24,
-            clip="global_norm",
-            clip_threshold=1e-3,
+            **{"depth": 12, "init": "pytorch", "lr": 0.03, "momentum": 0.1, "weight_decay": 1e-3, "bias_std": 0.01},
+            **{"batch_size": 24, "clip": "global_norm", "clip_threshold": 1e-3},
         ),
         may=(
-            "init",
-            "gain",
-            "bias_std",
-            "norm",
-            "residual",
-            "lr",
-            "momentum",
-            "weight_decay",
-            "batch_size",
-            "clip",
-            "clip_threshold",
+            *("init", "gain", "bias_std", "norm", "residual", "lr", "momentum", "weight_decay"),
+            *("batch_size", "clip", "clip_threshold"),
         ),
         goals=(_LEARNED,),
         steps=100,

@@ -99,34 +99,20 @@ def timed(work: Callable[..., Any], most: int, seconds: float, name: str) -> Ite
 
 
 class Copied:
-    """A copy of a trainer's network that computes losses and gradients of chosen samples.
+    """A copy of a trainer's network, in training mode, that computes losses and gradients of chosen samples.
 
-    Parameters
-    ----------
-    trainer : Trainer or Batch
-        The run; it stays as it is.
-    dtype : torch.dtype, optional
-        Cast the copy and the data to it. Default: as in the run.
-    plain : bool, default False
-        Leave out every `CumulativeGradient`, so that gradients are those of the loss.
-
-    Attributes
-    ----------
-    network : torch.nn.Module
-        The copy, in training mode.
-    params : list of Parameter
-        The trainable parameters, in the network's order.
-    groups : list of list of int
-        Numbers of the trainable weights of each layer.
-    cumulative : bool
-        Whether there was a `CumulativeGradient`.
+    Copy and data are cast to `dtype`, if there is one; with `plain` every `CumulativeGradient` is left out, so that
+    gradients are those of the loss. `params` are the trainable parameters, in the network's order; `groups` the
+    numbers of those that are weights, layer by layer; `cumulative` is whether there was a `CumulativeGradient`.
     """
 
     def __init__(self, trainer: Trainer | Batch, dtype: torch.dtype | None = None, plain: bool = False) -> None:
         self.network = _copy_network(trainer.network)
         self.cumulative = any(isinstance(m, CumulativeGradient) for m in self.network.modules())
-        if plain:
-            _leave_out_cumulative(self.network)
+        for parent in list(self.network.modules()) if plain else ():
+            for name, child in list(parent.named_children()):
+                if isinstance(child, CumulativeGradient):
+                    setattr(parent, name, nn.Identity())
         if dtype is not None:
             self.network.to(dtype)
         self._data, self._dtype = trainer.data, dtype
@@ -159,13 +145,6 @@ def _copy_network(network: nn.Module) -> nn.Module:
         if isinstance(value, Tensor) and not value.is_leaf
     }
     return copy.deepcopy(network, memo)
-
-
-def _leave_out_cumulative(network: nn.Module) -> None:
-    for parent in list(network.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, CumulativeGradient):
-                setattr(parent, name, nn.Identity())
 
 
 def check_gradients(

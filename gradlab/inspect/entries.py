@@ -28,31 +28,18 @@ LOWEST, HIGHEST = -46.0, 40.0  # decades: float32 ends near 1e-45 and 1e38
 
 @dataclass(frozen=True, eq=False)
 class Histogram:
-    """Entries of each layer's dL/dW by size, over decades that never change.
+    """Entries of each layer's dL/dW by size, over decades that never change."""
 
-    Attributes
-    ----------
-    step : int
-        The step whose gradient it is: the next one, not taken yet.
-    layer_names : tuple of str
-        From the input to the output.
-    edges : array (bins + 1,)
-        Edges of the bins, log10 of the entries' size, from -46 to 40. The first and the last bin are open:
-        a float64 entry beyond them is counted there.
-    counts : array (layers, bins)
-        Entries of each layer in each bin.
-    zeros, nonfinite : array (layers,)
-        Entries that are exactly 0; entries that are inf or NaN.
-    entries : array (layers,)
-        All of them: ``counts.sum(1) + zeros + nonfinite``. 0 for a layer without a gradient.
-    """
-
-    step: int
-    layer_names: tuple[str, ...]
+    step: int  # the step whose gradient it is: the next one, not taken yet
+    layer_names: tuple[str, ...]  # from the input to the output
+    # (bins + 1,): Edges of the bins, log10 of the entries' size, from -46 to 40. The first and the last bin are open:
+    # a float64 entry beyond them is counted there
     edges: Array
-    counts: np.ndarray
+    counts: np.ndarray  # (layers, bins): entries of each layer in each bin
+    # (layers,): entries that are exactly 0; entries that are inf or NaN
     zeros: np.ndarray
     nonfinite: np.ndarray
+    # (layers,): All of them: ``counts.sum(1) + zeros + nonfinite``. 0 for a layer without a gradient
     entries: np.ndarray
 
     def shares(self) -> Array:
@@ -203,10 +190,11 @@ def format_lens(
     if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale < math.inf:
         raise ValueError(f"scale={scale!r:.60}; expected a finite number > 0")
     sizes = entry_sizes(trainer)
-    lens = FormatLens({name: _shares(sizes, FORMATS[name], scale)[0] for name in formats})
+    shares = {name: _shares(sizes, FORMATS[name], scale) for name in formats}
+    lens = FormatLens({name: zero for name, (zero, _, _) in shares.items()})
     lens.scale, lens.layer_names = float(scale), trainer.layer_names
-    lens.subnormal = {name: _shares(sizes, FORMATS[name], scale)[1] for name in formats}
-    lens.overflow = {name: _shares(sizes, FORMATS[name], scale)[2] for name in formats}
+    lens.subnormal = {name: subnormal for name, (_, subnormal, _) in shares.items()}
+    lens.overflow = {name: overflow for name, (_, _, overflow) in shares.items()}
     lens.best_scale = {name: best_scale(sizes, FORMATS[name]) for name in formats}
     lens.window = {name: scale_window(sizes, FORMATS[name]) for name in formats}
     return lens

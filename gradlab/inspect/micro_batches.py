@@ -155,7 +155,8 @@ def _causes(trainer: Trainer, window: NextWindow, pair: _Pair) -> tuple[tuple[st
     if _worst(pair.accumulated.total, pair.unclipped.total) > tolerance:
         causes.append("clip")
     if (alone := _worst(pair.mean.total, pair.plain)) > tolerance:
-        wide = _difference_in_float64(trainer, window)
+        exact = _Pair(trainer, window, torch.float64)
+        wide = _worst(exact.mean.total, exact.plain)
         rounds = wide < _ROUNDS * alone or wide < _ROUNDS_IN_FLOAT64
         causes += ["rounding"] if rounds and not causes else [] if rounds else _causes_in_network(trainer, window)
     return tuple(causes) or ("rounding",), wide
@@ -181,11 +182,6 @@ def _causes_in_network(trainer: Trainer, window: NextWindow) -> list[str]:
     return causes or ["coupled"]
 
 
-def _difference_in_float64(trainer: Trainer, window: NextWindow) -> float:
-    pair = _Pair(trainer, window, torch.float64)
-    return _worst(pair.mean.total, pair.plain)
-
-
 def _gradients(copied: Copied, rows: Tensor, seed: int) -> list[Tensor]:
     """Return the gradient of the mean loss of `rows`; zeros for a parameter without one."""
     return _filled(copied.gradients(rows, seed), copied.params)
@@ -209,11 +205,8 @@ def _worst(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
     """Return the largest relative difference over the tensors; inf where only `expected` is all zeros."""
     apart = norms([a.double() - b.double() for a, b in zip(found, expected, strict=True)])
     sizes = norms([b.double() for b in expected])
-    return max((_ratio(a, b) for a, b in zip(apart, sizes, strict=True)), default=0.0)
-
-
-def _ratio(apart: float, size: float) -> float:
-    return 0.0 if apart == 0 else apart / size if size else math.inf
+    ratios = (0.0 if a == 0 else a / b if b else math.inf for a, b in zip(apart, sizes, strict=True))
+    return max(ratios, default=0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,28 +215,6 @@ class Noise:
 
     Layers count their weights dL/dW alone, the totals every trainable parameter, as a history does.
 
-    Attributes
-    ----------
-    step : int
-        Steps taken when it was measured.
-    layer_names : tuple of str
-        From the input to the output.
-    micro_batches, batch_size : int
-        How many micro-batches were compared, and the samples in each.
-    mean_norm : array (layers,)
-        Norm of the mean of the micro-batch gradients; nan for a layer without a trainable weight.
-    spread : array (layers,)
-        Root-mean-square distance of a micro-batch's gradient from the mean, counted with M - 1 for M
-        micro-batches: its square estimates tr(Sigma) / b without bias, Sigma the covariance of the gradients
-        of single samples, b the batch size.
-    signal : array (layers,)
-        Estimate of |grad L|^2 without bias: the square of `mean_norm` less the noise left in it. Negative where
-        the noise drowns it.
-    has_gradient : array (layers,)
-        1 where the layer's weights received a gradient, else 0, as in a history.
-    total_mean_norm, total_spread, total_signal : float
-        The same of all parameters together.
-
     Notes
     -----
     McCandlish et al. (2018), appendix A, with the correction for drawing without replacement: the noise left in
@@ -251,14 +222,22 @@ class Noise:
     counts in the spread.
     """
 
-    step: int
-    layer_names: tuple[str, ...]
+    step: int  # steps taken when it was measured
+    layer_names: tuple[str, ...]  # from the input to the output
+    # how many micro-batches were compared, and the samples in each
     micro_batches: int
     batch_size: int
+    # (layers,): norm of the mean of the micro-batch gradients; nan for a layer without a trainable weight
     mean_norm: Array
+    # (layers,): root-mean-square distance of a micro-batch's gradient from the mean, counted with M - 1 for M micro-
+    # batches: its square estimates tr(Sigma) / b without bias, Sigma the covariance of the gradients of single
+    # samples, b the batch size
     spread: Array
+    # (layers,): Estimate of |grad L|^2 without bias: the square of `mean_norm` less the noise left in it. Negative
+    # where the noise drowns it
     signal: Array
-    has_gradient: Array
+    has_gradient: Array  # (layers,): 1 where the layer's weights received a gradient, else 0, as in a history
+    # the same of all parameters together
     total_mean_norm: float
     total_spread: float
     total_signal: float

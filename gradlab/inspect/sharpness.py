@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,23 +39,13 @@ class Ritz(NamedTuple):
 def largest_eigenvalue(apply: Callable[[Tensor], Tensor], start: Tensor, iterations: int, tol: float) -> Ritz:
     """Return the largest (not the largest in size) eigenvalue by the method of Lanczos (1950).
 
+    `apply` multiplies the operator with a vector ``(n,)``, at most `iterations` times; `start` has a share of every
+    eigenvector (a random one); `tol` is the residual, relative to the value, that counts as converged.
+
     Power iteration would find the largest in size, and a network far from a minimum has large negative ones.
     Vectors are not orthogonalised again: three of them are kept, and the ends of the spectrum stay right (Paige
     1971).
 
-    Parameters
-    ----------
-    apply : callable
-        Product of the operator with a vector of shape ``(n,)``.
-    start : Tensor
-        First vector, shape ``(n,)``, with a share of every eigenvector (a random one).
-    iterations : int
-        Largest number of products.
-    tol : float
-        Largest residual, relative to the value, that counts as converged.
-
-    Notes
-    -----
     Where `apply` raises TimeoutError the estimate is what was found by then.
     """
     v, previous, beta = start / start.norm(), torch.zeros_like(start), 0.0
@@ -140,21 +130,11 @@ def gradient_scale(config: Config, n: int) -> float:
 def edge_of(config: Config, state: Mapping[str, Any], sizes: list[int], cumulative: bool) -> Edge:
     """Return the edge of the running rules.
 
-    Parameters
-    ----------
-    config : Config
-        The knobs in force.
-    state : mapping
-        `Trainer.optimizer_state`.
-    sizes : list of int
-        Entries of each trainable parameter.
-    cumulative : bool
-        Whether the network holds a `CumulativeGradient`.
+    Of the knobs in force, `Trainer.optimizer_state`, the entries of each trainable parameter, and whether the network
+    holds a `CumulativeGradient`.
     """
-    if cumulative:
-        return Edge(None, "cumulative")
-    if config.optimizer not in _EDGES:
-        return Edge(None, "optimizer")
+    if cumulative or config.optimizer not in _EDGES:
+        return Edge(None, "cumulative" if cumulative else "optimizer")
     return _EDGES[config.optimizer](config, state, sizes)
 
 
@@ -188,9 +168,8 @@ def _adam(config: Config, state: Mapping[str, Any], sizes: list[int]) -> Edge:
 def _adamw(config: Config, state: Mapping[str, Any], sizes: list[int]) -> Edge:
     """Adam, and weights that shrink by 1 - lr * weight_decay each step outside of it."""
     edge = _adam(config, state, sizes)
-    if edge.s is None:
-        return edge
-    return Edge(max(0.0, edge.s * (1 - config.lr * config.weight_decay / 2)), root=edge.root)
+    decayed = None if edge.s is None else max(0.0, edge.s * (1 - config.lr * config.weight_decay / 2))
+    return replace(edge, s=decayed, decay=0.0)
 
 
 def _rmsprop(config: Config, state: Mapping[str, Any], sizes: list[int]) -> Edge:
@@ -227,44 +206,25 @@ Product = Callable[[Tensor], Tensor]
 class Sharpness:
     """The largest eigenvalue of the Hessian of the mean loss, against what the running rules can take.
 
-    Attributes
-    ----------
-    step : int
-        Steps taken when it was measured.
-    value : float
-        The sharpness, lambda; nan where the loss or a derivative is not finite.
-    error : float
-        An eigenvalue of the Hessian lies within this distance of `value`.
-    iterations : int
-        Hessian-vector products taken for it.
-    converged : bool
-        Whether `error` came down to the tolerance.
-    samples : int
-        Samples whose mean loss it is of.
-    preconditioned : float or None
-        Where the rules multiply the gradient with a matrix P (Adam, RMSprop, ``scalar_sum``): the largest
-        eigenvalue of P H, the one that counts (Cohen et al. 2022); else None.
-    limit : float or None
-        The eigenvalue at the edge of stability, of P H where there is a P: 2 / lr for gradient descent. Above it the
-        weights swing ever wider along that direction. inf at lr 0; None where it is not known.
-    reason : str
-        Why there is no `limit`, a `Said`; else empty.
-
     Notes
     -----
     The edge is that of steps with the gradient of the whole data; the noise of small micro-batches keeps a run
     below it (Cohen et al. 2021).
     """
 
-    step: int
-    value: float
-    error: float
-    iterations: int
-    converged: bool
-    samples: int
+    step: int  # steps taken when it was measured
+    value: float  # the sharpness, lambda; nan where the loss or a derivative is not finite
+    error: float  # an eigenvalue of the Hessian lies within this distance of `value`
+    iterations: int  # hessian-vector products taken for it
+    converged: bool  # whether `error` came down to the tolerance
+    samples: int  # samples whose mean loss it is of
+    # Where the rules multiply the gradient with a matrix P (Adam, RMSprop, ``scalar_sum``): the largest eigenvalue of
+    # P H, the one that counts (Cohen et al. 2022); else None
     preconditioned: float | None
+    # The eigenvalue at the edge of stability, of P H where there is a P: 2 / lr for gradient descent. Above it the
+    # weights swing ever wider along that direction. inf at lr 0; None where it is not known
     limit: float | None
-    reason: str
+    reason: str  # why there is no `limit`, a `Said`; else empty
 
     @property
     def compared(self) -> float:
@@ -345,14 +305,9 @@ def sharpness(
         if edge.root is not None:
             rooted = _preconditioned(product, edge, scale)
             preconditioned = largest_eigenvalue(rooted, edge.root(start), iterations, tol).value
-    limit = _limit(edge, config.lr * (scale if edge.root is None else 1.0))
+    lr = config.lr * (scale if edge.root is None else 1.0)
+    limit = None if edge.s is None else edge.s / lr if lr > 0 else math.inf
     return Sharpness(run.step_count, *found, min(n, samples), preconditioned, limit, edge.words(config))
-
-
-def _limit(edge: Edge, lr: float) -> float | None:
-    if edge.s is None:
-        return None
-    return edge.s / lr if lr > 0 else math.inf
 
 
 def _rows(n: int, samples: int) -> Tensor:

@@ -45,12 +45,11 @@ def jacobian_spectrum(trainer: Trainer, start: int, stop: int, sample: int = 0) 
     if not 0 <= sample < n:
         raise ValueError(f"sample={sample!r}; expected a row of the data, 0 to {n - 1}")
     x = trainer.data.x[sample : sample + 1]
-    call = _last_call(trainer, x)
+    call = _calls(trainer, x)[-1]
     steps = len(call.states) if call.fused is None else len(call.fused.x)
     if not 0 <= start <= stop < steps:
         raise ValueError(f"start={start!r}, stop={stop!r}; expected 0 <= start <= stop < {steps}, the time steps")
-    rows = call.width
-    call = _last_call(trainer, x.expand(rows, *x.shape[1:]))
+    call = _calls(trainer, x.expand(call.width, *x.shape[1:]))[-1]
     jacobian = call.fused.jacobian(start, stop) if call.fused is not None else _jacobian(call, start, stop)
     return torch.linalg.svdvals(jacobian).numpy()
 
@@ -111,10 +110,6 @@ def _calls(trainer: Trainer, x: Tensor) -> list[_Call]:
     if not found:
         raise ValueError(Said("error.time_none"))
     return list(found.values())
-
-
-def _last_call(trainer: Trainer, x: Tensor) -> _Call:
-    return _calls(trainer, x)[-1]
 
 
 def _jacobian(call: _Call, start: int, stop: int) -> Tensor:

@@ -118,7 +118,8 @@ def coordinate_check(
                 trainer.network.load_state_dict(first)
                 found.append(_change(trainer, config, x, y, steps, ratio if name == "mup" else 1.0))
         for name, found in runs.items():
-            change[name].append(_geometric_mean(np.stack(found)))
+            with np.errstate(divide="ignore"):
+                change[name].append(np.exp(np.log(found).mean(0)))
     changes = {name: np.stack(rows) for name, rows in change.items()}
     slopes = {name: _slopes(np.array(widths, dtype=float), rows) for name, rows in changes.items()}
     return CoordinateCheck(tuple(widths), changes, slopes, layers)
@@ -172,11 +173,6 @@ def _optimizers(network: Network, config: Config, ratio: float) -> list[optim.Op
     ]
     make = OPTIMIZERS[config.optimizer]
     return [make(params, config.lr * f, config.momentum, config.weight_decay) for params, f in groups if params]
-
-
-def _geometric_mean(rows: Array) -> Array:
-    with np.errstate(divide="ignore"):
-        return np.exp(np.log(rows).mean(0))
 
 
 def _slopes(widths: Array, change: Array) -> Array:

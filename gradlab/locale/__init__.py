@@ -38,14 +38,8 @@ class Said(str):
     """An English sentence that can say itself in another language.
 
     Whoever makes a sentence (a mark of a history, the message of an exception) need not know who will read it: for
-    code it is a plain `str`, and a panel asks for its own language.
-
-    Parameters
-    ----------
-    key : str
-        A key of `STRINGS`.
-    **values
-        What fills it in; one that is a `Said` itself is said in the same language.
+    code it is a plain `str`, and a panel asks for its own language. A value that is a `Said` itself is said in the
+    same language.
     """
 
     _key: str
@@ -67,18 +61,7 @@ class Said(str):
 
 
 class Text:
-    """The strings of one language; ``text(KEY, name=value)`` looks one up and fills it in.
-
-    Parameters
-    ----------
-    lang : str
-        A key of `STRINGS`.
-
-    Raises
-    ------
-    ValueError
-        If the language is unknown.
-    """
+    """The strings of one language of `STRINGS`; ``text(KEY, name=value)`` looks one up and fills it in."""
 
     def __init__(self, lang: str = "en") -> None:
         if not isinstance(lang, str) or lang not in STRINGS:

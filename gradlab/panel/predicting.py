@@ -6,7 +6,7 @@ import math
 
 from gradlab.config import Config
 from gradlab.engine import Trainer
-from gradlab.guess import Score, measured_decades, way
+from gradlab.growth import Score, measured_decades, way
 from gradlab.history import Array
 from gradlab.locale import Text
 

@@ -153,13 +153,7 @@ def plain_log(values: Array) -> Array:
 
 
 def ratios(logs: Array) -> Array:
-    """Return decades relative to the last layer that has a finite positive value, row by row.
-
-    Parameters
-    ----------
-    logs : array (rows, layers)
-        As `column_logs` returns them; what is no number stays what it is.
-    """
+    """Return decades ``(rows, layers)`` relative to the last layer that has a finite positive value, row by row."""
     known = np.isfinite(logs)
     last = logs.shape[1] - 1 - known[:, ::-1].argmax(1)
     base = logs[np.arange(len(logs)), last]

@@ -21,22 +21,11 @@ _NOISE = 1e-9  # of a log chi that theory says is 0
 
 
 def critical_lines(sweep: Sweep, x: str, y: str | None = None, at: Mapping[str, int] | None = None) -> list[Array]:
-    """Return the lines in the plane of two swept knobs on which theory says chi = 1.
+    """Return the lines in the plane of two swept knobs (`y` None: on an axis alone) on which theory says chi = 1.
 
-    Parameters
-    ----------
-    sweep : Sweep
-        Its config and values.
-    x, y : str
-        The knobs; `y` None for an axis alone.
-    at : mapping of str to int, optional
-        Number of the value at which each other knob is held; default its first.
-
-    Returns
-    -------
-    list of ndarray
-        Each ``(points, 2)``, of (x, y), one point per value of the knob that is not searched (its number, if it
-        is a word; nan without `y`). Empty where theory is silent, no knob moves chi, or chi does not cross 1.
+    Each is ``(points, 2)``, of (x, y), one point per value of the knob that is not searched (its number, if it is a
+    word; nan without `y`). None where theory is silent, no knob moves chi, or chi does not cross 1. `at` is the
+    number of the value at which each other knob is held; default its first.
     """
     searched = next((name for name in _SEARCHED if name in (x, y)), None)
     reach = [v for v in sweep.grid.over[searched] if v > 0] if searched else []

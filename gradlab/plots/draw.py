@@ -137,9 +137,8 @@ def _stand_units(ax: Axes, picture: Picture, view: View, low: int, span: int) ->
     if not view.units:
         return
     for side, shares, colour in ((-0.15, picture.dead, view.theme.ink), (0.15, picture.saturated, view.theme.after)):
-        segments = [
-            [(n + side, low), (n + side, low + 0.1 * span * share)] for n, share in enumerate(shares, 1) if share > 0
-        ]
+        tall = [(n + side, low + 0.1 * span * share) for n, share in enumerate(shares, 1) if share > 0]
+        segments = [[(x, low), (x, top)] for x, top in tall]
         ax.add_collection(LineCollection(segments, linewidths=3, colors=colour), autolim=False)
 
 
@@ -205,14 +204,9 @@ def _draw_marks(ax: Axes, picture: Picture, view: View, low: int, high: int) -> 
             label = view.text(f"mark.{kind}")
             handles.append(Line2D([], [], label=label, color=colour, ls="none", marker="|", ms=9, mew=width))
     if handles:
-        narrow: dict[str, Any] = {
-            "handletextpad": 0.1,
-            "columnspacing": 0.4,
-            "borderaxespad": 0.1,
-            "handlelength": 0.5,
-        }
         place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (-0.1, 1.0), "ncols": len(handles)}
-        ax.legend(handles=handles, fontsize=9, frameon=False, labelcolor=theme.ink, **place, **narrow)
+        place |= {"handletextpad": 0.1, "columnspacing": 0.4, "borderaxespad": 0.1, "handlelength": 0.5}
+        ax.legend(handles=handles, fontsize=9, frameon=False, labelcolor=theme.ink, **place)
 
 
 def _cursor(ax: Axes, history: History, view: View, span: tuple[float, float]) -> None:

@@ -46,12 +46,8 @@ def _first(wanted: Iterable[str]) -> str | None:
 
 def _add_unlisted() -> bool:
     """Add fonts that were installed after matplotlib wrote its list of them; return whether there are any."""
-    known = {entry.fname for entry in font_manager.fontManager.ttflist}
-    found = [
-        path
-        for path in font_manager.findSystemFonts()
-        if path not in known and Path(path).name.lower().replace("-", "").startswith(_FILES)
-    ]
+    unlisted = {*font_manager.findSystemFonts()} - {entry.fname for entry in font_manager.fontManager.ttflist}
+    found = [path for path in sorted(unlisted) if Path(path).name.lower().replace("-", "").startswith(_FILES)]
     for path in found:
         font_manager.fontManager.addfont(path)
     return bool(found)

@@ -12,9 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gradlab.growth import Growth, times
-from gradlab.guess import line as guess_line
-from gradlab.guess import measured_decades
+from gradlab.growth import Growth, guessed_line, measured_decades, times
 from gradlab.history import Array, History
 from gradlab.locale import Text
 from gradlab.measures import MEASURES
@@ -87,7 +85,7 @@ def fixed_series(history: History, view: View) -> list[Series]:
         found += [Series(role, np.asarray(layers, float), plain_log(np.asarray(values))) for role, values in pairs]
     signal = history.row("delta_norm", 0)
     if view.guess is not None and measured_decades(signal) is not None:
-        found.append(_series("guess", plain_log(guess_line(signal, view.guess))))
+        found.append(_series("guess", plain_log(guessed_line(signal, view.guess))))
     return found
 
 
@@ -203,9 +201,7 @@ def _slope(history: History, view: View, measure: str, row: int | None) -> str:
 
 def marks(history: History, since: int = 0) -> dict[str, Array]:
     """Return the steps at which something happened, by kind; clipped ones from row `since` on, one a stretch."""
-    found = {
-        kind: np.array([float(m.step) for m in history.marks if m.kind == kind])
-        for kind in ("knob", "skipped", "diverged")
-    }
+    kinds = ("knob", "skipped", "diverged")
+    found = {kind: np.array([float(m.step) for m in history.marks if m.kind == kind]) for kind in kinds}
     clipped = history.column("step", since)[history.column("clip_coef", since) < 1]
     return {**found, "clipped": np.unique(stretch_of(clipped))}

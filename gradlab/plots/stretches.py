@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import cycle
 from typing import NamedTuple
 
 import numpy as np
@@ -29,10 +30,9 @@ def stretch_of(steps: Array) -> Array:
 
 def step_limit(last: float) -> float:
     """Return the end of the time axis: the next of 10, 20, 50, 100 ... so that it rarely moves."""
-    limit, turn = 10.0, 0
+    limit, factors = 10.0, cycle((2.0, 2.5, 2.0))
     while limit < last:
-        limit *= (2.0, 2.5, 2.0)[turn % 3]
-        turn += 1
+        limit *= next(factors)
     return limit
 
 
@@ -59,10 +59,8 @@ def stretches(history: History, measure: str, since: int = 0) -> Stretches:
     starts = stretch_of(steps)
     first = np.flatnonzero(np.diff(starts, prepend=-1.0))
     if not len(first):
-        none = np.zeros(0)
-        return Stretches(
-            none, none, none, none, none > 0, none > 0, np.zeros((0, len(columns_of(history, measure)))), 0.0
-        )
+        none, cells = np.zeros(0), np.zeros((0, len(columns_of(history, measure))))
+        return Stretches(none, none, none, none, none > 0, none > 0, cells, 0.0)
     logs = plain_log(loss)
     plain = np.isfinite(logs)
     low = np.minimum.reduceat(np.where(plain, logs, np.inf), first)
@@ -71,23 +69,10 @@ def stretches(history: History, measure: str, since: int = 0) -> Stretches:
     nonfinite = np.logical_or.reduceat(~np.isfinite(loss), first)
     zero = np.logical_or.reduceat(loss == 0, first)
     cells = _cells(ratios(column_logs(history, measure, since)), first)
-    median = _medians(np.where(plain, logs, np.inf), plain, first)
+    parts = [part[np.isfinite(part)] for part in np.split(logs, first[1:])]
+    median = np.array([np.median(part) if len(part) else np.nan for part in parts])
     low, high = (np.where(some, values, np.nan) for values in (low, high))
     return Stretches(starts[first], low, median, high, zero, nonfinite, cells, float(steps[-1]) + 1)
-
-
-def _medians(logs: Array, plain: np.ndarray, first: np.ndarray) -> Array:
-    """Return the median of the plain values of each stretch, the others of which are inf."""
-    number = np.zeros(len(logs), int)
-    number[first[1:]] = 1
-    ordered = logs[np.lexsort((logs, np.cumsum(number)))]
-    counts = np.add.reduceat(plain.astype(int), first)
-    middle = (
-        ordered[first + np.maximum(counts - 1, 0) // 2],
-        ordered[first + np.maximum(counts // 2, 0) % np.maximum(counts, 1)],
-    )
-    with np.errstate(invalid="ignore"):
-        return np.where(counts > 0, (middle[0] + middle[1]) / 2, np.nan)
 
 
 def _cells(ratio: Array, first: np.ndarray) -> Array:

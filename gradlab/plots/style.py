@@ -47,12 +47,8 @@ def cell_colours(cells: Array, span: float) -> Array:
     """Return RGBA of cells: red above the last layer's value, blue below, and what is no number."""
     with np.errstate(invalid="ignore"):
         colours = RAMP((np.nan_to_num(cells, posinf=0.0, neginf=0.0) / span + 1) / 2)
-    for kind, where in (
-        ("nonfinite", np.isposinf(cells)),
-        ("zero", np.isneginf(cells)),
-        ("missing", np.isnan(cells)),
-    ):
-        colours[where] = to_rgba(KIND_COLOURS[kind])
+    for kind, is_it in (("nonfinite", np.isposinf), ("zero", np.isneginf), ("missing", np.isnan)):
+        colours[is_it(cells)] = to_rgba(KIND_COLOURS[kind])
     return colours
 
 

@@ -104,55 +104,32 @@ def _seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One network, measured at init and after its last step; nan where there is nothing to measure.
+    """One network, measured at init and after its last step; nan where there is nothing to measure."""
 
-    Attributes
-    ----------
-    growth : float
-        Factor of the norm |delta| per layer toward the input, at init: the geometric mean of
-        ``|delta_l| / |delta_{l+1}|`` over the hidden layers. Theory's chi is its square.
-    first_delta, final_delta : float
-        `delta_norm` of layer 1 in the first and in the last step.
-    first_norm, final_norm : float
-        2-norm of the accumulated gradient of all parameters before clipping, in the first and the last step.
-    first_loss, final_loss : float
-        Mean loss over the window's samples, in the first and the last step, each before its update.
-    eval_loss : float
-        Loss over all the data after the last update, in evaluation mode; nan for a sweep of 0 steps.
-    accuracy : float
-        Share of all the data classified right, at the same moment.
-    survived : float
-        1 where every number of the last step was finite, else 0.
-    learned : float
-        1 where the network survived and `eval_loss` is below the sweep's `learned_below`, else 0.
-    diverged_at : float
-        Number of the first step in which something was not finite; nan where there is none.
-    clipped : float
-        Share of the steps whose gradient clipping changed.
-    steps : float
-        Steps taken, the diverging one included.
-    how : str
-        ``"stacked"``, or ``"alone: "`` and why the network was trained by a `Trainer` of its own.
-    error : str
-        The exception that ended the network, empty if there was none.
-    """
-
+    # Factor of the norm |delta| per layer toward the input, at init: the geometric mean of ``|delta_l| /
+    # |delta_{l+1}|`` over the hidden layers. Theory's chi is its square
     growth: float = math.nan
+    # `delta_norm` of layer 1 in the first and in the last step
     first_delta: float = math.nan
     final_delta: float = math.nan
+    # 2-norm of the accumulated gradient of all parameters before clipping, in the first and the last step
     first_norm: float = math.nan
     final_norm: float = math.nan
+    # mean loss over the window's samples, in the first and the last step, each before its update
     first_loss: float = math.nan
     final_loss: float = math.nan
+    # loss over all the data after the last update, in evaluation mode; nan for a sweep of 0 steps
     eval_loss: float = math.nan
-    accuracy: float = math.nan
-    survived: float = math.nan
+    accuracy: float = math.nan  # share of all the data classified right, at the same moment
+    survived: float = math.nan  # 1 where every number of the last step was finite, else 0
+    # 1 where the network survived and `eval_loss` is below the sweep's `learned_below`, else 0
     learned: float = math.nan
+    # number of the first step in which something was not finite; nan where there is none
     diverged_at: float = math.nan
-    clipped: float = math.nan
-    steps: float = math.nan
-    how: str = "stacked"
-    error: str = ""
+    clipped: float = math.nan  # share of the steps whose gradient clipping changed
+    steps: float = math.nan  # steps taken, the diverging one included
+    how: str = "stacked"  # ``"stacked"``, or ``"alone: "`` and why the network was trained by a `Trainer` of its own
+    error: str = ""  # the exception that ended the network, empty if there was none
 
 
 MEASURES = tuple(f.name for f in fields(Outcome) if f.name not in ("how", "error"))

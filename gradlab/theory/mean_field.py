@@ -47,13 +47,7 @@ def batch_of(config: Config, signal: Signal) -> int:
 
 
 def check_batch(config: Config, signal: Signal, unit: Moments) -> None:
-    """Raise SilenceError if a batch norm's rate is not the one that theory knows.
-
-    Parameters
-    ----------
-    unit : Moments
-        The activation's averages at variance 1.
-    """
+    """Raise SilenceError if a batch norm's rate is not the one that theory knows; `unit` is at variance 1."""
     batch = batch_of(config, signal)
     if not unit.linear.all():
         if batch < _LEAST_BATCH:
@@ -82,12 +76,8 @@ def fixed_point(advance: Callable[[float], float], q: float) -> float:
     """Return the fixed point of a map of variances that iteration from `q` approaches.
 
     Iteration comes first; where it is slow (a critical network approaches 0 only polynomially) the direction
-    it moves in is searched for the place where it turns, by bisection.
-
-    Returns
-    -------
-    float
-        0.0 or inf where the variance dies out or grows for ever.
+    it moves in is searched for the place where it turns, by bisection. 0.0 or inf where the variance dies out or
+    grows for ever.
     """
     last = q
     for _ in range(_PATIENCE):
@@ -125,28 +115,17 @@ _NEAR_ZERO, _NEAR_INFINITY = 1e-24, 1e24  # where chi of a signal that dies out,
 
 
 class MeanField:
-    """Mean-field theory of the network that `build_network` makes of a `Config`.
+    """Mean-field theory of the network that `build_network` makes of a `Config`, and of the signal that enters it.
 
-    Parameters
-    ----------
-    config : Config
-        Its depth, width, activation, norm, residual, init, gain, bias_std and batch_size.
-    signal : Signal
-        What enters the network.
-
-    Raises
-    ------
-    SilenceError
-        If theory does not cover the config.
+    Raises `SilenceError` if theory does not cover the config.
     """
 
     def __init__(self, config: Config, signal: Signal) -> None:
         check_covered(config)
         self.config, self.signal = config, signal
         self.rule = RULES[config.norm, config.residual]
-        self.setting = Setting(
-            config.bias_std**2, norm_eps(config), batch_of(config, signal), config.init == "orthogonal"
-        )
+        orthogonal, batch = config.init == "orthogonal", batch_of(config, signal)
+        self.setting = Setting(config.bias_std**2, norm_eps(config), batch, orthogonal)
         self.quadrature = Quadrature(read_phi(config.activation))
         self._accurate_in: set[int] = set()
         self.s = self._strength(config.width, config.width)
@@ -174,10 +153,8 @@ class MeanField:
     def _accurate(self, q: Array) -> bool:
         here = self.quadrature.moments(q)
         finer = Quadrature(self.quadrature.phi, self.quadrature.refinement + 1).moments(q)
-        return all(
-            np.allclose(getattr(here, name), getattr(finer, name), rtol=_ACCURACY, atol=0)
-            for name in ("second", "slope")
-        )
+        pairs = ((here.second, finer.second), (here.slope, finer.slope))
+        return all(np.allclose(a, b, rtol=_ACCURACY, atol=0) for a, b in pairs)
 
     def _step(self, q: Array, s: float) -> Step:
         outside = (q < Q_RANGE[0]) | (q > Q_RANGE[1])

@@ -41,13 +41,7 @@ class Phi:
 
 
 def evaluate(function: Callable[[Tensor], Tensor], x: Array) -> tuple[Array, Array]:
-    """Return a function's values and its autograd derivative at `x`.
-
-    Raises
-    ------
-    SilenceError
-        If autograd finds no derivative, or the shape changes.
-    """
+    """Return a function's values and its autograd derivative at `x`; theory is silent where there is none."""
     leaf = torch.as_tensor(x).requires_grad_(True)
     with torch.enable_grad():
         value = function(leaf.clone())  # a clone, for an activation that works in place
@@ -62,12 +56,7 @@ def evaluate(function: Callable[[Tensor], Tensor], x: Array) -> tuple[Array, Arr
 def read_phi(name: str) -> Phi:
     """Return the registered activation `name`, also one registered in a notebook cell.
 
-    The global random state is left as it was.
-
-    Raises
-    ------
-    SilenceError
-        If it is no deterministic function of each entry alone, or not finite.
+    Theory is silent if it is no deterministic function of each entry alone, or not finite.
     """
     x = _grid()
     with torch.random.fork_rng(devices=[]):
@@ -105,16 +94,8 @@ def find_kinks(function: Callable[[Tensor], Tensor], x: Array) -> Array:
 
     Every interval is halved again and again, keeping the half with the larger change: of a smooth function
     the change goes to 0 with the width, of a jump it stays. Two jumps of one kind in one interval count once.
-
-    Parameters
-    ----------
-    function : callable
-        Tensor to Tensor, entry by entry.
-    x : array (points,)
-        Ascending.
     """
-    ends = evaluate(function, x)
-    found = [_jumps(function, x, values, part) for part, values in enumerate(ends)]
+    found = [_jumps(function, x, values, part) for part, values in enumerate(evaluate(function, x))]
     return np.unique(np.concatenate(found))
 
 
@@ -167,23 +148,13 @@ class Moments:
 
 
 class Quadrature:
-    """Composite Gauss-Legendre quadrature, split at the kinks of the activation.
+    """Composite Gauss-Legendre quadrature, split at the kinks of the activation, panels cut in ``2 ** refinement``.
 
-    Parameters
-    ----------
-    phi : Phi
-        The activation.
-    refinement : int
-        Each panel is cut into ``2 ** refinement``.
-
-    Notes
-    -----
     Across a kink a Gauss rule is wrong in the third digit; between kinks it converges exponentially.
     """
 
     def __init__(self, phi: Phi, refinement: int = 0) -> None:
-        self.phi = phi
-        self.refinement = refinement
+        self.phi, self.refinement = phi, refinement
         self._bends = np.unique(np.concatenate([-_BENDS, _BENDS, phi.kinks]))
 
     def _nodes(self, root: Array) -> tuple[Array, Array]:

@@ -70,7 +70,7 @@ class Prediction:
         """The prediction in one sentence."""
         if self.chi is None:
             return Said("theory.none_sentence", why=self._why)
-        rate, in_all = _log10(self.chi) / 2, self._in_all()
+        rate, in_all = (math.log10(self.chi) if self.chi > 0 else -math.inf) / 2, self._in_all()
         near = self.regime != "critical" and times(rate) == "1"
         word = "near" if near else self.regime
         return Said(f"theory.{word}", rate=times(rate), in_all="" if in_all is None else _said(in_all, rate))
@@ -89,10 +89,6 @@ def _said(in_all: Growth, rate: float) -> Said:
     agrees = steady or (times(rate) != "1" and rate * in_all.decades > 0)
     key = "theory.in_all" if agrees else "theory.in_all_but"
     return Said(key, layers=in_all.layers, total=times(in_all.decades))
-
-
-def _log10(value: float) -> float:
-    return math.log10(value) if value > 0 else -math.inf
 
 
 def predict(
@@ -159,8 +155,7 @@ def _predict(config: Config, inputs: Any, outputs: Any, input_norm: Any) -> Pred
         if depth is None or depth == config.depth:
             assert made is not None
             return made
-        deeper = config.replace(depth=depth)
-        return MeanField(deeper, signal).profile()
+        return MeanField(config.replace(depth=depth), signal).profile()
 
     return Prediction(
         chi=chi,

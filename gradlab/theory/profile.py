@@ -253,22 +253,10 @@ class Profile:
         return len(self.layers) - 1
 
     def anchored(self, value: float) -> Band:
-        """Return the profile as norms, given the norm measured at the last hidden layer.
+        """Return the profile as norms, given `value`, the `delta_norm` measured at the last hidden layer.
 
-        Parameters
-        ----------
-        value : float
-            Measured `delta_norm` of layer `anchor`, e.g. ``record.delta_norm[profile.anchor - 1]``.
-
-        Returns
-        -------
-        Band
-            inf or 0 where a norm leaves the range of float64; nan where theory is silent.
-
-        Raises
-        ------
-        ValueError
-            If `value` is not a positive finite number: a profile can then not be anchored.
+        inf or 0 where a norm leaves the range of float64; nan where theory is silent. Raise ValueError if `value` is
+        not a positive finite number: a profile can then not be anchored.
         """
         if not (np.isfinite(value) and value > 0):
             raise ValueError(f"value={value!r}; expected a finite number > 0, the delta_norm of layer {self.anchor}")
@@ -281,25 +269,17 @@ class Profile:
 def follow(steps: list[Step]) -> Profile:
     """Join the steps of hidden layers 1 ... depth, the last of them to the output, to a profile.
 
-    Parameters
-    ----------
-    steps : list of Step
-        With arrays of shape ``(samples,)``; the profile is that of the root-mean-square over them. The
-        variances are to be divided by the width already.
+    It is that of the root-mean-square over the steps' samples; the variances are to be divided by the width already.
     """
     depth = len(steps)
     log_chi = np.array([step.log_chi for step in steps])  # (depth, samples)
     squared = np.zeros((depth + 1, log_chi.shape[1]))
     squared[: depth - 1] = np.cumsum(log_chi[: depth - 1][::-1], axis=0)[::-1]
     squared[depth] = -log_chi[-1]
-    log_norm = _log_mean_exp(squared) / 2
+    top = squared.max(axis=1)
+    log_norm = (top + np.log(np.exp(squared - top[:, None]).mean(axis=1))) / 2
     mean = log_norm + _drifts(steps) / 2
     return Profile(np.arange(1.0, depth + 2), log_norm, mean, np.sqrt(_variances(steps)) / 2)
-
-
-def _log_mean_exp(logs: Array) -> Array:
-    top = logs.max(axis=1, keepdims=True)
-    return top[:, 0] + np.log(np.exp(logs - top).mean(axis=1))
 
 
 def _drifts(steps: list[Step]) -> Array:

@@ -35,15 +35,7 @@ class Signal:
 
 
 def read_signal(config: Config, inputs: Any, outputs: Any, input_norm: Any) -> Signal:
-    """Take what is given, or learn it from the config's data set.
-
-    Raises
-    ------
-    ValueError
-        If an argument is not accepted, or only some of the three are given.
-    SilenceError
-        If the config's data set cannot be made.
-    """
+    """Take what is given, all three or none, or learn it from the config's data set."""
     given = {"inputs": inputs, "outputs": outputs, "input_norm": input_norm}
     missing = [name for name, value in given.items() if value is None]
     if len(missing) == len(given):
@@ -102,13 +94,8 @@ VARIANCES: dict[str, Callable[[float, int, int], float]] = {
 def weight_variance(init: str, gain: float, fan_in: int, fan_out: int) -> float:
     """Return the variance of an entry of a weight of shape ``(fan_out, fan_in)``.
 
-    An init that has no closed form here (one registered in a notebook cell) is drawn and measured.
-
-    Raises
-    ------
-    SilenceError
-        If the weights are all 0, the same in every draw, or have a mean: random-matrix theory needs
-        independent weights around 0.
+    An init that has no closed form here (one registered in a notebook cell) is drawn and measured. Random-matrix
+    theory needs independent weights around 0: it is silent if they are all 0, the same in every draw, or have a mean.
     """
     known = VARIANCES.get(init)
     variance = known(gain, fan_in, fan_out) if known else _measured(init, gain, fan_in, fan_out)
