@@ -15,7 +15,7 @@ from gradlab.engine import Trainer
 from gradlab.engine.check import check_count, prepare_data
 from gradlab.history import Array, History, StepRecord
 from gradlab.locale import Text
-from gradlab.registry import Registry
+from gradlab.registry import Registry, brief
 from gradlab.rules.accumulation import ACCUMULATIONS
 
 _WEIGHTS = ("depth", "width", "init", "gain", "bias_std", "weight_seed", "dtype")
@@ -68,12 +68,12 @@ def compare(
 def _check(what: str, lanes: Any, kind: type) -> None:
     """Raise ValueError unless `lanes` maps at least one label to a thing of some kind."""
     if not isinstance(lanes, Mapping) or not lanes:
-        raise ValueError(f"{what}={lanes!r:.60}; expected a mapping of label to {kind.__name__}, at least one lane")
+        raise ValueError(f"{what}={brief(lanes)}; expected a mapping of label to {kind.__name__}, at least one lane")
     for label, lane in lanes.items():
         if not isinstance(label, str):
-            raise ValueError(f"{what}: label {label!r:.60}; expected a string")
+            raise ValueError(f"{what}: label {brief(label)}; expected a string")
         if not isinstance(lane, kind):
-            raise ValueError(f"{what}[{label!r}]={lane!r:.60}; expected a {kind.__name__}")
+            raise ValueError(f"{what}[{brief(label)}]={brief(lane)}; expected a {kind.__name__}")
 
 
 def differing(configs: Mapping[str, Config]) -> dict[str, dict[str, Any]]:

@@ -17,7 +17,7 @@ from gradlab.data import DATASETS
 from gradlab.locale import Said
 from gradlab.network import ACTIVATIONS, ARCHITECTURES, INITS, NORMS, uses
 from gradlab.network.transformer import RESIDUAL_INITS
-from gradlab.registry import Registry
+from gradlab.registry import Registry, brief
 from gradlab.rules.accumulation import ACCUMULATIONS
 from gradlab.rules.carry_over import CARRY_OVERS
 from gradlab.rules.clipping import CLIPS
@@ -27,6 +27,7 @@ MAX_WEIGHTS = 200_000_000
 WRITERS: dict[str, Callable[..., str]] = {}
 """What a config can be written as by the layers above, which put it here: ``"code"`` by `gradlab.export`."""
 
+MAX_FACTOR = 3e37  # of a step in float32, as Adam's first divides lr by 0.1
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 PRECISIONS = {"full": None, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -79,7 +80,9 @@ class Knob:
             accepted = isinstance(value, numbers.Real) and not isinstance(value, bool)
             accepted = accepted and _is_finite(value) and self._in_bounds(float(value))
         if not accepted:
-            raise ValueError(f"{name}={value!r}; expected {self.accepted(kind)}")
+            raise ValueError(f"{name}={brief(value)}; expected {self.accepted(kind)}")
+        if kind is str:
+            return str.__str__(value)  # pyright: ignore[reportArgumentType]  # what it is, whatever an Enum says it is
         return kind(value)  # pyright: ignore[reportArgumentType]
 
     def _in_bounds(self, value: float) -> bool:
@@ -235,7 +238,8 @@ class Config:
         "Loss scale",
         "Multiplies the loss for the backward pass; or dynamic",
         live=True,
-        above=0,
+        low=1e-38,  # what float32 can divide by, and hold
+        high=1e38,
         slider=(1, 2**24, "powers"),
         words=("dynamic",),
     )
@@ -249,6 +253,9 @@ class Config:
         if self.half_dtype is not None and self.dtype != "float32":
             raise ValueError(Said("error.half", precision=self.precision, dtype=self.dtype))
         self._check_architecture()
+        factor = max(self.lr, self.weight_decay, self.lr * self.weight_decay)
+        if self.dtype == "float32" and factor > MAX_FACTOR:
+            raise ValueError(Said("error.factor", lr=self.lr, decay=self.weight_decay, most=MAX_FACTOR))
         weights = self.depth * self.width**2
         if weights > MAX_WEIGHTS:
             sizes = {"width": self.width, "depth": self.depth, "weights": float(weights), "most": MAX_WEIGHTS}
@@ -276,7 +283,8 @@ class Config:
         known = cls.knobs()
         for name, value in names.items():
             if name not in known:
-                raise ValueError(f"{name}={value!r}: no such field; expected one of {', '.join(known)}")
+                field = brief(name).strip("'")
+                raise ValueError(f"{field}={brief(value)}: no such field; expected one of {', '.join(known)}")
 
     def replace(self, **knobs: Any) -> Config:
         """Return a copy with some fields changed, validated like a new one."""
@@ -296,7 +304,7 @@ class Config:
     def from_dict(cls, values: Mapping[str, Any]) -> Config:
         """Make a config of a mapping; fields left out take their defaults."""
         if not isinstance(values, Mapping):
-            raise ValueError(f"Config.from_dict: {values!r}; expected a mapping of field names to values")
+            raise ValueError(f"Config.from_dict: {brief(values)}; expected a mapping of field names to values")
         cls.check_names(values)
         return cls(**values)
 
@@ -309,8 +317,8 @@ class Config:
         """Read what `to_json` wrote."""
         try:
             values = json.loads(text)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"Config.from_json: {error} in {text!r:.60}; expected a JSON object") from None
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"Config.from_json: {error} in {brief(text)}; expected a JSON object") from None
         return cls.from_dict(values)
 
     def to_code(self, steps: int = 100) -> str:

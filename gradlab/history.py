@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.locale import Said
+from gradlab.registry import brief
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -300,7 +301,7 @@ class History(Sequence[StepRecord]):
         ValueError
             If there is no such column; the message lists them.
         """
-        if name == "time_norm":
+        if isinstance(name, str) and name == "time_norm":
             return self._times[start : self._n].copy()
         return self._rows[start : self._n, self._place(name)].copy()
 
@@ -314,10 +315,10 @@ class History(Sequence[StepRecord]):
 
     def _place(self, name: str) -> int | slice:
         """Return where a column stands in a row."""
+        if not isinstance(name, str) or name not in FIELDS:
+            raise ValueError(f"column {brief(name)}; expected one of {', '.join(FIELDS)}")
         if name in SCALARS:
             return SCALARS.index(name)
-        if name not in PER_LAYER:
-            raise ValueError(f"column {name!r}; expected one of {', '.join(FIELDS)}")
         n_layers = len(self.layer_names)
         start = len(SCALARS) + PER_LAYER.index(name) * n_layers
         return slice(start, start + n_layers)
@@ -403,7 +404,7 @@ class History(Sequence[StepRecord]):
             marks = tuple(Mark(step, kind, _unpacked(text)) for step, kind, text in about["marks"])
             found._fill(filled, times, marks, Divergence(**about["diverged"]) if about["diverged"] else None)
         except (KeyError, TypeError, ValueError, EOFError, AttributeError, BadZipFile) as error:
-            raise ValueError(f"path={str(path)!r:.60}; expected a file written by History.save") from error
+            raise ValueError(f"path={brief(str(path), 300)}; expected a file written by History.save") from error
         return found
 
     def __repr__(self) -> str:

@@ -5,7 +5,26 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
+
+
+def brief(value: Any, most: int = 60) -> str:
+    """Return the repr of any value for a message: one line of at most `most` characters."""
+    try:
+        text = " ".join(repr(value).splitlines())
+    except Exception:  # a __repr__ of somebody's own, a number of 5,000 digits, lists too deep
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def items_of(value: Any, most: int = 100_000) -> list[Any] | None:
+    """Return the items of an iterable, None if it is none, a text, or has more than `most` items or no end."""
+    try:
+        items = [] if isinstance(value, str | bytes) else list(islice(iter(value), most + 1))
+    except TypeError:
+        return None
+    return items if len(items) <= most and not isinstance(value, str | bytes) else None
 
 
 class UnknownNameError(KeyError, ValueError):
@@ -76,7 +95,7 @@ class Registry(Mapping[str, Entry]):
             or cannot be called as the table's entries are.
         """
         if not isinstance(name, str) or not name.strip():
-            raise ValueError(f"{self.kind} name={name!r:.60}; expected a text that is not empty")
+            raise ValueError(f"{self.kind} name={brief(name)}; expected a text that is not empty")
 
         def add(function: Callable[..., Any]) -> Callable[..., Any]:
             self._check_call(name, function, options)
@@ -98,7 +117,7 @@ class Registry(Mapping[str, Entry]):
             takes.append("length")
         expected = "a function" if takes is None else f"a function of ({', '.join(takes)})"
         if not callable(function):
-            raise ValueError(f"{self.kind} {name!r}: {function!r:.60} cannot be called; expected {expected}")
+            raise ValueError(f"{self.kind} {name!r}: {brief(function)} cannot be called; expected {expected}")
         if takes is None:
             return
         try:
@@ -118,7 +137,7 @@ class Registry(Mapping[str, Entry]):
         try:
             return self._entries[name]
         except (KeyError, TypeError):
-            raise UnknownNameError(f"{self.kind}={name!r}; expected one of {', '.join(self._entries)}") from None
+            raise UnknownNameError(f"{self.kind}={brief(name)}; expected one of {', '.join(self._entries)}") from None
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name in self._entries

@@ -32,7 +32,7 @@ def run(config=SMALL, over=None, **options):
         ({"over": {"lr": []}}, ["lr=()", "at least one value"]),
         ({"over": {"lr": [0.1, 0.1]}}, ["lr=(0.1, 0.1)", "each once"]),
         ({"over": {"clip": "value"}}, ["clip='value'", "a list"]),
-        ({"seeds": 0}, ["seeds=0", ">= 1"]),
+        ({"seeds": 0}, ["seeds=0", "from 1"]),
         ({"seeds": [1, 1]}, ["seeds=[1, 1]", "distinct"]),
         ({"steps": -1}, ["steps=-1", ">= 0"]),
         ({"max_bytes": 1.5}, ["max_bytes=1.5", "whole number"]),

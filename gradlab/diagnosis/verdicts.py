@@ -11,10 +11,12 @@ from typing import Any, Literal
 from gradlab.config import Config
 from gradlab.diagnosis.evidence import Findings, describes, find
 from gradlab.diagnosis.rules import FEWEST, cause, judge, judge_divergence, suggest
+from gradlab.engine.check import check_count, check_number
 from gradlab.growth import FEWEST as FEWEST_LAYERS
 from gradlab.growth import times
 from gradlab.history import History
 from gradlab.locale import STRINGS, Text
+from gradlab.registry import brief
 
 KINDS = (
     *("exploding", "vanishing", "dead", "saturated", "step_too_large", "clipped_always", "uncleared"),
@@ -198,17 +200,14 @@ def _advice(key: str, f: Findings) -> str | None:
 def _check(history: Any, config: Any, chance_loss: Any, num_classes: Any) -> float:
     """Return the loss of guessing, nan if nobody said it."""
     if not isinstance(history, History):
-        raise ValueError(f"history={history!r:.60}; expected a History (Trainer.history, or what watch gives)")
+        raise ValueError(f"history={brief(history)}; expected a History (Trainer.history, or what watch gives)")
     if config is not None and not isinstance(config, Config):
-        raise ValueError(f"config={config!r:.60}; expected a Config or None")
+        raise ValueError(f"config={brief(config)}; expected a Config or None")
     if chance_loss is not None:
-        if not (isinstance(chance_loss, int | float) and 0 < chance_loss < math.inf):
-            raise ValueError(f"chance_loss={chance_loss!r:.60}; expected a finite number > 0")
-        return float(chance_loss)
+        return check_number("chance_loss", chance_loss, 0)
     if num_classes is None:
         return math.nan
-    if not (isinstance(num_classes, int) and num_classes >= 2):
-        raise ValueError(f"num_classes={num_classes!r:.60}; expected a whole number >= 2")
+    check_count("num_classes", num_classes, 2)
     return math.log(num_classes)
 
 

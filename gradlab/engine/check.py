@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import numbers
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,6 +21,7 @@ from gradlab.engine.precision import is_half, narrowed, widened
 from gradlab.engine.state import Buffers
 from gradlab.locale import Said
 from gradlab.network import ACTIVATIONS, NORMS, Network
+from gradlab.registry import brief
 
 
 def prepare_data(config: Config, data: Any, loss: Loss | None) -> Data:
@@ -49,7 +51,7 @@ def fresh_data(config: Config) -> Data | None:
 
 def _all_data(config: Config, data: Any, loss: Loss | None) -> Data:
     if loss is not None and not callable(loss):
-        raise ValueError(f"loss={loss!r}; expected a callable loss(output, y) -> mean loss, a scalar tensor")
+        raise ValueError(f"loss={brief(loss)}; expected a callable loss(output, y) -> mean loss, a scalar tensor")
     if data is None:
         made = make_dataset(
             config.dataset,
@@ -159,7 +161,7 @@ def adopt_network(network: Any, dtype: torch.dtype) -> nn.Module:
         If it is no module, lazy, complex, or has nothing to train.
     """
     if not isinstance(network, nn.Module):
-        raise ValueError(f"network={network!r:.60}; expected a torch.nn.Module")
+        raise ValueError(f"network={brief(network)}; expected a torch.nn.Module")
     params = dict(network.named_parameters())
     if lazy := [name for name, p in params.items() if is_lazy(p)]:
         raise ValueError(f"network: parameter {lazy[0]!r} has no shape yet; run one batch through the network first")
@@ -336,5 +338,16 @@ def _loss(data: Data, output: Any, y: Tensor) -> Tensor:
 
 def check_count(name: str, value: Any, least: int = 0) -> None:
     """Raise ValueError unless `value` is a whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-        raise ValueError(f"{name}={value!r}; expected a whole number >= {least}")
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not least <= int(value) < 2**63:
+        raise ValueError(f"{name}={brief(value)}; expected a whole number >= {least}")
+
+
+def check_number(name: str, value: Any, above: float = -math.inf) -> float:
+    """Return `value` as a float; raise ValueError unless it is a finite number above `above`."""
+    try:
+        number = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
+    except OverflowError:  # a whole number that no float can hold
+        number = math.nan
+    if not above < number < math.inf:
+        raise ValueError(f"{name}={brief(value)}; expected a finite number{f' > {above}' * (above == 0)}")
+    return number

@@ -13,6 +13,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gradlab.data import Data
+from gradlab.engine.check import check_count
 from gradlab.engine.differences import Derivative, LossOfCopy, differentiate
 
 TRUSTED = 1e-4  # differences that disagree among themselves by a larger share decide nothing
@@ -120,8 +121,7 @@ def check_gradients(
     The error estimate by comparing neighbouring steps follows Ridders (1982).
     """
     for name, value in (("samples", samples), ("entries_per_layer", entries_per_layer)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name}={value!r}; expected a whole number >= 1")
+        check_count(name, value, 1)
     loss = LossOfCopy(network, data, samples)
     found = [_Layer() for _ in layer_names]
     first, second = loss.gradients(), loss.gradients()

@@ -25,6 +25,7 @@ from gradlab.engine.state import Progress, RunState
 from gradlab.engine.stats import LayerStats, Stack
 from gradlab.engine.time import together
 from gradlab.history import NO_TIME, Array, Divergence, StepRecord
+from gradlab.registry import brief
 from gradlab.rules.norms import norms, quotients, root_sum_square
 
 StageName = Literal["forward", "backward", "accumulate", "clip", "update", "nonfinite"]
@@ -214,7 +215,7 @@ class TrainingStep:
             updates = rule(self._flat.gradients, self._run.carry)
         if updates is not True and updates is not False:
             raise ValueError(
-                f"carry_over={self._config.carry_over!r}: returned {updates!r:.60}; expected True where the "
+                f"carry_over={self._config.carry_over!r}: returned {brief(updates)}; expected True where the "
                 "optimizer shall update, else False"
             )
         return updates

@@ -26,6 +26,7 @@ from gradlab.engine.step import Stage, TrainingStep
 from gradlab.history import History, HistoryState, Mark, StepRecord
 from gradlab.locale import Said
 from gradlab.network import Network, build_network
+from gradlab.registry import brief
 
 
 class Journal(NamedTuple):
@@ -91,7 +92,7 @@ class Trainer:
     ) -> None:
         config = Config() if config is None else config
         if not isinstance(config, Config):
-            raise ValueError(f"config={config!r:.60}; expected a Config")
+            raise ValueError(f"config={brief(config)}; expected a Config")
         if network is not None:
             config = check.with_own_precision(config, network)
         self.data, self._kept_out = check.split_data(config, data, loss)

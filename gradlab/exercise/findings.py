@@ -14,7 +14,7 @@ from gradlab.exercise.result import Run
 from gradlab.exercise.tasks import AT_INIT, SEED_FIELDS, Setup
 from gradlab.locale import STRINGS, Text
 from gradlab.network import Network
-from gradlab.registry import Registry
+from gradlab.registry import Registry, brief
 
 
 class Say:
@@ -65,7 +65,7 @@ def attempted(attempt: Any, start: Config) -> tuple[Config, Trainer | None]:
     config = attempt if isinstance(attempt, Config) else getattr(attempt, "config", None)
     if not isinstance(config, Config):
         raise ValueError(
-            f"check: {attempt!r:.60}; expected a Config, a Trainer, a GradLab, or changes such as gain=1.0"
+            f"check: {brief(attempt)}; expected a Config, a Trainer, a GradLab, or changes such as gain=1.0"
         )
     trainer = attempt if isinstance(attempt, Trainer) else getattr(attempt, "trainer", None)
     plain = Config.from_dict({name: getattr(config, name) for name in Config.knobs()})  # no subclass with a will

@@ -11,6 +11,7 @@ from gradlab.config import Config
 from gradlab.exercise.findings import Say, attempted, changes_of, misses, refusals
 from gradlab.exercise.result import Result, Run, train
 from gradlab.exercise.tasks import EXERCISES, Setup, check_seeds
+from gradlab.registry import brief
 
 
 class Exercise:
@@ -21,7 +22,7 @@ class Exercise:
         self._say = Say(lang)
         self._setup: Setup = self._entry()
         if not isinstance(self._setup, Setup):
-            raise ValueError(f"exercise {name!r} returned {self._setup!r:.60}; expected a Setup")
+            raise ValueError(f"exercise {name!r} returned {brief(self._setup)}; expected a Setup")
 
     # ------------------------------------------------------------------ reading
     @property
@@ -75,7 +76,7 @@ class Exercise:
         """Return hint number `n`, 1 the gentlest; raise ValueError if there is no such hint."""
         hints = self._hints()
         if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= len(hints):
-            raise ValueError(f"hint={n!r}; expected a whole number from 1 to {len(hints)}")
+            raise ValueError(f"hint={brief(n)}; expected a whole number from 1 to {len(hints)}")
         return hints[n - 1]
 
     def _hints(self) -> list[str]:

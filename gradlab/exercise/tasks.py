@@ -11,7 +11,7 @@ from typing import Any
 from gradlab.config import Config
 from gradlab.engine.check import check_count
 from gradlab.locale import STRINGS
-from gradlab.registry import Registry
+from gradlab.registry import Registry, brief
 
 SEED_FIELDS = ("weight_seed", "data_seed", "batch_seed")
 """Set by the check itself: what a config says there counts neither as a change nor at all."""
@@ -46,7 +46,7 @@ class Goal:
 
     def __post_init__(self) -> None:
         if self.measure not in GOALS:
-            raise ValueError(f"measure={self.measure!r}; expected one of {', '.join(GOALS)}")
+            raise ValueError(f"measure={brief(self.measure)}; expected one of {', '.join(GOALS)}")
         limits = [limit for limit in (self.at_most, self.at_least) if limit is not None]
         if len(limits) != 1 or not math.isfinite(limits[0]):
             given = f"at_most={self.at_most!r}, at_least={self.at_least!r}"
@@ -99,7 +99,7 @@ class Setup:
 
     def __post_init__(self) -> None:
         if not isinstance(self.config, Config):
-            raise ValueError(f"config={self.config!r:.60}; expected a Config")
+            raise ValueError(f"config={brief(self.config)}; expected a Config")
         Config.check_names(dict.fromkeys((*self.may, *self.only), "..."))
         if seeds := set(SEED_FIELDS) & set(self.may):
             raise ValueError(f"may={', '.join(sorted(seeds))}; expected no seed, as the check sets them")
@@ -118,7 +118,7 @@ def check_seeds(seeds: Any) -> tuple[int, ...]:
     for seed in found:
         check_count("seed", seed)
     if not found or len(set(found)) < len(found):
-        raise ValueError(f"seeds={seeds!r:.60}; expected a list of different whole numbers >= 0, at least one")
+        raise ValueError(f"seeds={brief(seeds)}; expected a list of different whole numbers >= 0, at least one")
     return tuple(int(seed) for seed in found)
 
 

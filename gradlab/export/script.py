@@ -12,6 +12,7 @@ from gradlab.engine.check import check_count
 from gradlab.export.facts import Facts, conversions, entry_call, find_facts
 from gradlab.export.lines import training
 from gradlab.export.sources import Lines, Sources, definitions, indented
+from gradlab.registry import brief
 
 # what the script itself calls things; a function of a table's entry keeps off these names
 _NAMES = (
@@ -46,7 +47,7 @@ def config_to_code(config: Config, steps: int = 100) -> str:
         message names the entry.
     """
     if not isinstance(config, Config):
-        raise ValueError(f"config={config!r:.60}; expected a Config")
+        raise ValueError(f"config={brief(config)}; expected a Config")
     check_count("steps", steps)
     facts, sources = find_facts(config), Sources(_NAMES.split())
     sources.imports.need("torch", "nn", "F")
@@ -74,7 +75,7 @@ def to_call(config: Config) -> str:
     Fields at their defaults are left out; the arguments that are given read back to the same values.
     """
     if not isinstance(config, Config):
-        raise ValueError(f"config={config!r:.60}; expected a Config")
+        raise ValueError(f"config={brief(config)}; expected a Config")
     moved = config.differences(Config())
     return f"GradLab({', '.join(f'{name}={here!r}' for name, (here, _) in moved.items())})"
 

@@ -8,7 +8,6 @@ so it only slides the gradient along the format's range (Micikevicius et al. 201
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from gradlab.engine import Trainer
-from gradlab.engine.check import check_count
+from gradlab.engine.check import check_count, check_number
 from gradlab.engine.precision import FORMATS, Format
 from gradlab.history import Array
 from gradlab.inspect.copied import Batch, Copied, subject
+from gradlab.registry import brief
 
 LOWEST, HIGHEST = -46.0, 40.0  # decades: float32 ends near 1e-45 and 1e38
 
@@ -186,9 +186,8 @@ def format_lens(
     """
     for name in formats:
         if name not in FORMATS:
-            raise ValueError(f"formats={name!r:.60}; expected names from {', '.join(FORMATS)}")
-    if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale < math.inf:
-        raise ValueError(f"scale={scale!r:.60}; expected a finite number > 0")
+            raise ValueError(f"formats={brief(name)}; expected names from {', '.join(FORMATS)}")
+    check_number("scale", scale, 0)
     sizes = entry_sizes(trainer)
     shares = {name: _shares(sizes, FORMATS[name], scale) for name in formats}
     lens = FormatLens({name: zero for name, (zero, _, _) in shares.items()})

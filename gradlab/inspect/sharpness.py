@@ -24,6 +24,7 @@ from gradlab.engine import Trainer
 from gradlab.engine.check import check_count
 from gradlab.inspect.copied import SECONDS, Batch, Copied, subject, timed
 from gradlab.locale import Said
+from gradlab.registry import brief
 from gradlab.rules.accumulation import ACCUMULATIONS
 
 
@@ -290,7 +291,7 @@ def sharpness(
     check_count("samples", samples, 1)
     check_count("iterations", iterations, 1)
     if isinstance(tol, bool) or not isinstance(tol, int | float) or not 0 < tol < 1:
-        raise ValueError(f"tol={tol!r}; expected a number between 0 and 1")
+        raise ValueError(f"tol={brief(tol)}; expected a number between 0 and 1")
     config, n = run.config, run.data.n
     copied = Copied(run, None if large else torch.float64, plain=True)
     sizes = [p.numel() for p in copied.params]

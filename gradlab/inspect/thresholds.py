@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gradlab.history import Array, History
+from gradlab.registry import brief
 
 _POINTS = 200
 
@@ -74,12 +75,12 @@ def clip_curve(history: History, thresholds: Array | None = None) -> ClipCurve:
     finite = np.sort(norms[np.isfinite(norms) & (norms > 0)])
     counted = int(np.isfinite(norms).sum())
     if not len(finite):
-        raise ValueError(f"history={history!r:.60}; expected a step whose gradient is finite and not 0")
+        raise ValueError(f"history={brief(history)}; expected a step whose gradient is finite and not 0")
     if thresholds is None:
         thresholds = np.geomspace(finite[0] / 2, finite[-1] * 2, _POINTS)
     thresholds = np.asarray(thresholds, dtype=float)
     if thresholds.ndim != 1 or not len(thresholds) or thresholds[0] <= 0 or (np.diff(thresholds) <= 0).any():
-        raise ValueError(f"thresholds={thresholds.tolist()!r:.60}; expected rising numbers > 0")
+        raise ValueError(f"thresholds={brief(thresholds.tolist())}; expected rising numbers > 0")
     first = np.searchsorted(finite, thresholds, side="right")  # the steps from there on are clipped
     clipped = len(finite) - first
     middle = [

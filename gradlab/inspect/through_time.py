@@ -13,6 +13,7 @@ from gradlab.engine.time import FusedPass, Run, Weights, lstm_cell_slope, note_f
 from gradlab.history import Array
 from gradlab.locale import Said
 from gradlab.network.recurrent import Cell
+from gradlab.registry import brief
 
 
 def jacobian_spectrum(trainer: Trainer, start: int, stop: int, sample: int = 0) -> Array:
@@ -43,12 +44,13 @@ def jacobian_spectrum(trainer: Trainer, start: int, stop: int, sample: int = 0) 
     """
     n = trainer.data.n
     if not 0 <= sample < n:
-        raise ValueError(f"sample={sample!r}; expected a row of the data, 0 to {n - 1}")
+        raise ValueError(f"sample={brief(sample)}; expected a row of the data, 0 to {n - 1}")
     x = trainer.data.x[sample : sample + 1]
     call = _calls(trainer, x)[-1]
     steps = len(call.states) if call.fused is None else len(call.fused.x)
     if not 0 <= start <= stop < steps:
-        raise ValueError(f"start={start!r}, stop={stop!r}; expected 0 <= start <= stop < {steps}, the time steps")
+        said = f"start={brief(start)}, stop={brief(stop)}"
+        raise ValueError(f"{said}; expected 0 <= start <= stop < {steps}, the time steps")
     call = _calls(trainer, x.expand(call.width, *x.shape[1:]))[-1]
     jacobian = call.fused.jacobian(start, stop) if call.fused is not None else _jacobian(call, start, stop)
     return torch.linalg.svdvals(jacobian).numpy()

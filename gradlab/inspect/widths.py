@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from gradlab.engine import Trainer
 from gradlab.engine.check import check_count
 from gradlab.history import Array
 from gradlab.network import Network
+from gradlab.registry import brief
 from gradlab.rules.optimizers import OPTIMIZERS
 
 WIDTHS = (32, 64, 128, 256, 512, 1024)
@@ -55,7 +57,7 @@ class CoordinateCheck:
     def __getitem__(self, column: str) -> list[float | str]:
         """Return one column, an entry a layer."""
         if column not in self.columns:
-            raise KeyError(f"column={column!r}; expected one of {', '.join(self.columns)}")
+            raise KeyError(f"column={brief(column)}; expected one of {', '.join(self.columns)}")
         return [row[column] for row in self.rows()]
 
     def rows(self) -> list[dict[str, float | str]]:
@@ -125,9 +127,10 @@ def coordinate_check(
     return CoordinateCheck(tuple(widths), changes, slopes, layers)
 
 
-def _check(config: Config, widths: Sequence[int], steps: int, seeds: int) -> None:
-    if len(widths) < 2 or any(a >= b for a, b in pairwise(widths)):
-        raise ValueError(f"widths={list(widths)!r:.60}; expected at least two whole numbers, rising")
+def _check(config: Config, widths: Any, steps: int, seeds: int) -> None:
+    given = widths if isinstance(widths, Sequence) and not isinstance(widths, str | bytes) else []
+    if len(given) < 2 or not all(isinstance(n, int) for n in given) or any(a >= b for a, b in pairwise(given)):
+        raise ValueError(f"widths={brief(widths)}; expected at least two whole numbers, rising")
     for name, value in (("steps", steps), ("seeds", seeds)):
         check_count(name, value, 1)
     plain = {"accumulation": "none", "carry_over": "none", "clip": "none"}

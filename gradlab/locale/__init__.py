@@ -65,7 +65,8 @@ class Text:
 
     def __init__(self, lang: str = "en") -> None:
         if not isinstance(lang, str) or lang not in STRINGS:
-            raise ValueError(f"lang={lang!r:.40}; expected one of {', '.join(STRINGS)}")
+            given = lang if isinstance(lang, str) else type(lang)
+            raise ValueError(f"lang={given!r:.40}; expected one of {', '.join(STRINGS)}")
         self.lang = lang
 
     def __call__(self, key: str, **values: object) -> str:

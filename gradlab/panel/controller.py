@@ -19,6 +19,7 @@ from gradlab.panel.start import failure_of
 from gradlab.plots import BOTH
 from gradlab.plots.axes import TIME
 from gradlab.presets import PRESETS
+from gradlab.registry import brief
 
 LONGEST = 0.06  # seconds that one tick trains at most: so long a knob or Pause waits for it
 _RATE_OVER = 0.5  # seconds over which the pace is measured
@@ -357,7 +358,9 @@ class Controller:
         """
         taken = self.trainer.step_count
         if step is not None and (isinstance(step, bool) or not isinstance(step, int) or not 0 <= step <= taken):
-            raise ValueError(f"step={step!r}; expected None or a whole number from 0 to {taken}, the steps taken")
+            raise ValueError(
+                f"step={brief(step)}; expected None or a whole number from 0 to {taken}, the steps taken"
+            )
         newest = int(self.trainer.history.row("step", -1)) if len(self.trainer.history) else 0
         self.at = step if step is not None and step < newest else None
 

@@ -6,6 +6,7 @@ import math
 
 from gradlab.config import Config
 from gradlab.engine import Trainer
+from gradlab.engine.check import check_number
 from gradlab.growth import Score, measured_decades, way
 from gradlab.history import Array
 from gradlab.locale import Text
@@ -62,8 +63,7 @@ class Prediction:
         ValueError
             If `growth` is no finite number above 0.
         """
-        if not isinstance(growth, int | float) or not 0 < growth < math.inf:
-            raise ValueError(f"growth={growth!r}; expected a finite number > 0")
+        check_number("growth", growth, 0)
         if self.hidden:
             self.growth = float(growth)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from gradlab.config import Config
@@ -12,6 +12,7 @@ from gradlab.exercise import exercise as open_exercise
 from gradlab.locale import Text
 from gradlab.network import KNOBS, uses
 from gradlab.presets import PRESETS
+from gradlab.registry import brief, items_of
 from gradlab.stage import stage_words
 
 EXTRAS = ("preset", "new_seed", "seed", "measure", "theory", "check")
@@ -39,19 +40,18 @@ def chosen(show: Any, lecture: bool) -> tuple[str, ...] | None:
     """
     if show is None:
         return LECTURE if lecture else None
-    if isinstance(show, str) or not isinstance(show, Iterable):
-        raise ValueError(f"show={show!r:.60}; expected a list of names such as {list(LECTURE[:4])}")
-    names = list(show)
+    if (names := items_of(show)) is None:
+        raise ValueError(f"show={brief(show)}; expected a list of names such as {list(LECTURE[:4])}")
     for name in names:
-        if name not in choices():
-            raise ValueError(f"show: {name!r}; expected names of {', '.join(choices())}")
+        if not isinstance(name, str) or name not in choices():
+            raise ValueError(f"show: {brief(name)}; expected names of {', '.join(choices())}")
     return tuple(dict.fromkeys(names))
 
 
 def check_flag(name: str, value: Any) -> None:
     """Raise ValueError unless `value` is True or False."""
     if not isinstance(value, bool):
-        raise ValueError(f"{name}={value!r:.60}; expected True or False")
+        raise ValueError(f"{name}={brief(value)}; expected True or False")
 
 
 def starting_config(
@@ -59,12 +59,12 @@ def starting_config(
 ) -> Config:
     """Return the config that a panel's arguments ask for, or raise ValueError."""
     given = {"config": config, "preset": preset, "exercise": exercise}
-    if len(named := [f"{name}={value!r}" for name, value in given.items() if value is not None]) > 1:
+    if len(named := [f"{name}={brief(value)}" for name, value in given.items() if value is not None]) > 1:
         raise ValueError(f"{' together with '.join(named)}; expected one of the two")
     if exercise is not None:
         return open_exercise(exercise).config.replace(**knobs)
     if config is not None and not isinstance(config, Config):
-        raise ValueError(f"config={config!r:.60}; expected a Config (or knobs by name, as in GradLab(depth=30))")
+        raise ValueError(f"config={brief(config)}; expected a Config (or knobs by name, as in GradLab(depth=30))")
     start = PRESETS[preset] if preset is not None else config or Config()
     return start.replace(**knobs)
 

@@ -22,6 +22,7 @@ from gradlab.locale import Text
 from gradlab.plots.critical import critical_lines
 from gradlab.plots.fonts import drawable, set_font
 from gradlab.plots.style import LIGHT, Theme
+from gradlab.registry import brief
 from gradlab.sweep import MEASURES, Sweep
 from gradlab.sweep.networks import PICTURES
 
@@ -64,7 +65,7 @@ def _text(value: Any) -> str:
 def knob_axis(sweep: Sweep, name: str) -> KnobAxis:
     """Return a swept knob as an axis; raise ValueError if it is not swept."""
     if name not in sweep.grid.over:
-        raise ValueError(f"axis {name!r}; expected one of the swept knobs {', '.join(sweep.grid.over)}")
+        raise ValueError(f"axis {brief(name)}; expected one of the swept knobs {', '.join(sweep.grid.over)}")
     values = sweep.grid.over[name]
     if isinstance(values[0], str | bool):
         return KnobAxis(name, np.arange(len(values), dtype=float), [_text(v) for v in values], False)
@@ -248,7 +249,7 @@ def draw_sweep(
     """
     measure, text = measure or "growth", drawable(Text(lang))
     if measure not in MEASURES:
-        raise ValueError(f"measure {measure!r}; expected one of {', '.join(MEASURES)}")
+        raise ValueError(f"measure {brief(measure)}; expected one of {', '.join(MEASURES)}")
     if not sweep.grid.over:
         raise ValueError("over={}: nothing is swept; expected at least one knob to draw over")
     figure = Figure(figsize=(size[0] / 100, size[1] / 100), dpi=200, layout="constrained", facecolor=theme.back)

@@ -19,6 +19,7 @@ from gradlab.measures import MEASURES
 from gradlab.plots.axes import TIME, Axes, Limits, columns_of, measure_of, plain_log, row_growth, row_logs, row_of
 from gradlab.plots.stretches import Stretches, stretch_of, stretches
 from gradlab.plots.style import LIGHT, Theme
+from gradlab.registry import brief
 from gradlab.theory import Band
 
 BOTH = "both"
@@ -52,7 +53,7 @@ def measures_of(name: str) -> tuple[str, ...]:
     if name == BOTH:
         return ("delta_norm", "grad_norm")
     if name not in MEASURES:
-        raise ValueError(f"measure={name!r}; expected one of {', '.join([BOTH, *MEASURES])}")
+        raise ValueError(f"measure={brief(name)}; expected one of {', '.join([BOTH, *MEASURES])}")
     return (name,)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gradlab.registry import Registry
+from gradlab.registry import Registry, brief
 
 State = dict[str, list[Tensor]]
 
@@ -89,7 +89,7 @@ class CumulativeGradient(nn.Module):
     def __init__(self, keep_dim: bool = True) -> None:
         super().__init__()
         if not isinstance(keep_dim, bool):
-            raise ValueError(f"keep_dim={keep_dim!r}; expected True or False")
+            raise ValueError(f"keep_dim={brief(keep_dim)}; expected True or False")
         self.keep_dim = keep_dim
         self.register_buffer("total", None)
 

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from gradlab.config import Config
+from gradlab.registry import brief, items_of
 
+MOST_SEEDS = 100_000
 _SEEDED = ("weight_seed", "batch_seed")
 
 
@@ -43,7 +45,7 @@ class Grid:
         """Return the swept knobs' values of the cell at `index`, one whole number per knob."""
         if len(index) != len(self.over):
             raise ValueError(
-                f"index={tuple(index)!r}; expected {len(self.over)} whole numbers: {', '.join(self.over)}"
+                f"index={brief(tuple(index))}; expected {len(self.over)} whole numbers: {', '.join(self.over)}"
             )
         return {name: values[i] for (name, values), i in zip(self.over.items(), index, strict=True)}
 
@@ -72,10 +74,10 @@ class Grid:
 def make_grid(config: Config, over: Mapping[str, Iterable[Any]] | None, seeds: int | Iterable[int]) -> Grid:
     """Check what a sweep is asked for and return its `Grid`."""
     if not isinstance(config, Config):
-        raise ValueError(f"config={config!r:.60}; expected a Config")
+        raise ValueError(f"config={brief(config)}; expected a Config")
     over = {} if over is None else over
     if not isinstance(over, Mapping):
-        raise ValueError(f"over={over!r:.60}; expected a mapping of knob names to lists of values")
+        raise ValueError(f"over={brief(over)}; expected a mapping of knob names to lists of values")
     Config.check_names(over)
     kinds = {field.name: type(field.default) for field in fields(Config)}
     checked = {name: _values(name, values, kinds[name]) for name, values in over.items()}
@@ -83,22 +85,25 @@ def make_grid(config: Config, over: Mapping[str, Iterable[Any]] | None, seeds: i
 
 
 def _values(name: str, values: Any, kind: type) -> tuple[Any, ...]:
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        raise ValueError(f"over: {name}={values!r}; expected a list of values")
+    if (items := items_of(values)) is None:
+        raise ValueError(f"over: {name}={brief(values)}; expected a list of values")
     knob = Config.knobs()[name]
-    checked = tuple(knob.validate(name, value, kind) for value in values)
+    checked = tuple(knob.validate(name, value, kind) for value in items)
     if not checked or len(set(checked)) < len(checked):
-        raise ValueError(f"over: {name}={checked!r}; expected at least one value, each once")
+        raise ValueError(f"over: {name}={brief(checked)}; expected at least one value, each once")
     return checked
 
 
 def _seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
-    if isinstance(seeds, numbers.Integral) and not isinstance(seeds, bool) and int(seeds) > 0:
+    if isinstance(seeds, numbers.Integral) and not isinstance(seeds, bool) and 0 < int(seeds) <= MOST_SEEDS:
         return tuple(range(int(seeds)))
-    chosen = tuple(seeds) if isinstance(seeds, Iterable) and not isinstance(seeds, str) else ()
-    whole = all(isinstance(s, numbers.Integral) and not isinstance(s, bool) and s >= 0 for s in chosen)
+    chosen = items_of(seeds) or []
+    whole = all(isinstance(s, numbers.Integral) and not isinstance(s, bool) and int(s) >= 0 for s in chosen)
     if not chosen or not whole or len(set(chosen)) < len(chosen):
-        raise ValueError(f"seeds={seeds!r}; expected a whole number >= 1, or a list of distinct whole numbers >= 0")
+        raise ValueError(
+            f"seeds={brief(seeds)}; expected a whole number from 1 to {MOST_SEEDS}, or a list of "
+            "distinct whole numbers >= 0"
+        )
     return tuple(int(s) for s in chosen)
 
 

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from gradlab.config import Config
 from gradlab.data import Loss
-from gradlab.engine.check import check_count, prepare_data
+from gradlab.engine.check import check_count, check_number, prepare_data
 from gradlab.history import Array
+from gradlab.registry import brief
 from gradlab.sweep import storage
 from gradlab.sweep.grid import MEASURES, Outcome, Table, make_grid
 from gradlab.sweep.schedule import Event, Task, plan, run_tasks
@@ -79,7 +80,8 @@ class Sweep:
         self.grid = make_grid(config, over, seeds)
         check_count("steps", steps)
         check_count("max_bytes", max_bytes)
-        self.steps, self.max_bytes, self.learned_below = int(steps), int(max_bytes), float(learned_below)
+        self.steps, self.max_bytes = int(steps), int(max_bytes)
+        self.learned_below = check_number("learned_below", learned_below)
         if data is not None or loss is not None:
             prepare_data(config, data, loss)
         self._data = None if data is None else tuple(torch.as_tensor(part).detach() for part in data)
@@ -108,7 +110,7 @@ class Sweep:
             Whether networks that ended in an exception run again.
         """
         if executor is not None and not callable(getattr(executor, "submit", None)):
-            raise ValueError(f"executor={executor!r:.60}; expected a concurrent.futures.Executor, or None")
+            raise ValueError(f"executor={brief(executor)}; expected a concurrent.futures.Executor, or None")
         self._stopped = False
         for event in run_tasks(self._open_tasks(retry), executor, lambda: self._stopped):
             if event.task is not None:
@@ -243,13 +245,13 @@ class Sweep:
             If there is no such measure; the message lists them.
         """
         if name not in MEASURES:
-            raise ValueError(f"measure {name!r}; expected one of {', '.join(MEASURES)}")
+            raise ValueError(f"measure {brief(name)}; expected one of {', '.join(MEASURES)}")
         return self._values[MEASURES.index(name)].reshape(self.grid.shape).copy()
 
     def outcome(self, number: int) -> Outcome:
         """Return the outcome of one network."""
         if not self._done[number]:
-            raise ValueError(f"number={number!r}: this network is not finished; expected one that is")
+            raise ValueError(f"number={brief(number)}: this network is not finished; expected one that is")
         values = dict(zip(MEASURES, self._values[:, number].tolist(), strict=True))
         return Outcome(**values, how=self.how[number], error=self.errors.get(number, ""))
 

@@ -12,6 +12,7 @@ from torch import nn
 from gradlab.config import Config
 from gradlab.growth import Growth, times
 from gradlab.locale import Said
+from gradlab.registry import brief
 from gradlab.theory.mean_field import MeanField, why_no_profile
 from gradlab.theory.moments import SilenceError
 from gradlab.theory.profile import Profile
@@ -131,7 +132,7 @@ def predict(
     residual: Yang & Schoenholz (2017). Finite width: Hanin (2018); Hanin & Nica (2019).
     """
     if not isinstance(config, Config):
-        raise ValueError(f"config={config!r:.60}; expected a Config")
+        raise ValueError(f"config={brief(config)}; expected a Config")
     if network is not None:
         return _silent(Said("silence.own"))
     try:

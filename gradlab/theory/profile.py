@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gradlab.history import Array
+from gradlab.registry import brief
 from gradlab.theory.moments import Moments
 
 
@@ -259,7 +260,9 @@ class Profile:
         not a positive finite number: a profile can then not be anchored.
         """
         if not (np.isfinite(value) and value > 0):
-            raise ValueError(f"value={value!r}; expected a finite number > 0, the delta_norm of layer {self.anchor}")
+            raise ValueError(
+                f"value={brief(value)}; expected a finite number > 0, the delta_norm of layer {self.anchor}"
+            )
         start = np.log(value)
         with np.errstate(over="ignore", under="ignore"):
             lines = [np.exp(start + log) for log in (self.log_low, self.log_norm, self.log_high)]

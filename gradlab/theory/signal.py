@@ -16,6 +16,7 @@ from gradlab.engine.check import check_count
 from gradlab.history import Array
 from gradlab.locale import Said
 from gradlab.network import INITS
+from gradlab.registry import brief
 from gradlab.theory.moments import SilenceError
 
 _ENOUGH = 1024  # samples of a generated set that show its distribution of norms
@@ -66,7 +67,7 @@ def _check_norms(value: Any) -> Array:
     except (TypeError, ValueError):
         norms = np.array([])
     if norms.ndim != 1 or not len(norms) or not np.isfinite(norms).all() or (norms < 0).any():
-        raise ValueError(f"input_norm={value!r:.60}; expected the 2-norm of a sample, or one for each sample")
+        raise ValueError(f"input_norm={brief(value)}; expected the 2-norm of a sample, or one for each sample")
     return norms
 
 

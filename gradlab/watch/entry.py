@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
+from gradlab.registry import brief, items_of
 from gradlab.watch.rows import Logger, OnError
 from gradlab.watch.watcher import Watcher
 
@@ -97,7 +98,7 @@ def watch(
     ...         loss(network(x), y).backward()
     ...         optimizer.step()
     """
-    given = [optimizers] if not isinstance(optimizers, Iterable) else list(optimizers)
+    given = [optimizers] if (items := items_of(optimizers)) is None else items
     _check(network, given, scaler, batch_dim, every, on_error)
     return Watcher(network, [_unwrapped(o) for o in given], every, scaler, batch_dim, through_time, loggers, on_error)
 
@@ -111,17 +112,19 @@ def _unwrapped(optimizer: Any) -> Optimizer:
 
 def _check(network: Any, optimizers: list[Any], scaler: Any, batch_dim: Any, every: Any, on_error: Any) -> None:
     if not isinstance(network, nn.Module):
-        raise ValueError(f"network={network!r:.60}; expected a torch.nn.Module")
+        raise ValueError(f"network={brief(network)}; expected a torch.nn.Module")
     for optimizer in optimizers or [None]:
         if not isinstance(optimizer, Optimizer):
-            raise ValueError(f"optimizers={optimizer!r:.60}; expected a torch.optim.Optimizer, or a sequence of them")
+            raise ValueError(
+                f"optimizers={brief(optimizer)}; expected a torch.optim.Optimizer, or a sequence of them"
+            )
     if scaler is not None and not callable(getattr(scaler, "get_scale", None)):
-        raise ValueError(f"scaler={scaler!r:.60}; expected a torch.amp.GradScaler or None")
+        raise ValueError(f"scaler={brief(scaler)}; expected a torch.amp.GradScaler or None")
     for name, value, least in (("batch_dim", batch_dim, 0), ("every", every, 1)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"{name}={value!r}; expected a whole number >= {least}")
+            raise ValueError(f"{name}={brief(value)}; expected a whole number >= {least}")
     if on_error not in ("warn", "raise"):
-        raise ValueError(f"on_error={on_error!r}; expected 'warn' or 'raise'")
+        raise ValueError(f"on_error={brief(on_error)}; expected 'warn' or 'raise'")
     _check_parameters(network, optimizers)
 
 
