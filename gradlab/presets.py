@@ -8,24 +8,13 @@ from typing import Any
 from gradlab.config import Config
 from gradlab.registry import Registry
 
+PRESETS = Registry("preset", "", made=True)
+"""``[name]`` is a `Config`; `Registry.entry` gives label, summary (the lesson) and options.
 
-class PresetRegistry(Registry):
-    """A table whose ``[name]`` is the preset's `Config`; `entry` gives label, summary (the lesson) and options.
-
-    The options: ``group``, where it stands in the lesson bar (start, explode, vanish, cure ...); ``failure``, for a
-    cure or what is none, the preset beside which it opens; ``title``, a name that gives no answer away, for a class
-    that predicts first.
-    """
-
-    def __getitem__(self, name: str) -> Any:
-        return super().__getitem__(name)()
-
-    def entry(self, name: str) -> Any:
-        """Return the `Entry` of a preset."""
-        return super().__getitem__(name)
-
-
-PRESETS = PresetRegistry("preset", "")
+The options: ``group``, where it stands in the lesson bar (start, explode, vanish, cure ...); ``failure``, for a cure
+or what is none, the preset beside which it opens; ``title``, a name that gives no answer away, for a class that
+predicts first.
+"""
 
 
 def _preset(label: str, group: str, title: str, failure: str = "") -> Callable[[Callable[[], Config]], Any]:

@@ -68,7 +68,7 @@ class Entry:
         return str(getattr(self.function, "__module__", "")).startswith("gradlab.")
 
 
-class Registry(Mapping[str, Entry]):
+class Registry(Mapping[str, Any]):
     """A mapping name -> `Entry`, in order of registration.
 
     Parameters
@@ -77,10 +77,12 @@ class Registry(Mapping[str, Entry]):
         What an entry is, in the singular, as error messages call it (``"clip"``).
     takes : str, optional
         What an entry is called with: the names of its arguments by position. Left out, any signature goes.
+    made : bool, default False
+        Whether ``[name]`` is what the entry's function returns rather than the `entry` itself.
     """
 
-    def __init__(self, kind: str, takes: str | None = None) -> None:
-        self.kind, self.takes = kind, takes
+    def __init__(self, kind: str, takes: str | None = None, made: bool = False) -> None:
+        self.kind, self.takes, self._made = kind, takes, made
         self._entries: dict[str, Entry] = {}
 
     def register(self, name: str, label: str, **options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -133,7 +135,11 @@ class Registry(Mapping[str, Entry]):
         old = self._entries[name].function
         return function.__module__ == "__main__" == old.__module__ and function.__qualname__ == old.__qualname__
 
-    def __getitem__(self, name: str) -> Entry:
+    def __getitem__(self, name: str) -> Any:
+        return self.entry(name)() if self._made else self.entry(name)
+
+    def entry(self, name: str) -> Entry:
+        """Return an entry, whatever ``[name]`` is; raise `UnknownNameError` where there is none."""
         try:
             return self._entries[name]
         except (KeyError, TypeError):

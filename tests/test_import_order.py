@@ -34,7 +34,7 @@ OWN_SEED_SITES = {
     "sweep/blueprint.py",  # the same, for many networks at once
     "theory/moments.py",  # the same, to see whether an activation draws
     "engine/check.py",  # the rehearsal of somebody's own network
-    "engine/differences.py",  # the same forward pass again and again, of somebody's own network with dropout
+    "engine/gradient_check.py",  # the same forward pass again and again, of somebody's own network with dropout
     "engine/state.py",  # the forward pass of somebody's own network with dropout
 }
 """Where the global torch generator is used at all: seeded, and put back at once."""

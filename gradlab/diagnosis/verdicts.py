@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from gradlab.config import Config
+from gradlab.diagnosis.causes import FEWEST, cause, judge, judge_divergence, suggest
 from gradlab.diagnosis.evidence import Findings, describes, find
-from gradlab.diagnosis.rules import FEWEST, cause, judge, judge_divergence, suggest
 from gradlab.engine.check import check_count, check_number
 from gradlab.growth import FEWEST as FEWEST_LAYERS
 from gradlab.growth import times

@@ -1,4 +1,4 @@
-"""All parameters of a network in one flat buffer, so that a step costs few operations at any depth."""
+"""All parameters of a network in one flat buffer, and their norms: a step costs few operations at any depth."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gradlab.history import Array
-from gradlab.rules.norms import FlatNorms, root_sum_square
+from gradlab.rules.norms import refined
 
 _DOT_IS_SAFE = (1e-12, 1e12)  # norms whose float32 products neither underflow nor overflow
 
@@ -106,45 +106,45 @@ class FlatParameters:
             if not param.requires_grad:
                 param.data.copy_(old)
 
-    def attach(self) -> None:
-        """Make every parameter's ``.grad`` the view of the flat gradient."""
+    def attach(self, keep: bool) -> None:
+        """Make every parameter's ``.grad`` the view of the flat gradient; `keep` a copy of it, unclipped."""
+        if keep:
+            self._unclipped.copy_(self.gradient)
         for param, view in zip(self.params, self.gradients, strict=True):
             if param.grad is not view:
                 param.grad = view
 
-    def start(self, separate: bool) -> None:
-        """Begin a window."""
+    def start(self, weights: Sequence[float], separate: bool) -> list[list[Tensor]]:
+        """Begin a window; return where each micro-batch's gradients may be written: one alone, in place."""
         self.separate, self._first = separate, True
         self.received = self._none
-
-    def room(self, weight: float) -> list[Tensor]:
-        """Return where a micro-batch's gradients may be written: in place if they are the whole window's."""
-        if self._first and weight == 1.0 and not self.separate:
-            return self.gradients
+        if len(weights) == 1 and weights[0] == 1.0 and not separate:
+            return [self.gradients]
         if not self._fresh:
             self._fresh_flat = torch.zeros_like(self.gradient)
             self._fresh = self._views(self._fresh_flat)
-        return self._fresh
+        return [self._fresh] * len(weights)
 
     def scratch(self) -> list[Tensor]:
         """Return new tensors for gradients, which lie as those of the run do."""
         return self._views(torch.zeros_like(self.gradient))
 
-    def unscaled(self, gradients: Sequence[Tensor | None], weight: float, inverse: float, normal: float) -> Unscaled:
+    def unscaled(
+        self, gradients: Sequence[Tensor | None], room: list[Tensor], inverse: float, normal: float
+    ) -> Unscaled:
         """Take over a micro-batch's gradients in the master's dtype, measure their shares, divide by a loss scale.
 
         Parameters
         ----------
         gradients : sequence of Tensor or None
             One per parameter, in the format in which they were computed.
-        weight : float
-            Of the micro-batch.
+        room : list of Tensor
+            Where they go, by `start`.
         inverse : float
             One over the loss scale.
         normal : float
             The format's smallest normal number.
         """
-        room = self.room(weight)
         there = [(view, g) for view, g in zip(room, gradients, strict=True) if g is not None]
         views = [view for view, _ in there]
         torch._foreach_copy_(views, [g for _, g in there])
@@ -201,10 +201,6 @@ class FlatParameters:
         """Whether every parameter received a gradient from the last micro-batch."""
         return self.received is self._all
 
-    def keep_unclipped(self) -> None:
-        """Copy the gradient before it is clipped."""
-        self._unclipped.copy_(self.gradient)
-
     def gradient_norms(self) -> list[float]:
         """Return the norm of each parameter's accumulated gradient, unclipped."""
         return (self._unclipped_norms if self.separate else self._gradient_norms)()[0]
@@ -213,8 +209,9 @@ class FlatParameters:
         """Return the norm of each parameter's gradient as it stands."""
         return self._gradient_norms()[0]
 
-    def cosine(self, norm: float, clipped_norm: float) -> float:
-        """Return the cosine between the unclipped gradient and the one that stands; 1 where one is 0."""
+    def cosine(self, raw: Sequence[float], clipped: Sequence[float]) -> float:
+        """Return the cosine between the gradient unclipped and as it stands, by their norms; 1 where one is 0."""
+        norm, clipped_norm = root_sum_square(raw), root_sum_square(clipped)
         if norm == 0 or clipped_norm == 0:
             return 1.0
         a, b = self._unclipped, self.gradient
@@ -292,6 +289,72 @@ def _layout(sizes: list[int], line: int) -> tuple[list[int], list[int]]:
     return [starts[i] for i in range(len(sizes))], slots
 
 
+class FlatNorms:
+    """The norms of pieces of flat buffers, in as few operations as the pieces' layout allows.
+
+    Pieces of one length at regular distances, as the layers of a network are, form one strided block.
+
+    Parameters
+    ----------
+    flats : Tensor
+        The buffers, shape ``(buffers, n)``; the pieces lie alike in all of them.
+    offsets, sizes : sequences of int
+        Where the pieces begin, and their lengths.
+    """
+
+    def __init__(self, flats: Tensor, offsets: Sequence[int], sizes: Sequence[int]) -> None:
+        self._blocks: list[Tensor] = []
+        order: list[int] = []
+        row, _ = flats.stride()
+        for size in dict.fromkeys(sizes):
+            for run in _regular([i for i, own in enumerate(sizes) if own == size], offsets):
+                stride = offsets[run[1]] - offsets[run[0]] if len(run) > 1 else max(size, 1)
+                shape, strides = (len(flats), len(run), size), (row, stride, 1)
+                self._blocks.append(flats.as_strided(shape, strides, flats.storage_offset() + offsets[run[0]]))
+                order += run
+        self._found = torch.empty(len(flats), len(order), dtype=torch.float64)
+        outs = self._found.split([block.shape[1] for block in self._blocks], 1)
+        pairs = zip(self._blocks, outs, strict=True)  # each small enough for the cache when it is cast
+        self._rows = [pair for block, out in pairs for pair in zip(block, out, strict=True)]
+        self._places = [order.index(i) for i in range(len(sizes))]
+        self._refine = flats.dtype == torch.float64
+
+    def __call__(self) -> list[list[float]]:
+        """Return for each buffer the norm of each piece, in order."""
+        for block, out in self._rows:
+            torch.linalg.vector_norm(block, 2, 1, dtype=torch.float64, out=out)
+        found = self._found.tolist()
+        if self._refine:
+            pieces = ((piece for block in self._blocks for piece in block[row]) for row in range(len(found)))
+            found = [list(map(refined, row, own)) for row, own in zip(found, pieces, strict=True)]
+        return [[row[place] for place in self._places] for row in found]
+
+
+def _regular(members: list[int], offsets: Sequence[int]) -> list[list[int]]:
+    """Split pieces into runs whose offsets lie at one distance."""
+    runs: list[list[int]] = []
+    for i in members:
+        run = runs[-1] if runs else []
+        if len(run) == 1 or (run and offsets[i] - offsets[run[-1]] == offsets[run[1]] - offsets[run[0]]):
+            run.append(i)
+        else:
+            runs.append([i])
+    return runs
+
+
+# ---------------------------------------------------------------------- norms as Python's floats
+def root_sum_square(values: Sequence[float]) -> float:
+    """Return the norm of a vector of norms, without leaving float64's range on the way."""
+    total = math.hypot(*values)
+    return total if math.isfinite(total) else sum(abs(v) for v in values)  # hypot(inf, nan) is inf
+
+
+def quotients(parts: Sequence[float], wholes: Sequence[float]) -> list[float]:
+    """Divide norms by norms: 0 of anything is 0, something of 0 is infinite."""
+    pairs = zip(parts, wholes, strict=True)
+    return [0.0 if part == 0.0 else part / whole if whole else part * math.inf for part, whole in pairs]
+
+
 def per_layer(values: list[float], groups: list[list[int]]) -> Array:
     """Merge norms of parameters into norms of layers; nan for a layer without a trainable weight."""
     return np.array(merged(values, groups))
@@ -299,8 +362,6 @@ def per_layer(values: list[float], groups: list[list[int]]) -> Array:
 
 def merged(values: list[float], groups: list[list[int]]) -> list[float]:
     """Do as `per_layer`, with Python's floats."""
-    return [values[g[0]] if len(g) == 1 else _together([values[i] for i in g]) for g in groups]
-
-
-def _together(values: list[float]) -> float:
-    return root_sum_square(values) if values else math.nan
+    return [
+        values[g[0]] if len(g) == 1 else root_sum_square([values[i] for i in g]) if g else math.nan for g in groups
+    ]

@@ -22,14 +22,14 @@ from gradlab.config import Config
 from gradlab.data import Data
 from gradlab.engine.autograd import ObservedNetwork, TracedNetwork
 from gradlab.engine.fused import FusedNetwork
-from gradlab.engine.parameters import FlatParameters
+from gradlab.engine.parameters import FlatParameters, root_sum_square
 from gradlab.engine.precision import HalfNetwork, LossScale
 from gradlab.engine.sampler import Epoch, Window, pass_seed
 from gradlab.engine.stats import Scratch
 from gradlab.rules.accumulation import ACCUMULATIONS
 from gradlab.rules.carry_over import CARRY_OVERS, State
 from gradlab.rules.clipping import CLIPS
-from gradlab.rules.norms import norms, root_sum_square
+from gradlab.rules.norms import norms
 from gradlab.rules.optimizers import OPTIMIZERS
 
 _kind = attrgetter("shape", "dtype")

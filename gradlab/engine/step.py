@@ -20,13 +20,13 @@ from torch import Tensor
 from gradlab.engine.autograd import AutogradPass
 from gradlab.engine.fused import ChainPass
 from gradlab.engine.layers import layer_of
-from gradlab.engine.parameters import Shares, merged, per_layer
+from gradlab.engine.parameters import Shares, merged, per_layer, quotients, root_sum_square
 from gradlab.engine.state import Progress, RunState
 from gradlab.engine.stats import LayerStats, Stack
 from gradlab.engine.time import together
 from gradlab.history import NO_TIME, Array, Divergence, StepRecord
 from gradlab.registry import brief
-from gradlab.rules.norms import norms, quotients, root_sum_square
+from gradlab.rules.norms import norms
 
 StageName = Literal["forward", "backward", "accumulate", "clip", "update", "nonfinite"]
 
@@ -91,11 +91,14 @@ class TrainingStep:
         False if what the step did is to be taken back.
     overflowed : bool
         Whether a dynamic loss scale was too large: some gradient was not finite.
+    progress : Progress
+        How far the run has come with this step, once the last stage is reached.
     paused : float
         Seconds of slow motion, which do not count.
     """
 
     record: StepRecord
+    progress: Progress
     _pass: ChainPass | AutogradPass
 
     def __init__(self, run: RunState) -> None:
@@ -118,11 +121,12 @@ class TrainingStep:
         """Take the step, pausing after each stage, named with the number of its micro-batch."""
         config, window, m = self._config, self.window, 0
         refuses = config.nonfinite != "continue"
-        self._flat.start(separate=self._early)
-        for m, (rows, weight) in enumerate(zip(window.micro_batches, window.weights, strict=True), start=1):
+        rooms = self._flat.start(window.weights, separate=self._early)
+        parts = zip(window.micro_batches, window.weights, rooms, strict=True)
+        for m, (rows, weight, room) in enumerate(parts, start=1):
             self._forward(rows)
             yield "forward", m
-            self._backward(rows, weight)
+            self._backward(rows, weight, room)
             if self._early:  # wrong on purpose: the running sum is clipped again and again
                 self._clip()
             yield "backward", m
@@ -151,16 +155,17 @@ class TrainingStep:
         with run.sealed_randomness(self._stats.samples) if run.stochastic else nullcontext():
             self._pass = way.forward(x, y, run.data.loss)
         self._micro_samples, self._found = n, []
-        self._stats.see_loss(self._pass.loss, n)
-        self._stats.see_activations(self._pass.stacks)
+        loss, stacks = self._pass.loss, self._pass.stacks
+        self._stats.see_loss(loss, n)
+        self._stats.see_activations(stacks)
 
-    def _backward(self, rows: Tensor, weight: float) -> None:
+    def _backward(self, rows: Tensor, weight: float, room: list[Tensor]) -> None:
         inverse = 1.0
         if self._scaled:
             inverse = self._scaling.inverse
-            found, deltas = self._unscaled(weight, inverse)
+            found, deltas = self._unscaled(room, inverse)
         else:
-            found, deltas = self._pass.gradients(self._flat.params, self._flat.room(weight))
+            found, deltas = self._pass.gradients(self._flat.params, room)
         self._stats.see_deltas(deltas, rows.shape[0] * inverse)
         self._stats.read()  # before the next micro-batch writes to the same memory
         if self._run.recurrent:
@@ -168,7 +173,7 @@ class TrainingStep:
         self._flat.accumulate(found, weight)
         self._found = found
 
-    def _unscaled(self, weight: float, inverse: float) -> tuple[Sequence[Tensor | None], list[Stack]]:
+    def _unscaled(self, room: list[Tensor], inverse: float) -> tuple[Sequence[Tensor | None], list[Stack]]:
         """Go back through the scaled loss; return gradients without the scale, and stacks of dL/dz with it."""
         half = self._run.half
         assert isinstance(self._pass, AutogradPass)
@@ -176,7 +181,7 @@ class TrainingStep:
         found, deltas = self._pass.gradients(params, scale=self._scaling.scale)
         if half is not None:
             half.hand_back()
-        gradients, shares = self._flat.unscaled(found, weight, inverse, self._normal)
+        gradients, shares = self._flat.unscaled(found, room, inverse, self._normal)
         self._shares.append(shares)
         return gradients, deltas
 
@@ -192,7 +197,7 @@ class TrainingStep:
 
     def _clip(self) -> None:
         rules, flat = self._run.rules, self._flat
-        flat.attach()
+        flat.attach(keep=not self._early)
         params = flat.params if rules.clips_output else self._run.all_but_output
         rules.clip([flat.weights] if rules.clips_as_one else params, self._config.clip_threshold)
 
@@ -201,10 +206,9 @@ class TrainingStep:
         if self._config.clip == "none":
             return raw, 1.0
         if not self._early:
-            self._flat.keep_unclipped()
             self._clip()
         clipped = self._flat.clipped_norms()
-        return clipped, self._flat.cosine(root_sum_square(raw), root_sum_square(clipped))
+        return clipped, self._flat.cosine(raw, clipped)
 
     def _carry_over(self) -> bool:
         """Carry over; return whether there is an update."""
@@ -260,11 +264,11 @@ class TrainingStep:
     # ------------------------------------------------------------------ numbers
     def _measure(self, raw: list[float], clipped: list[float], cosine: float, changes: list[float] | None) -> None:
         """Make the record: norms arrive one per parameter and leave one per layer."""
-        before, total = self._run.progress, root_sum_square(raw)
+        before, layers, total = self._run.progress, self._layers(raw, clipped, changes), root_sum_square(raw)
         clipped_total = total if clipped is raw else root_sum_square(clipped)
         applied = self.applied and changes is not None
         self.record = StepRecord.of(
-            np.array(self._layers(raw, clipped, changes)),
+            np.array(layers),
             step=before.step,
             epoch=self.window.epoch.number,
             samples=before.samples + self._stats.samples,
@@ -281,6 +285,10 @@ class TrainingStep:
             lr=self._run.optimizer.lr_at(before.step) if self._config.warmup else self._config.lr,
             time_norm=together(self._through_time, self._stats.samples) if self._run.recurrent else NO_TIME,
         )
+        counts = (before.step + 1, self.record.samples, self.record.micro_batches, self.record.updates)
+        start, scaling = self.window.start + self._stats.samples, before.scaling
+        scaling = scaling.after(self.overflowed) if scaling.dynamic else scaling
+        self.progress = Progress(*counts, self.record.seconds, self.window.epoch, start, scaling)
 
     def _layers(self, raw: list[float], clipped: list[float], changes: list[float] | None) -> list[list[float]]:
         """Return the record's numbers per layer, in the order of its fields."""
@@ -321,20 +329,6 @@ class TrainingStep:
         raw = self._accumulated()
         self._measure(raw, raw, 1.0, None)
         return self.record
-
-    def progress(self) -> Progress:
-        """Return how far the run has come with this step."""
-        record, window, before = self.record, self.window, self._run.progress
-        return Progress(
-            before.step + 1,
-            record.samples,
-            record.micro_batches,
-            record.updates,
-            record.seconds,
-            window.epoch,
-            window.start + self._stats.samples,
-            before.scaling.after(self.overflowed) if self._scaling.dynamic else before.scaling,
-        )
 
     def stage(self, name: StageName, m: int) -> Stage:
         """Measure where the step stands."""

@@ -267,7 +267,7 @@ class Trainer:
         if (why := self._run.untimed) and not any(mark.kind == "untimed" for mark in self.history.marks):
             self.history.mark(Mark(record.step, "untimed", why))
         if trouble is not None and step.overflowed:
-            scales = {"scale": record.loss_scale, "new": step.progress().scaling.scale}
+            scales = {"scale": record.loss_scale, "new": step.progress.scaling.scale}
             text = Said("record.unscaled", step=record.step, sentence=trouble.sentence, **scales)
             self.history.mark(Mark(record.step, "skipped", text))
         elif trouble is not None and rule == "skip":
@@ -277,7 +277,7 @@ class Trainer:
             self.history.diverged = trouble
             self.history.mark(Mark(record.step, "diverged", trouble.sentence))
         if not self.stopped:
-            self._run.progress = step.progress()
+            self._run.progress = step.progress
             if self.step_count % EVERY == 0:
                 self._checkpoints = self._checkpoints.adding(self._run.snapshot())
         self._journal = None  # this is the commit: what is interrupted before is undone
@@ -388,7 +388,7 @@ class Trainer:
                 pass
             if not step.applied:
                 run.revert(before)
-            run.progress = step.progress()
+            run.progress = step.progress
 
     # ------------------------------------------------------------------ looking
     @property

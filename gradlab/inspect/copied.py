@@ -16,8 +16,7 @@ from gradlab.config import Config
 from gradlab.data import Data
 from gradlab.engine import Trainer
 from gradlab.engine.autograd import AutogradPass
-from gradlab.engine.differences import differentiate
-from gradlab.engine.gradient_check import GradientCheck
+from gradlab.engine.gradient_check import GradientCheck, differentiate
 from gradlab.engine.gradient_check import check_gradients as compare_gradients
 from gradlab.engine.layers import find_layers, layer_of
 from gradlab.engine.sampler import NextWindow

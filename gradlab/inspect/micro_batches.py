@@ -15,14 +15,14 @@ from gradlab.config import Config
 from gradlab.engine import Trainer
 from gradlab.engine.check import check_count
 from gradlab.engine.layers import find_layers
-from gradlab.engine.parameters import per_layer
+from gradlab.engine.parameters import per_layer, root_sum_square
 from gradlab.engine.sampler import NextWindow
 from gradlab.history import Array
 from gradlab.inspect.copied import Batch, Copied, subject
 from gradlab.locale import Text
 from gradlab.network import NORMS
 from gradlab.rules.clipping import CLIPS
-from gradlab.rules.norms import norms, root_sum_square
+from gradlab.rules.norms import norms
 
 TOLERANCE = {"float32": 3e-6, "float64": 6e-15}
 """Rounding of sums of up to some sixty micro-batches, relative to each tensor's norm."""

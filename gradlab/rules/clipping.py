@@ -13,11 +13,9 @@ import torch
 from torch import Tensor
 
 from gradlab.registry import Registry
-from gradlab.rules.norms import norm, scale_, scaled_norm, total_norm
+from gradlab.rules.norms import EPS, norm, scaled_norm, shrink_, total_norm
 
 CLIPS = Registry("clip", "params, threshold")
-
-EPS = 1e-6  # torch.nn.utils.clip_grad_norm_ divides by norm + 1e-6
 
 
 def gradients(params: Iterable[Tensor]) -> list[Tensor]:
@@ -49,12 +47,6 @@ def clip_per_layer_norm(params: Iterable[Tensor], threshold: float) -> None:
     """Scale each tensor's gradient by min(1, threshold / its norm), as the Keras clipnorm does."""
     if grads := gradients(params):
         shrink_(grads, torch.stack([norm(grad) for grad in grads]), threshold)
-
-
-def shrink_(grads: list[Tensor], sizes: Tensor, threshold: float) -> None:
-    """Scale gradients by min(1, threshold / size), with one size for all or one each."""
-    # a number divided by a tensor would round twice
-    scale_(grads, torch.as_tensor(threshold, dtype=torch.float64) / (sizes + EPS))
 
 
 @CLIPS.register("agc", "Adaptive (AGC)", exempt_output=True)

@@ -4,8 +4,8 @@ float32 norms return exactly 0 below about 1e-23 per entry and inf above about 1
 is finite, so every norm here accumulates in float64; float64 tensors whose squares leave that range too are
 scaled first.
 
-`norm`, `total_norm` and `scale_` are what the rules are made of: tensors in, tensors out, no branch on a value, so
-that `torch.func.vmap` can map a rule over networks. The others give Python's floats: what is measured and recorded.
+`norm`, `total_norm`, `scale_` and `shrink_` are what the rules are made of: tensors in, tensors out, no branch on a
+value, so that `torch.func.vmap` can map a rule over networks. `norms` gives Python's floats.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 _SAFE_LOW, _SAFE_HIGH = 1e-140, 1e140  # squares and their sums stay inside float64's normal range
+EPS = 1e-6  # torch.nn.utils.clip_grad_norm_ divides by norm + 1e-6
 
 
 def norm(tensor: Tensor, dim: tuple[int, ...] | None = None, keepdim: bool = False) -> Tensor:
@@ -62,6 +63,12 @@ def scale_(tensors: Sequence[Tensor], factors: Tensor) -> None:
         tensor.mul_(one).mul_(other)
 
 
+def shrink_(grads: list[Tensor], sizes: Tensor, threshold: float) -> None:
+    """Scale gradients by min(1, threshold / size), with one size for all or one each."""
+    # a number divided by a tensor would round twice
+    scale_(grads, torch.as_tensor(threshold, dtype=torch.float64) / (sizes + EPS))
+
+
 def norms(tensors: Sequence[Tensor]) -> list[float]:
     """Return the 2-norm of each tensor as a Python float.
 
@@ -83,79 +90,6 @@ def norms(tensors: Sequence[Tensor]) -> list[float]:
     return values
 
 
-def row_norms(rows: Tensor) -> list[float]:
-    """Return the 2-norm of each row of a ``(rows, n)`` tensor: `norms`, for tensors that lie in one block."""
-    values = torch.linalg.vector_norm(rows.detach(), 2, 1, dtype=torch.float64).tolist()
-    if rows.dtype == torch.float64:
-        values = [refined(v, t) for v, t in zip(values, rows, strict=True)]
-    return values
-
-
-class FlatNorms:
-    """The norms of pieces of flat buffers, in as few operations as the pieces' layout allows.
-
-    Pieces of one length at regular distances, as the layers of a network are, form one strided block.
-
-    Parameters
-    ----------
-    flats : Tensor
-        The buffers, shape ``(buffers, n)``; the pieces lie alike in all of them.
-    offsets, sizes : sequences of int
-        Where the pieces begin, and their lengths.
-    """
-
-    def __init__(self, flats: Tensor, offsets: Sequence[int], sizes: Sequence[int]) -> None:
-        self._blocks: list[Tensor] = []
-        order: list[int] = []
-        row, _ = flats.stride()
-        for size in dict.fromkeys(sizes):
-            for run in _regular([i for i, own in enumerate(sizes) if own == size], offsets):
-                stride = offsets[run[1]] - offsets[run[0]] if len(run) > 1 else max(size, 1)
-                shape, strides = (len(flats), len(run), size), (row, stride, 1)
-                self._blocks.append(flats.as_strided(shape, strides, flats.storage_offset() + offsets[run[0]]))
-                order += run
-        self._found = torch.empty(len(flats), len(order), dtype=torch.float64)
-        outs = self._found.split([block.shape[1] for block in self._blocks], 1)
-        pairs = zip(self._blocks, outs, strict=True)  # each small enough for the cache when it is cast
-        self._rows = [pair for block, out in pairs for pair in zip(block, out, strict=True)]
-        self._places = [order.index(i) for i in range(len(sizes))]
-        self._refine = flats.dtype == torch.float64
-
-    def __call__(self) -> list[list[float]]:
-        """Return for each buffer the norm of each piece, in order."""
-        for block, out in self._rows:
-            torch.linalg.vector_norm(block, 2, 1, dtype=torch.float64, out=out)
-        found = self._found.tolist()
-        if self._refine:
-            pieces = ((piece for block in self._blocks for piece in block[row]) for row in range(len(found)))
-            found = [list(map(refined, row, own)) for row, own in zip(found, pieces, strict=True)]
-        return [[row[place] for place in self._places] for row in found]
-
-
-def _regular(members: list[int], offsets: Sequence[int]) -> list[list[int]]:
-    """Split pieces into runs whose offsets lie at one distance."""
-    runs: list[list[int]] = []
-    for i in members:
-        run = runs[-1] if runs else []
-        if len(run) == 1 or (run and offsets[i] - offsets[run[-1]] == offsets[run[1]] - offsets[run[0]]):
-            run.append(i)
-        else:
-            runs.append([i])
-    return runs
-
-
 def refined(value: float, tensor: Tensor) -> float:
     """Return a float64 norm of a float64 tensor, taken again where the squares leave the range."""
     return value if _SAFE_LOW < value < _SAFE_HIGH else float(scaled_norm(tensor.detach()))
-
-
-def root_sum_square(values: Sequence[float]) -> float:
-    """Return the norm of a vector of norms, without leaving float64's range on the way."""
-    total = math.hypot(*values)
-    return total if math.isfinite(total) else sum(abs(v) for v in values)  # hypot(inf, nan) is inf
-
-
-def quotients(parts: Sequence[float], wholes: Sequence[float]) -> list[float]:
-    """Divide norms by norms: 0 of anything is 0, something of 0 is infinite."""
-    pairs = zip(parts, wholes, strict=True)
-    return [0.0 if part == 0.0 else part / whole if whole else part * math.inf for part, whole in pairs]

@@ -16,12 +16,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gradlab.engine.layers import find_layers, layer_of
-from gradlab.engine.parameters import merged
+from gradlab.engine.parameters import merged, quotients, root_sum_square
 from gradlab.engine.stats import LayerStats
 from gradlab.engine.time import together
 from gradlab.history import Array, Divergence, History, Mark, StepRecord
 from gradlab.locale import Said
-from gradlab.rules.norms import quotients, root_sum_square
 from gradlab.watch.calls import Calls
 from gradlab.watch.forward import PassObserver, StateObserver
 from gradlab.watch.rows import Logger, OnError, cosine, rows_of, scalars
