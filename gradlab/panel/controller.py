@@ -28,13 +28,7 @@ SEEDS = ("weight_seed", "data_seed", "batch_seed")
 
 
 class Seldom:
-    """Says when something costly is due while a run plays: now and then, and at most a thirtieth of the time.
-
-    Parameters
-    ----------
-    every : float
-        Seconds between two times, at least.
-    """
+    """Says when something costly is due while a run plays: now and then, and at most a thirtieth of the time."""
 
     def __init__(self, every: float) -> None:
         self._every, self._next = every, 0.0
@@ -60,25 +54,14 @@ class Controller:
     the notebook's cell runs; gradlab has no thread of its own. Knobs that pile up while a tick runs wait in `wait`
     and become one change, in which the last of each counts.
 
-    Parameters
-    ----------
-    trainer : Trainer
-        The first run.
-    own : mapping
-        The panel's own network, data and loss, None where it has none.
-    text : Text
-        Language.
-    predict : bool
-        Whether a new network's profile is hidden until it was predicted.
-    changed : callable
-        ``changed(refused)``, told after each change by hand, with the names of knobs that were not accepted.
-    clock : callable
-        Seconds, for the length of a tick and the pace.
+    After each change by hand ``changed(refused)`` is told, with the names of knobs that were not accepted.
 
     Attributes
     ----------
     trainer : Trainer
         The run; lane B while two lanes are compared.
+    own : mapping
+        The panel's own network, data and loss, None where it has none.
     rival : Trainer or None
         Lane A: as many steps as B, fewer if it diverged.
     run : int
@@ -205,11 +188,6 @@ class Controller:
         self._start(config, failure)
         self.preset = name
 
-    def try_suggestion(self, suggestion: Mapping[str, Any]) -> None:
-        """Apply the next experiment that the diagnosis suggests."""
-        if suggestion:
-            self.set(suggestion)
-
     # ------------------------------------------------------------------ starts
     def restart(self) -> None:
         """Start again from the seeds."""
@@ -277,8 +255,7 @@ class Controller:
             self.computing = (time.thread_time() - computed) / took
 
     def _goes_on(self) -> bool:
-        if self.playing and (self.trainer.stopped or self.locked):
-            self.playing = False
+        self.playing = self.playing and not self.trainer.stopped and not self.locked
         return self.playing
 
     def take(self, n: int, shown: Callable[[], None] = lambda: None) -> None:

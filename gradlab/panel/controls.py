@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import ipywidgets as widgets
@@ -18,7 +18,6 @@ from gradlab.panel.start import WITHIN
 from gradlab.plots import BOTH
 from gradlab.registry import Registry
 
-LESSON = ("depth", "gain", "lr", "init", "activation")
 RULES = {"accumulation": ("mean", "accumulation_steps"), "clip": ("global_norm", "clip_threshold")}
 """Knobs with a switch: the rule that it turns on at first, and the number that goes with it."""
 
@@ -69,44 +68,17 @@ class Number:
         self._slider.disabled = self._field.disabled = off
 
 
-class Choice:
-    """A dropdown."""
+class Field:
+    """A menu or a switch: one widget that has the value itself."""
 
-    def __init__(
-        self,
-        make: WidgetSet,
-        label: str,
-        tip: str,
-        options: list[tuple[str, str]],
-        value: str,
-        moved: Callable[[str], None],
-    ) -> None:
-        self._menu = make(widgets.Dropdown, options=options, value=value, description=label, tooltip=tip)
-        self._menu.add_class("gradlab-choice")
-        self._menu.observe(lambda change: moved(change["new"]), "value")
-        self.box = self._menu
-
-    def show(self, value: Any) -> None:
-        """Show a value."""
-        if self._menu.value != value:
-            self._menu.value = value
+    def __init__(self, widget: Any, moved: Callable[[Any], None]) -> None:
+        self.box = widget
+        widget.observe(lambda change: moved(change["new"]), "value")
 
     @property
-    def value(self) -> str:
+    def value(self) -> Any:
         """What is chosen."""
-        return str(self._menu.value)
-
-    def disable(self, off: bool) -> None:
-        """Grey the menu out."""
-        self._menu.disabled = off
-
-
-class Switch:
-    """A switch of a knob that is true or false."""
-
-    def __init__(self, make: WidgetSet, label: str, tip: str, value: bool, moved: Callable[[bool], None]) -> None:
-        self.box = make.switch(value, label, tip)
-        self.box.observe(lambda change: moved(change["new"]), "value")
+        return self.box.value
 
     def show(self, value: Any) -> None:
         """Show a value."""
@@ -114,7 +86,7 @@ class Switch:
             self.box.value = value
 
     def disable(self, off: bool) -> None:
-        """Grey the switch out."""
+        """Grey it out."""
         self.box.disabled = off
 
 
@@ -125,20 +97,19 @@ class Rule:
         text, self._moved = make.text, moved
         key = {"clip": "clipping"}.get(name, name)
         options = [option for option in choice_labels(name, knob, text) if option[1] != "none"]
-        self._switch = Switch(make, knob.label, text(f"tip.{key}"), False, lambda _: self._tell())
+        self._switch = Field(make.switch(False, knob.label, text(f"tip.{key}")), lambda _: self._tell())
         tip = text(f"tip.{key}_rule")
-        self._rule = Choice(make, text("control.rule"), tip, options, RULES[name][0], lambda _: self._chose())
-        self.number = number
+        self._rule = Field(make.menu(text("control.rule"), tip, options, RULES[name][0]), lambda _: self._chose())
         self.box = make.box("card", self._switch.box, self._rule.box, number.box)
         self._dim(True)
 
     def _chose(self) -> None:
-        if self._switch.box.value:  # moving the menu of a switch that is off changes nothing
+        if self._switch.value:  # moving the menu of a switch that is off changes nothing
             self._tell()
 
     def _tell(self) -> None:
-        self._dim(not self._switch.box.value)
-        self._moved(self._rule.value if self._switch.box.value else "none")
+        self._dim(not self._switch.value)
+        self._moved(self._rule.value if self._switch.value else "none")
 
     def _dim(self, off: bool) -> None:
         (self.box.add_class if off else self.box.remove_class)("gradlab-off")
@@ -157,33 +128,21 @@ class Rule:
 
 
 class Controls:
-    """All controls; told of a change they call `moved` with knobs as `Config` wants them.
-
-    Parameters
-    ----------
-    make : WidgetSet
-        Makes the widgets.
-    moved : callable
-        ``moved(knobs)``, called in whatever thread the front end's message arrives.
-    names : collection of str or None
-        The knobs wanted, in this order; None for all.
+    """Controls of some knobs; told of a change they call ``moved(knobs)`` with knobs as `Config` wants them.
 
     Attributes
     ----------
-    by_name : dict of str to Number, Choice, Switch or Rule
+    by_name : dict of str to Number, Field or Rule
         One for each knob that has a control.
     """
 
-    def __init__(
-        self, make: WidgetSet, moved: Callable[[Mapping[str, Any]], None], names: Collection[str] | None = None
-    ) -> None:
+    def __init__(self, make: WidgetSet, moved: Callable[[Mapping[str, Any]], None], names: Collection[str]) -> None:
         self._make, self._moved = make, moved
         self._shower: int | None = None
         self.by_name: dict[str, Any] = {}
         default = Config()
-        within = {number: rule for rule, (_, number) in RULES.items()}
         for name, knob in Config.knobs().items():
-            wanted = names is None or name in names or within.get(name) in names
+            wanted = name in names or WITHIN.get(name) in names
             if wanted and not name.endswith("_seed") and name not in RULES:
                 self.by_name[name] = self._control(name, in_language(name, knob, make.text), getattr(default, name))
         for name, (_, number) in RULES.items():
@@ -194,10 +153,10 @@ class Controls:
     def _control(self, name: str, knob: Knob, value: Any) -> Any:
         told = self._teller(name)
         if isinstance(value, bool):
-            return Switch(self._make, knob.label, knob.help, value, told)
+            return Field(self._make.switch(value, knob.label, knob.help), told)
         if knob.choices is not None:
             options = choice_labels(name, knob, self._make.text)
-            return Choice(self._make, knob.label, knob.help, options, value, told)
+            return Field(self._make.menu(knob.label, knob.help, options, value), told)
         return Number(self._make, knob, value, told)
 
     def _teller(self, name: str) -> Callable[[Any], None]:
@@ -227,16 +186,9 @@ class Controls:
         for name, control in self.by_name.items():
             control.disable(name in names)
 
-    def lesson(self, names: Collection[str] | None) -> list[widgets.Widget]:
-        """Return the controls that stand in the column at first: a lesson's, or those asked for in their order."""
-        order = (*LESSON, *RULES) if names is None else [n for n in names if n not in WITHIN]
-        return [self.by_name[name].box for name in order if name in self.by_name]
-
-    def rest(self, live: bool) -> list[widgets.Widget]:
-        """Return the others: of the training, which take effect at once, or of network and data."""
-        placed = {*LESSON, *RULES, *WITHIN}
-        knobs = Config.knobs()
-        return [c.box for name, c in self.by_name.items() if name not in placed and knobs[name].live == live]
+    def boxes(self, names: Iterable[str]) -> list[widgets.Widget]:
+        """Return the controls of knobs, in that order; a number within a rule's card stands there."""
+        return [self.by_name[name].box for name in names if name in self.by_name and name not in WITHIN]
 
 
 def _slider(make: WidgetSet, knob: Knob, default: Any) -> Any:

@@ -34,11 +34,6 @@ _MOST = 16  # characters of a ghost's settings that the legend has room for
 class Description:
     """Describes what a controller holds; keeps what is costly as long as it is true.
 
-    Parameters
-    ----------
-    controller : Controller
-        The panel's run.
-
     Attributes
     ----------
     suggestion : Mapping
@@ -52,13 +47,7 @@ class Description:
         self._idle = without_effect(controller.own)
         self.suggestion: Mapping[str, Any] = {}
         self.theme: Theme = LIGHT
-        self._looks = (LearnedLooks(self._text), LearnedLooks(self._text))
-        self._previews: dict[int, tuple[Trainer, Config, History]] = {}
-        self._predicted: tuple[Trainer, Prediction] | None = None
-        self._band: tuple[object, Band | None] = (None, None)
-        self._checked: Trainer | None = None
-        self._check = ""
-        self._told: tuple[object, Any] = (None, None)
+        self.forget()
 
     # ------------------------------------------------------------------ histories
     def history(self, trainer: Trainer) -> History:
@@ -207,7 +196,7 @@ class Description:
         return {
             text("info.theory"): text.say(self._theory(trainer).sentence) if theory else "",
             text("info.diagnosis"): self.diagnosis(),
-            text("info.check"): self._check if self._checked is trainer else "",
+            text("info.check"): self._checked[1] if self._checked[0] is trainer else "",
         }
 
     def counts(self, short: bool = False) -> str:
@@ -262,22 +251,20 @@ class Description:
 
     def check_gradients(self) -> None:
         """Compare autograd with finite differences and keep the result in a sentence."""
-        trainer, text = self._of.trainer, self._text
-        self._checked = trainer
+        self._checked = (self._of.trainer, self._check_of(self._of.trainer))
+
+    def _check_of(self, trainer: Trainer) -> str:
+        text = self._text
         try:
             found = trainer.check_gradients()
         except ValueError as error:
-            self._check = text("check.nothing", why=text.say(error))
-            return
+            return text("check.nothing", why=text.say(error))
         if math.isnan(found.worst):
-            self._check = text("check.nothing", why=text("check.undecided"))
-            return
+            return text("check.nothing", why=text("check.undecided"))
         name = found.layer_names[found.errors.index(found.worst)]
         number = trainer.layer_names.index(name) + 1
         layer = text("check.layer", number=number) if name == f"layer {number}" else name
-        self._check = text(
-            "check.good" if found.worst < _AGREE else "check.bad", worst=f"{found.worst:.1e}", layer=layer
-        )
+        return text("check.good" if found.worst < _AGREE else "check.bad", worst=f"{found.worst:.1e}", layer=layer)
 
     # ------------------------------------------------------------------ the ghost and the lanes
     def _ghost_knobs(self) -> list[str]:
@@ -316,11 +303,6 @@ class Description:
     def _differences(self) -> str:
         return differences(self._configs(), self._text.lang)
 
-    def histories(self) -> dict[str, History]:
-        """Return the histories of both lanes by label; empty while nothing is compared."""
-        rival = self._of.rival
-        return {} if rival is None else {"A": rival.history, "B": self._of.trainer.history}
-
     def _lanes_words(self) -> str:
         """Say what lane A is, how the lanes differ and who is ahead."""
         if (rival := self._of.rival) is None:
@@ -329,23 +311,23 @@ class Description:
             "lanes.words",
             kept=", ".join(other_knobs(rival.config, Config(), self._idle)) or self._text("lanes.defaults"),
             differences=self._differences(),
-            ahead=who_is_ahead(self.histories(), self._text.lang),
+            ahead=who_is_ahead({"A": rival.history, "B": self._of.trainer.history}, self._text.lang),
         )
-        return self._text("alt.between").join(
-            filter(None, (words, self._text("lanes.ended") if rival.stopped else ""))
-        )
+        return words + (self._text("alt.between") + self._text("lanes.ended") if rival.stopped else "")
 
     def greyed(self) -> set[str]:
         """Return the knobs that change nothing here: of an own network or data, or unread by the architecture."""
         config = self._of.trainer.config
         return self._idle | (unused(config) if self._of.own["network"] is None else set())
 
-    def close(self) -> None:
+    def forget(self) -> None:
         """Let what was kept go."""
-        self._previews.clear()
-        self._predicted, self._band = None, (None, None)
-        self._told, self._checked = (None, None), None
         self._looks = (LearnedLooks(self._text), LearnedLooks(self._text))
+        self._previews: dict[int, tuple[Trainer, Config, History]] = {}
+        self._predicted: tuple[Trainer, Prediction] | None = None
+        self._band: tuple[object, Band | None] = (None, None)
+        self._told: tuple[object, Any] = (None, None)
+        self._checked: tuple[Trainer | None, str] = (None, "")
 
 
 def other_knobs(config: Config, other: Config, idle: set[str]) -> list[str]:

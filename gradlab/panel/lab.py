@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import time
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
@@ -18,7 +17,7 @@ from gradlab.engine.check import check_count
 from gradlab.history import History
 from gradlab.locale import Text
 from gradlab.panel.column import Column
-from gradlab.panel.controller import SEEDS, Controller
+from gradlab.panel.controller import SEEDS, Controller, Seldom
 from gradlab.panel.description import Description
 from gradlab.panel.layout import CSS, WidgetSet, close_all
 from gradlab.panel.sections import PlainPicture
@@ -129,22 +128,21 @@ class GradLab(widgets.VBox):
     # ------------------------------------------------------------------ what the front end asks
     def _asked(self, kind: str, message: dict[str, Any]) -> Shown | None:
         """Do what the stage asks for, and return what it is to show."""
-        controller = self._controller
+        controller, playing = self._controller, self._controller.playing
         if kind == "work":
             self._column.section("phase").work()
             self._column.show()
             return None
-        if kind == "tick":
-            playing = controller.playing
-            if message.get("run") == controller.run:
-                controller.tick(message.get("steps"), message.get("ms"))
-            if playing and not controller.playing:
-                self._settle()
+        if kind == "tick" and message.get("run") == controller.run:
+            controller.tick(message.get("steps"), message.get("ms"))
         elif kind == "command":
-            self._commanded(str(message.get("name")), message.get("value"))
+            controller.attempt(self._command(str(message.get("name")), message.get("value")))
+        if kind == "command" or playing != controller.playing:
+            self._settle()
         return self._shown()
 
-    def _commanded(self, name: str, value: Any) -> None:
+    def _command(self, name: str, value: Any) -> Callable[[], object]:
+        """Return what a command of the stage's bar does."""
         controller = self._controller
         commands: dict[str, Callable[[], object]] = {
             "step": lambda: controller.take(int(value or 1)),
@@ -159,8 +157,7 @@ class GradLab(widgets.VBox):
             "live": lambda: controller.look_at(None),
             "look_at": lambda: controller.look_at(value),
         }
-        controller.attempt(commands[name])
-        self._settle()
+        return commands[name]
 
     def _failed(self, error: BaseException) -> tuple[str, str]:
         """Take an exception of an answer: the run pauses, and the panel says why."""
@@ -280,7 +277,8 @@ class GradLab(widgets.VBox):
     def _do(self, work: Callable[[], object]) -> None:
         """Do what code asks for; the panel says what was not accepted, and the caller hears it too."""
         with self._controller.lock:
-            self._check_open()
+            if self.closed:
+                raise RuntimeError(self._make.text("status.closed"))
             try:
                 work()
             except ValueError as error:
@@ -289,28 +287,17 @@ class GradLab(widgets.VBox):
             finally:
                 self._show()
 
-    def _check_open(self) -> None:
-        if self.closed:
-            raise RuntimeError(self._make.text("status.closed"))
-
     def step(self, n: int = 1) -> None:
         """Take `n` steps now, in the thread that calls, and show the last."""
         check_count("n", n)
-        with self._controller.lock:
-            self._check_open()
-            self._controller.playing = False
-            shown = time.monotonic()
+        seldom = Seldom(_EVERY)
 
-            def show() -> None:
-                nonlocal shown
-                if time.monotonic() - shown > _EVERY:
+        def show() -> None:
+            if seldom.due:
+                with seldom.spend():
                     self._stage.publish(self._shown())
-                    shown = time.monotonic()
 
-            try:
-                self._controller.take(n, show)
-            finally:  # an interrupted cell leaves a picture of the last whole step
-                self._show()
+        self._do(lambda: self._controller.take(n, show))  # interrupted, it leaves a picture of the last whole step
 
     def run(self, n: int) -> History:
         """Take `n` steps now, in the thread that calls, fewer if the run diverges; return the history.
@@ -322,10 +309,10 @@ class GradLab(widgets.VBox):
 
     def play(self) -> None:
         """Train as long as a browser shows the panel, until `pause`; a second call changes nothing."""
-        with self._controller.lock:
-            self._check_open()
-            if not self.trainer.stopped and not self._controller.locked:
-                self._stage.playing = True
+        self._do(self._start_playing)
+
+    def _start_playing(self) -> None:
+        self._controller.playing = self._stage.playing = not self.trainer.stopped and not self._controller.locked
 
     def pause(self) -> None:
         """Stop training after the step that is running, and wait for it."""
@@ -389,7 +376,7 @@ class GradLab(widgets.VBox):
             self._stage.playing = False
             controller.close()
             self._column.close()
-            self._description.close()
+            self._description.forget()
             super().close()
             close_all([self])
             self._make.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from typing import Any, TypeVar
 
@@ -18,11 +18,6 @@ class WidgetSet:
 
     ipywidgets gives every widget a layout and a style of its own. Each of them is a model that kernel and browser
     must build before anything is seen, and together they are more than half of a panel's models.
-
-    Parameters
-    ----------
-    text : Text
-        Language.
     """
 
     def __init__(self, text: Text) -> None:
@@ -72,6 +67,12 @@ class WidgetSet:
         made = self(widgets.Button, description=self.text(words, **values), tooltip=self.text(tip))
         if key:
             made.add_class(f"gradlab-key-{key}")
+        return made
+
+    def menu(self, label: str, tip: str, options: Sequence[tuple[str, str]], value: str) -> widgets.Dropdown:
+        """Return a dropdown of (words, value); label and tip are words."""
+        made = self(widgets.Dropdown, options=options, value=value, description=label, tooltip=tip)
+        made.add_class("gradlab-choice")
         return made
 
     def switch(self, on: bool, label: str, tip: str) -> widgets.Checkbox:

@@ -17,17 +17,8 @@ from gradlab.stage import PacketEncoder, Shown, stage_source
 class StageWidget(anywidget.AnyWidget):
     """Draws in the browser, which also keeps the time: it asks, and every message of the kernel is an answer.
 
-    Parameters
-    ----------
-    asked : callable
-        ``asked(kind, message)`` does what the browser asks for; what it shows by `publish` is the answer. What it
-        raises becomes the answer.
-    failed : callable
-        ``failed(error)`` is told of what was raised, and returns a sentence and the traceback.
-    lock : RLock
-        Held while a question is answered.
-    **traits
-        See below.
+    ``asked(kind, message)`` does what it asks for, under the lock, and returns what is to be shown; what it raises
+    ``failed(error)`` is told, and the sentence and traceback that this returns are the answer.
 
     Attributes
     ----------

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import html
 
-import ipywidgets as widgets
-
 from gradlab.exercise import EXERCISES, Exercise, exercise
 from gradlab.panel.controller import Controller
 from gradlab.panel.layout import WidgetSet
@@ -34,8 +32,7 @@ class Exercises:
         self._hints, self._keep = 0, False
         titles = [(text("task.none"), NONE), *((exercise(name, text.lang).title, name) for name in EXERCISES)]
         usable = all(value is None for value in controller.own.values())
-        self.menu = make(widgets.Dropdown, options=titles, value=NONE, tooltip=text("task.tip_menu"))
-        self.menu.add_class("gradlab-choice")
+        self.menu = make.menu("", text("task.tip_menu"), titles, NONE)
         self.menu.disabled = not usable
         self.buttons = {
             name: make.button(f"task.{name}", f"task.tip_{name}") for name in ("check", "hint", "restart")
@@ -101,9 +98,3 @@ class Exercises:
         self._said.value = (
             f'<div class="gradlab-words" role="{role}">{bold}{html.escape(words)}</div>' if words else ""
         )
-
-    def show(self) -> None:
-        """Nothing of the section follows the run."""
-
-    def close(self) -> None:
-        """Nothing of the section is held."""

@@ -6,7 +6,6 @@ import html
 import math
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import pairwise
 
 import ipywidgets as widgets
 import numpy as np
@@ -30,8 +29,8 @@ _ROW = 22  # pixels: a cell is never smaller than a finger or an unsteady hand n
 class PhaseMap:
     """Maps gain x depth around the current network: the browser asks for row after row.
 
-    The cell of the current network and its four neighbours can be reached with Tab: pressing one makes it the
-    current one, so that the keyboard walks over the plane without passing hundreds of buttons.
+    Tab reaches the current network's cell and its four neighbours: pressing one makes it the current one, so that the
+    keyboard walks over the plane without passing hundreds of buttons.
 
     Attributes
     ----------
@@ -282,10 +281,7 @@ def nearest(gains: Sequence[float], depths: Sequence[int], config: Config) -> Ce
 
 def place(gains: Sequence[float], gain: float) -> tuple[int, float] | None:
     """Return the column that a gain falls into, and where in it from 0 to 1 on the log axis; None outside."""
-    logs = [math.log(g) for g in gains]
-    middles = [(a + b) / 2 for a, b in pairwise(logs)]
-    edges = [2 * logs[0] - middles[0], *middles, 2 * logs[-1] - middles[-1]]
-    for column, (low, high) in enumerate(pairwise(edges)):
-        if low <= math.log(gain) < high:
-            return column, (math.log(gain) - low) / (high - low)
-    return None
+    logs = np.log(gains)
+    middles = [2 * logs[0] - logs[1], *logs, 2 * logs[-1] - logs[-2]]
+    at = float(np.interp(math.log(gain), middles, np.arange(-1, len(gains) + 1))) + 0.5
+    return (int(at), at % 1) if 0 <= at < len(gains) else None

@@ -11,20 +11,7 @@ from gradlab.panel.layout import WidgetSet
 
 
 class PlainPicture:
-    """Shown by the style sheet a few seconds after the start, unless the stage stands there.
-
-    Parameters
-    ----------
-    make : WidgetSet
-        Makes the widgets.
-    controller : Controller
-        The panel's run.
-
-    Attributes
-    ----------
-    box : ipywidgets.Box
-        What is displayed.
-    """
+    """Shown by the style sheet a few seconds after the start, unless the stage stands there: in its `box`."""
 
     def __init__(self, make: WidgetSet, controller: Controller) -> None:
         notice = make.html(f'<div class="gradlab-words">{make.text("plain.notice")}</div>')
