@@ -8,7 +8,7 @@ import math
 import numbers
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import torch
@@ -116,6 +116,52 @@ def knob(default: Any, label: str, help: str, **facts: Any) -> Any:  # noqa: A00
     if len(facts.get("slider", ())) == 2:
         facts["slider"] = (*facts["slider"], "linear")
     return dataclasses.field(default=default, metadata={"knob": Knob(label, help, **facts)})
+
+
+class Knobs(TypedDict, total=False):
+    """The fields of `Config` as keywords, so that an editor completes and checks them where a panel is made."""
+
+    dataset: str
+    n_samples: int
+    noise: float
+    depth: int
+    width: int
+    activation: str
+    norm: str
+    residual: bool
+    init: str
+    gain: float
+    bias_std: float
+    sequence_length: int
+    holdout: float
+    architecture: str
+    recurrent_init: str
+    recurrent_gain: float
+    forget_bias: float
+    truncate: int
+    norm_position: str
+    heads: int
+    causal: bool
+    residual_init: str
+    optimizer: str | Callable[..., Any]  # a panel takes a callable of your own, too
+    lr: float
+    momentum: float
+    weight_decay: float
+    warmup: int
+    batch_size: int
+    accumulation: str
+    accumulation_steps: int
+    carry_over: str
+    clip: str
+    clip_threshold: float
+    clip_order: str
+    nonfinite: str
+    weight_seed: int
+    data_seed: int
+    batch_seed: int
+    dtype: str
+    precision: str
+    loss_scale: float | str
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -20,6 +20,7 @@ from gradlab import (
     Config,
     Trainer,
 )
+from gradlab.config import Knobs
 
 DEFAULTS = {
     "dataset": "moons",
@@ -294,3 +295,10 @@ def test_a_trainer_takes_a_config_only(config):
     else:
         with pytest.raises(ValueError, match=r"config=.*expected a Config"):
             Trainer(config)
+
+
+def test_the_keywords_that_an_editor_completes_are_the_fields_of_a_config_with_their_types():
+    fields = {field.name: field.type for field in dataclasses.fields(Config)}
+    typed = {name: hint.__forward_arg__ for name, hint in Knobs.__annotations__.items()}
+    assert typed.pop("optimizer").startswith(fields.pop("optimizer"))  # a panel takes a callable, too
+    assert typed == fields

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import ipywidgets as widgets
 from torch import nn
 
-from gradlab.config import Config
+from gradlab.config import Config, Knobs
 from gradlab.data import Loss
 from gradlab.engine import Trainer
 from gradlab.engine.check import check_count
@@ -84,14 +84,14 @@ class GradLab(widgets.VBox):
         lecture: bool = False,
         show: Sequence[str] | None = None,
         lang: str = "en",
-        **knobs: Any,
+        **knobs: Unpack[Knobs],
     ) -> None:
         check_flag("predict", predict)
         check_flag("lecture", lecture)
         names = chosen(show, lecture)
         if callable(made := knobs.get("optimizer")):
             knobs["optimizer"] = adopt(made)
-        start = starting_config(config, preset, exercise, knobs)
+        start = starting_config(config, preset, exercise, dict(knobs))
         text = Text(lang)
         own = {"network": network, "data": data, "loss": loss}
         refuse_own(exercise, own, text)
@@ -264,7 +264,7 @@ class GradLab(widgets.VBox):
         """What theory, diagnosis and the gradient check say of the run, by heading; empty where silent."""
         return self._description.insight()
 
-    def set(self, **knobs: Any) -> None:
+    def set(self, **knobs: Unpack[Knobs]) -> None:
         """Change knobs: live ones at the next step, others by a new start from the same seeds.
 
         Raises
@@ -272,7 +272,7 @@ class GradLab(widgets.VBox):
         ValueError
             If a value is not accepted; nothing is changed then.
         """
-        self._do(lambda: self._controller.set(knobs))
+        self._do(lambda: self._controller.set(dict(knobs)))
 
     def _do(self, work: Callable[[], object]) -> None:
         """Do what code asks for; the panel says what was not accepted, and the caller hears it too."""
@@ -341,7 +341,7 @@ class GradLab(widgets.VBox):
         """Keep the current run as a ghost behind the coming ones; with no step taken, take the ghost away."""
         self._do(self._controller.pin)
 
-    def compare(self, **knobs: Any) -> None:
+    def compare(self, **knobs: Unpack[Knobs]) -> None:
         """Keep the settings in force as lane A, move `knobs` of lane B, and train both in lockstep from step 0.
 
         From then on `set` and the controls move lane B; lane A is the trainer ``rival``. Called again, it
@@ -352,7 +352,7 @@ class GradLab(widgets.VBox):
         ValueError
             If a value is not accepted; nothing is changed then.
         """
-        self._do(lambda: self._controller.compare(knobs))
+        self._do(lambda: self._controller.compare(dict(knobs)))
 
     def uncompare(self) -> None:
         """Drop lane A; the run of lane B goes on."""
