@@ -179,7 +179,7 @@ def compute(path):
         config = gradlab.Config(**{**SMALL, **knobs})
         swept = gradlab.sweep(config, {"gain": [0.5, 1.5], "lr": [0.01, 0.1]}, steps=STEPS, seeds=2, progress=False)
         for measure in ("final_loss", "growth", "diverged_at", "eval_loss", "clipped"):
-            found[f"near/sweep {label}/{measure}"] = np.asarray(swept.column(measure))
+            found[f"swept/{label}/{measure}"] = np.asarray(swept.column(measure))
     np.savez(path, **found)
     print(f"{len(names)} configs, {len(found)} arrays", flush=True)
 
@@ -188,8 +188,20 @@ SWEEPS = {
     "plain": {},
     "adam": {"optimizer": "adam", "accumulation": "mean", "clip": "global_norm", "clip_threshold": 0.1},
     "layer": {"norm": "layer", "residual": True, "carry_over": "running_sum", "clip": "agc"},
-    "batch": {"norm": "batch", "optimizer": "rmsprop", "carry_over": "delayed", "clip": "value"},
+    # float64: the gradient of a bias before batch norm is rounding alone, which RMSprop turns into whole steps; only
+    # running means see them: in float32, two orders of a sum give losses in evaluation mode that differ by a third
+    "batch": {"norm": "batch", "optimizer": "rmsprop", "carry_over": "delayed", "clip": "value", "dtype": "float64"},
 }
+CLOSE = {
+    "near": 1e-9,  # float64 sums of some thousand terms
+    "swept": 1e-5,  # ten steps of float32 whose products are taken of all networks at once: 5e-7 was seen
+}
+CHANGED = {
+    # the old one measured what the layer returns, not the activation that is called as a function on it: the spread
+    # of relu(z_1) and tanh(z_2) together is 0.1690 at step 0, that of z_1 and z_2 0.2111
+    "near/own twice/activation_std",
+}
+"""Columns that mean something else since d3f972e."""
 
 
 def compile_script(text):
@@ -199,11 +211,11 @@ def compile_script(text):
 def compare(old, new):
     """Return the names of what differs."""
     differing = [f"{name}: only on one side" for name in sorted(set(old.files) ^ set(new.files))]
-    for name in sorted(set(old.files) & set(new.files)):
-        a, b = old[name], new[name]
+    for name in sorted(set(old.files) & set(new.files) - CHANGED):
+        a, b, close = old[name], new[name], CLOSE.get(name.split("/")[0])
         same = a.shape == b.shape and a.dtype == b.dtype
-        if same and name.startswith("near/"):
-            same = np.allclose(a, b, rtol=1e-9, atol=0, equal_nan=True)  # float64 sums of some thousand terms
+        if same and close:
+            same = np.allclose(a, b, rtol=close, atol=0, equal_nan=True)
         elif same:
             same = a.tobytes() == b.tobytes()
         if not same:

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from gradlab import ACTIVATIONS, Config, Trainer
-from gradlab.engine.fused import KERNELS, LOSS_KERNELS
+from gradlab.engine.fused import KERNELS, LOSS_KERNELS, FusedNetwork
 from gradlab.history import PER_LAYER, SCALARS
+from tests import golden
 
 SHAPES = [
     {"depth": 1, "width": 1, "batch_size": 1},
@@ -240,3 +241,22 @@ def test_norms_are_of_the_weights_alone_whatever_an_optimizer_of_ones_own_writes
     done = subprocess.run([sys.executable, "-c", SHAKING], capture_output=True, text=True, check=True)
     quotients = [float(word) for word in done.stdout.split()]
     assert quotients == pytest.approx([1.0] * 8, rel=1e-6)  # one of the norms of changes here is float32's
+
+
+def test_every_config_of_the_golden_set_has_the_same_bits_with_and_without_this_lane(monkeypatch):
+    fused = 0
+    for knobs in golden.cases():
+        config = Config(**{**golden.SMALL, **knobs})
+        with monkeypatch.context() as patch:
+            patch.setattr(FusedNetwork, "offer", lambda *args: None)
+            slow = Trainer(config)
+        fast = Trainer(config)
+        assert not slow.fast_lane
+        if not fast.fast_lane:  # a norm, residual blocks: autograd's either way
+            continue
+        fused += 1
+        for trainer in (fast, slow):
+            trainer.run(3)
+        assert_same_bits(fast, slow)
+        assert fast.history.marks == slow.history.marks
+    assert fused > 120
