@@ -259,7 +259,7 @@ def _start(key: str, f: Findings) -> str:
 def _now(key: str, f: Findings, text: Text, words: Mapping[str, str]) -> str:
     if key.startswith("diverged") and words["where"]:
         return text("verdict.now.diverged", **words)
-    which = "loss" if math.isnan(f.decades_now) else "signal"
+    which = "loss" if math.isnan(f.decades_now) or _start(key, f) == "start.time" else "signal"
     state = text(f"verdict.state.{_state(key, f)}")
     return text(f"verdict.now.{which}", **words, total=times(f.decades_now), state=state)
 

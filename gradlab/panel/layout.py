@@ -105,7 +105,7 @@ def visible(widget: widgets.DOMWidget, shown: bool) -> None:
         widget.add_class("gradlab-unseen")
 
 
-KNOBS_WIDTH, LECTURE_WIDTH = 212, 264
+KNOBS_WIDTH, LECTURE_WIDTH = 222, 264
 """Pixels of the column of knobs."""
 
 CSS = f"<style>{resources.files('gradlab.panel').joinpath('panel.css').read_text(encoding='utf-8')}</style>"

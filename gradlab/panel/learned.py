@@ -51,6 +51,8 @@ class LearnedLooks:
             self._inputs = _grid(extent).to(data.x.dtype)
             self._fixed = {"classes": data.outputs, "extent": extent, "points": points}
             self._fixed |= {} if held is None else {"held": _points(*held)}
+        elif not data.classification and not data.every_step and data.y[0].numel() == 1:
+            self._fixed = {"classes": 0, "extent": _extent(_points(data.y.reshape(-1, 1).repeat(1, 2), data.y), 0.25)}
 
     def _look(self, trainer: Trainer) -> Learned | None:
         try:
@@ -58,16 +60,33 @@ class LearnedLooks:
             if self._inputs is not None:
                 grid = _classes(_answers(trainer, self._inputs), self._fixed["classes"])
                 return Learned(grid=grid, rows=rows, **self._fixed)
+            if self._fixed:  # a regression
+                held = trainer.held_out
+                found: dict[str, Any] = {"points": self._answered(trainer, trainer.data.x, trainer.data.y)}
+                found |= {} if held is None else {"held": self._answered(trainer, *held)}
+                return Learned(rows=rows, **self._fixed, **found)
             return Learned(rows=rows, samples=self._samples(trainer))
         except (ValueError, RuntimeError) as error:  # an own network that answers its own data only, say
             return Learned(rows=((self._text("learned.unknown"), str(error)[:80]),))
+
+    def _answered(self, trainer: Trainer, x: Tensor, y: Tensor) -> Array:
+        """Return what was asked of some samples and what was answered; beyond the square stands at its edge."""
+        some = torch.linspace(0, len(x) - 1, min(_POINTS, len(x))).long()
+        answers = _answers(trainer, x[some]).reshape(len(some), -1)[:, -1]
+        found = _points(torch.stack([y[some].reshape(-1).double(), answers.double()], 1), torch.zeros(len(some)))
+        low, high = self._fixed["extent"][2:]
+        found[:, 1] = np.clip(found[:, 1], low, high)
+        return found
 
     def _rows(self, found: dict[str, float]) -> list[tuple[str, str]]:
         """Return accuracy and loss in words, of what is held out if anything is."""
         held = {name: value for name, value in found.items() if name.startswith("holdout")}
         shown = sorted((held or found).items())
         return [
-            (self._text(f"learned.{name}"), f"{value:.0%}" if "accuracy" in name else f"{value:.3g}")
+            (
+                self._text(f"learned.{name}"),
+                f"{value:.0%}" if "accuracy" in name else f"{value:.3g}".replace("e+", "e"),
+            )
             for name, value in shown
         ]
 
@@ -95,13 +114,13 @@ def _answers(trainer: Trainer, x: Tensor) -> Tensor:
 
 def _points(x: Tensor, y: Tensor) -> Array:
     some = torch.linspace(0, len(x) - 1, min(_POINTS, len(x))).long()
-    return torch.cat([x[some].double(), y[some, None].double()], 1).numpy()
+    return torch.cat([x[some].double(), y[some].reshape(-1, 1).double()], 1).numpy()
 
 
-def _extent(points: Array) -> tuple[float, float, float, float]:
+def _extent(points: Array, margin: float = _MARGIN) -> tuple[float, float, float, float]:
     """Return a square around the points: a plane whose axes are stretched apart bends every boundary."""
     low, high = points[:, :2].min(0), points[:, :2].max(0)
-    middle, half = (low + high) / 2, float((high - low).max()) / 2 * (1 + 2 * _MARGIN) or 1.0
+    middle, half = (low + high) / 2, float((high - low).max()) / 2 * (1 + 2 * margin) or 1.0
     return middle[0] - half, middle[0] + half, middle[1] - half, middle[1] + half
 
 

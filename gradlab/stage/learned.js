@@ -43,6 +43,15 @@ export function drawBoundary(canvas, learned, pal, side) {
   }
   if (!learned.extent) return;
   const [x0, x1, y0, y1] = learned.extent;
+  if (learned.classes === 0) {
+    g.setLineDash([4, 4]);
+    g.strokeStyle = pal.dim;
+    g.beginPath();
+    g.moveTo(0, side);
+    g.lineTo(side, 0); // an answer that is the target
+    g.stroke();
+    g.setLineDash([]);
+  }
   const draw = (/** @type {Float32Array | undefined} */ points, /** @type {boolean} */ ring) => {
     if (!points) return;
     const radius = Math.max(2, side / 62);
@@ -79,10 +88,13 @@ export function drawSample(canvas, sample, pal) {
     g.putImageData(image, 0, 0);
     return;
   }
-  canvas.width = 160;
-  canvas.height = 40;
-  g.fillStyle = pal.accent;
-  const wide = 160 / w;
-  sample.image.forEach((/** @type {number} */ v, /** @type {number} */ i) => g.fillRect(i * wide, 40 - (v / 255) * 38 - 2, Math.max(1, wide - 1), (v / 255) * 38 + 2));
+  canvas.width = 320;
+  canvas.height = 100;
+  const wide = 320 / w;
+  sample.image.forEach((/** @type {number} */ v, /** @type {number} */ i) => {
+    const up = (v / 127.5 - 1) * 46;
+    g.fillStyle = pal.classes[up < 0 ? 0 : 1];
+    g.fillRect(i * wide + 0.14 * wide, 50 - Math.max(up, 0), 0.72 * wide, Math.max(Math.abs(up), 2));
+  });
 }
 

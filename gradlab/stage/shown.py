@@ -25,7 +25,7 @@ class Learned:
         ``GRID * GRID`` values in rows from the lowest y up. Two classes: the probability of class 1, 0 to 255;
         more classes: the number of the class.
     classes : int
-        Number of classes.
+        Number of classes; 0 for a regression, whose points are target and answer.
     extent : (float, float, float, float)
         Left, right, bottom and top of the grid.
     points, held : array (n, 3)

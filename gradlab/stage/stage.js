@@ -341,6 +341,8 @@ export class Stage {
     this.w = w;
     this.h = h;
     this.boardSide = 0;
+    this.parts.lesson.textContent = ""; // to be fitted anew
+    this.parts.verdicts.replaceChildren();
     this.tell();
   }
 

@@ -35,20 +35,25 @@ export function cursorWords(/** @type {Stage} */ stage) {
 /** Factors in the kernel's plain text, as they are printed here. @param {string} text */
 const times = (text) => text.replace(/\bx(?=\d)/g, "\u00d7");
 
+/** Write words into a place that stays as large as it is: too many are set smaller. @param {HTMLElement} box @param {HTMLElement} node @param {string} text */
+function fit(box, node, text) {
+  write(node, text);
+  box.classList.remove("gl-long");
+  box.classList.toggle("gl-long", node.scrollHeight > node.clientHeight + 1 || node.scrollWidth > node.clientWidth + 1);
+}
+
 /** @param {Scene} s */
 export function showWords(/** @type {Stage} */ stage, s) {
   const { parts, store, words } = stage;
   const said = store.said;
   const predict = said.predict;
   const question = said.hidden ? predict?.question : predict?.score;
-  const lesson = times(question || said.lesson || "");
-  if (parts.lesson.textContent !== lesson) {
-    write(parts.lesson, lesson);
-    parts.lesson.classList.remove("gl-long");
-    parts.lesson.classList.toggle("gl-long", parts.lesson.scrollHeight > parts.lesson.clientHeight + 1);
-  }
-  parts.lesson.classList.toggle("gl-asked", Boolean(question));
   showVerdicts(stage);
+  parts.lesson.classList.toggle("gl-asked", Boolean(question));
+  const lesson = times(question || said.lesson || "");
+  const width = parts.lesson.clientWidth; // the verdicts beside it take more or less
+  if (parts.lesson.textContent !== lesson || parts.lesson.dataset.width !== String(width)) fit(parts.lesson, parts.lesson, lesson);
+  parts.lesson.dataset.width = String(width);
   const playing = stage.transport.playing;
   const play = parts.top.play;
   const word = words[playing ? "button.pause" : "button.play"];
@@ -78,7 +83,8 @@ export function showWords(/** @type {Stage} */ stage, s) {
   parts.hold.style.top = `${s.lay.none + 6 * s.k}px`;
   parts.along.hidden = !store.time || Boolean(said.hidden);
   for (const [i, way] of [...parts.along.children].entries()) way.setAttribute("aria-pressed", String(s.through === Boolean(i)));
-  write(parts.alert, times(said.alert || stage.announced));
+  const alert = times(said.alert || stage.announced);
+  if (parts.alert.textContent !== alert) fit(parts.alert, parts.alert, alert);
   parts.alert.classList.toggle("gl-quiet", !said.alert);
   const rate = playing && store.rate ? ` \u00b7 ${stage.say("stage.per_second", { rate: formatNumber(Math.round(store.rate)) })}` : "";
   write(parts.status, `${said.status || stage.say("stage.step", { step: stage.step })}${rate}`);
@@ -93,9 +99,12 @@ function showVerdicts(/** @type {Stage} */ stage) {
   lanes.forEach((lane, i) => {
     if (!parts.verdicts.children[i]) parts.verdicts.append(make("div", {}, [make("b"), make("small")]));
     const pill = parts.verdicts.children[i];
+    const long = pill.classList.contains("gl-long");
     pill.className = `gl-verdict gl-${lane.verdict[0]}`;
     write(pill.children[0], times(`${lane.label ? `${lane.label}  ` : ""}${lane.verdict[1]}`));
-    write(pill.children[1], times(lane.verdict[2]));
+    const small = times(lane.verdict[2]);
+    if (pill.children[1].textContent !== small) fit(pill, pill.children[1], small);
+    else if (long) pill.classList.add("gl-long");
   });
 }
 
@@ -120,7 +129,7 @@ function showSeen(/** @type {Stage} */ stage) {
   const key = store.lanes.map((lane) => `${Boolean(lane.learned.extent)}${lane.label}`).join();
   if (seen.boards.dataset.key !== key) {
     seen.boards.dataset.key = key;
-    seen.boards.replaceChildren(...plane.map((lane, i) => make("figure", {}, [make("canvas", { "aria-hidden": "true" }), make("figcaption", { class: `gl-lane${i}` })])));
+    seen.boards.replaceChildren(...plane.map((lane, i) => make("figure", {}, [make("canvas", { "aria-hidden": "true" }), make("figcaption", { class: many ? `gl-lane${i}` : null })])));
     stage.boardSide = 0;
   }
   plane.forEach((lane, i) => {
@@ -132,7 +141,7 @@ function showSeen(/** @type {Stage} */ stage) {
       figure.dataset.stamp = stamp;
       if (side) drawBoundary(figure.firstChild, lane.learned, stage.pal, side);
     }
-    write(figure.lastChild, many ? [lane.label, ...lane.learned.rows.map((/** @type {string[]} */ r) => r[1]).slice(0, 2)].join("\n") : "");
+    write(figure.lastChild, many ? [lane.label, ...lane.learned.rows.map((/** @type {string[]} */ r) => r[1]).slice(0, 2)].join("\n") : lane.learned.classes === 0 ? stage.words["stage.target_answer"] : "");
   });
   writeNumbers(seen.numbers, many ? [] : store.main?.learned.rows ?? []);
   showSamples(stage);
@@ -145,11 +154,13 @@ function showSamples(/** @type {Stage} */ stage) {
   if (box.samples === samples && box.dataset.theme === stage.theme) return;
   box.samples = samples;
   box.dataset.theme = stage.theme;
+  box.classList.toggle("gl-series", samples.some((/** @type {any} */ s) => s.shape.length < 2));
+  box.classList.toggle("gl-wordy", samples.some((/** @type {any} */ s) => s.target.length > 4));
   box.replaceChildren(...samples.map((/** @type {any} */ sample) => {
     const canvas = make("canvas", { "aria-hidden": "true" });
     drawSample(canvas, sample, stage.pal);
     return make("figure", { class: sample.right ? "gl-right-one" : "gl-wrong-one" }, [canvas, make("figcaption", { text: `${sample.target} \u2192 ${sample.output}` })]);
-  }));
+  }), ...(samples.length ? [make("p", { text: stage.words["stage.sample"] })] : []));
 }
 
 /** Which marks the legend explains: those that the picture may hold now. */
