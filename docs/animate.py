@@ -113,9 +113,10 @@ def main(path: Path) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium)
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
-        page.clock.install()
+        page.clock.install(time=0)
         page.set_content(PAGE % (HEIGHT, stage_source("recorded"), json.dumps(look)))
         page.wait_for_function("() => window.give")
+        page.clock.pause_at(60_000)
         encoder, taken = PacketEncoder(), []
         for moments in (explosion(text), cure(text)):
             taken += frames(page, moments, encoder)

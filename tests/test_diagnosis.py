@@ -375,7 +375,7 @@ def test_a_verdict_keeps_step_0_and_now_apart_and_never_calls_an_explosion_healt
     assert found.headline == f"EXPLODED x{at_first:.3g}, CAME THROUGH"
     assert found.start.startswith(f"Step 0: x{at_first:.3g} over 30 layers")
     assert found.now.startswith("Now: x")
-    assert "training brought the signal down" in found.now
+    assert "the signal came down" in found.now
     assert found.tone == "good"
     assert found.kind == diagnose(history, knobs).kind == "exploding"
 

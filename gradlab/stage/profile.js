@@ -210,8 +210,7 @@ function freeCorner(/** @type {Scene} */ s, curves, wide) {
   });
   const kept = s.memory.corner;
   const best = kept !== undefined && hits[kept] === 0 ? kept : hits.indexOf(Math.min(...hits));
-  s.memory.corner = best;
-  return { ...corners[best], free: hits[best] === 0 };
+  return { ...corners[best], number: best, free: hits[best] === 0 };
 }
 
 /** Beside its own curve, where no other one passes. */
@@ -252,13 +251,13 @@ function slope(/** @type {Scene} */ s, curves) {
       return;
     }
     const colour = level ? pal.good : row.growth > 0 ? pal.alarm : pal.cold;
-    let said = text;
-    let corner = freeCorner(s, curves, wide);
-    if (!corner.free && !level) {
-      said = `${when}${s.growthWords(row, true)} ${s.through ? "" : s.words["growth.toward"]}`;
-      corner = freeCorner(s, curves, said.length * 8.2 * s.k);
-    }
-    labels.put("slope", said, corner.x, corner.y, { side: /** @type {any} */ (corner.side), kind: "slope", colour });
+    const short = when + s.growthWords(row, true);
+    const ways = level ? [text] : [text, s.through ? short : `${short} ${s.words["growth.toward"]}`, short];
+    const corners = ways.map((way) => freeCorner(s, curves, way.length * 8.2 * s.k));
+    const best = Math.max(0, corners.findIndex((c) => c.free));
+    const corner = corners[best];
+    s.memory.corner = corner.number;
+    labels.put("slope", ways[best], corner.x, corner.y, { side: /** @type {any} */ (corner.side), kind: "slope", colour });
   });
 }
 
