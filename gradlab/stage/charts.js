@@ -86,6 +86,10 @@ export function drawLoss(s) {
     g.stroke();
     labels.put(`l${d}`, `1e${d}`, loss.x - 6, y(d), { side: "right", kind: "tick" });
   }
+  g.save();
+  g.beginPath();
+  g.rect(loss.x - 5, loss.y - 5, loss.w + 10, loss.h + 10); // while the axis widens, curves lie beyond it
+  g.clip();
   store.lanes.forEach((lane, number) => {
     const colour = store.lanes.length > 1 ? (number ? pal.laneB : pal.laneA) : pal.accent;
     if (!lane.start.length) return;
@@ -113,6 +117,7 @@ export function drawLoss(s) {
     }
     oddLosses(s, lane, x);
   });
+  g.restore();
   timeLabels(s, loss, "lt");
 }
 

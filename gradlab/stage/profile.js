@@ -124,6 +124,7 @@ function dots(/** @type {Scene} */ s, logs, rim, shape, hollow = false) {
     if (!Number.isFinite(logs[i])) continue;
     const beyond = s.held ? edgeOf(logs[i], s.limits[0], s.limits[1]) : 0;
     const [x, at] = [columnX(lay.profile, s.layers, i), y(beyond ? s.limits[beyond > 0 ? 1 : 0] : logs[i])];
+    if (at < lay.profile.y - 8 || at > lay.profile.y + lay.profile.h + 8) continue; // while the axis widens
     const lit = s.hover?.layer === i ? 1.5 : 1;
     g.beginPath();
     if (beyond) arrow(s, x, at, beyond, size * lit);
