@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gradlab import Config, Trainer
-from gradlab.inspect import gradient_histogram, gradient_noise, sharpness
+from gradlab.inspect import gradient_histogram, gradient_noise, sharpness, through_time
 from gradlab.plots import DARK, View, draw_closeups
 
 
@@ -118,3 +118,26 @@ def test_it_draws_what_exploded_without_a_warning():
     trainer = Trainer(Config(depth=30, activation="relu", init="normal", gain=30.0))
     draw_closeups(gradient_histogram(trainer), gradient_noise(trainer), [sharpness(trainer)]).canvas.draw()
     assert torch.isfinite(trainer.network.linears[0].weight).all()
+
+
+def test_the_spectrum_through_time_stands_beside_the_gates_with_the_norm_of_w_hh():
+    knobs = {
+        "dataset": "latch",
+        "sequence_length": 6,
+        "depth": 1,
+        "width": 4,
+        "n_samples": 16,
+        "activation": "linear",
+    }
+    look = through_time(Trainer(Config(architecture="rnn", recurrent_gain=0.5, **knobs)))
+    (ax,) = draw_closeups(through_time=look).axes
+    assert ax.get_lines()[1].get_ydata() == pytest.approx(np.full(4, 5 * np.log10(0.5)), abs=1e-6)  # float32 weights
+    assert "rnn1: norm 0.5, radius 0.5" in [text.get_text() for text in ax.texts]
+    look = through_time(
+        Trainer(Config(architecture="lstm", forget_bias=2.0, recurrent_gain=0.0, init="zeros", **knobs))
+    )
+    gates = lines(draw_closeups(through_time=look).axes[1])
+    assert list(gates) == ["i", "f", "o"]
+    assert gates["f"].get_ydata() == pytest.approx(np.full(6, 1 / (1 + np.exp(-2))), rel=1e-6)
+    with pytest.raises(ValueError, match="the network has no recurrent layer"):
+        through_time(Trainer(Config(depth=1)))

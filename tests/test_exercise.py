@@ -30,6 +30,9 @@ START = {
     "no-clipping": "clip='global_norm' is not allowed here: it must be 'none'.",
     "two-changes": "still above 0.3 (seeds 0, 1, 2). The cause is there before the first step: the backward signal "
     "is multiplied by",
+    "remember-40": "The cause is there before the first step: on its way from the last time step back to the first",
+    "choose-the-clip": "on its way from the last time step back to the first the signal is multiplied by",
+    "post-ln-12": "still above 0.3 (seeds 0, 1, 2).",
 }
 SOLUTION = {
     "rescue-30": {"residual": True, "norm": "layer"},
@@ -41,6 +44,9 @@ SOLUTION = {
     "batch-norm-depth": {"residual": True},
     "no-clipping": {"clip": "none", "gain": 1.0},
     "two-changes": {"init": "kaiming", "clip_threshold": 1.0},
+    "remember-40": {"recurrent_gain": 1.0, "gain": 0.3},
+    "choose-the-clip": {"clip": "global_norm", "clip_threshold": 2.0},
+    "post-ln-12": {"lr": 0.001, "warmup": 30},
 }
 NAMES = list(EXERCISES)
 
@@ -108,6 +114,9 @@ def test_other_solutions_pass_too():
         ("clip-order", {"clip": "value"}, "Clipping turns the gradient"),
         ("clip-order", {"clip_threshold": 10.0}, "longer than 0.1001"),
         ("no-clipping", {"clip": "none"}, "diverges"),
+        ("remember-40", {"recurrent_gain": 1.0}, "still above 0.3"),
+        ("remember-40", {"gain": 0.3}, "the signal is multiplied by"),
+        ("choose-the-clip", {"clip": "global_norm", "clip_threshold": 100.0}, "the signal is multiplied by"),
     ],
 )
 def test_a_half_solution_fails_and_says_what_is_still_wrong(name, knobs, said):
@@ -119,8 +128,8 @@ def test_a_half_solution_fails_and_says_what_is_still_wrong(name, knobs, said):
 
 # ---------------------------------------------------------------------- tricks
 TRICKS = {
-    "depth": 1,
-    "width": 33,
+    "depth": 2,
+    "width": 34,
     "n_samples": 4,
     "noise": 0.0,
     "dataset": "blobs",

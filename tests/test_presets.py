@@ -413,10 +413,10 @@ def test_of_eight_seeds_none_learns_to_remember_and_with_the_cure_most_do(ill, c
     ("cured", "knob", "least"), [("pre_ln", "norm_position", 1.0), ("post_ln_warmup", "warmup", 0.6)]
 )
 def test_twelve_post_ln_blocks_learn_on_no_seed_and_with_a_norm_before_or_a_warm_up_on_most(cured, knob, least):
-    """6 of 8 with a warm-up, 8 of 8 with the norm before each branch, as after 200 steps."""
+    """After 150 steps as well: 6 of 8 with a warm-up, 8 of 8 with the norm before each branch, none without."""
     only_difference(PRESETS[cured], PRESETS["post_ln"], knob)
     values = [getattr(PRESETS[name], knob) for name in ("post_ln", cured)]
     over = {knob: values if knob == "norm_position" else values[1:]}  # post-LN alone is run once
-    found = sweep(PRESETS["post_ln"], over=over, steps=110, seeds=8, progress=False).over_seeds("learned")
+    found = sweep(PRESETS["post_ln"], over=over, steps=60, seeds=8, progress=False).over_seeds("learned")
     assert found[-1] >= least
     assert found[0] == (0 if len(found) == 2 else found[-1])

@@ -264,7 +264,11 @@ class Trainer:
         if not step.applied:
             self._run.revert(self._journal.state)
         self.history.append(record)
-        if (why := self._run.untimed) and not any(mark.kind == "untimed" for mark in self.history.marks):
+        if (
+            self._run.recurrent
+            and (why := self._run.untimed)
+            and not any(mark.kind == "untimed" for mark in self.history.marks)
+        ):
             self.history.mark(Mark(record.step, "untimed", why))
         if trouble is not None and step.overflowed:
             scales = {"scale": record.loss_scale, "new": step.progress.scaling.scale}

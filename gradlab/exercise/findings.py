@@ -12,8 +12,9 @@ from gradlab.engine import Trainer
 from gradlab.engine.check import prepare_data
 from gradlab.exercise.result import Run
 from gradlab.exercise.tasks import AT_INIT, SEED_FIELDS, Setup
+from gradlab.growth import times
 from gradlab.locale import STRINGS, Text
-from gradlab.network import Network
+from gradlab.network import ARCHITECTURES
 from gradlab.registry import Registry, brief
 
 
@@ -101,14 +102,16 @@ def refusals(setup: Setup, config: Config, trainer: Trainer | None, say: Say) ->
 
 
 def _own_parts(trainer: Trainer, say: Say) -> Iterator[str]:
-    if type(trainer.network) is not Network:
-        yield say("refused.own_network")
     made, mine = prepare_data(trainer.config, None, None), trainer.data
+    shape = (made.x.shape[1:], made.output_shape)
+    if type(trainer.network) is not type(ARCHITECTURES[trainer.config.architecture](trainer.config, *shape)):
+        yield say("refused.own_network")
     if not (torch.equal(made.x, mine.x) and torch.equal(made.y, mine.y) and made.loss is mine.loss):
         yield say("refused.own_data")
 
 
 _APART = 30.0  # finite width alone spreads 30 sound layers of 32 units by a factor of about 10
+_THROUGH_TIME = 2.0  # decades
 _ALL_DEAD = 0.95
 _STILL = 1e-4  # a largest update / weight ratio below this is no training; 1e-3 is usual
 
@@ -139,6 +142,8 @@ def _causes(config: Config, failing: Sequence[Run], say: Say) -> list[str]:
     run = failing[0]
     if config.lr == 0:
         return [say("why.lr_zero")]
+    if abs(run.time) >= _THROUGH_TIME:
+        return [say("why.time", factor=times(run.time))]
     if run.spread > _APART or run.rate == 0:
         return [say("why.rate", rate=f"{run.rate:.3g}") if 0 < run.rate < float("inf") else say("why.silent")]
     if run.diverged:

@@ -31,6 +31,8 @@ class Run:
     peak: float  # largest loss of a step over that of the first
     rate: float  # growth of the backward signal dL/dz per hidden layer toward the input at step 0
     spread: float  # largest over smallest backward signal of the hidden layers at step 0
+    # log10 of the signal dL/dh at the first time step over that at the last, at step 0; 0 without recurrence
+    time: float
     dead: float  # largest share, over the hidden layers, of units that were 0 for every sample of the last step
     cosine: float  # smallest cosine between a step's gradient before and after clipping
     longest: float  # largest norm of a gradient after clipping
@@ -61,12 +63,21 @@ def train(config: Config, seed: int, steps: int) -> Run:
         peak=peak,
         rate=rate,
         spread=spread,
+        time=_decades_of_time(first.time_norm),
         dead=float(np.max(history[-1].dead[:-1], initial=0.0)),
         cosine=float(history.column("clip_cosine").min()),
         longest=float(history.column("clipped_total_norm").max()),
         batch_error=_batch_error(config, first),
         update_ratio=_update_ratio(history),
     )
+
+
+def _decades_of_time(norms: Array) -> float:
+    """Return the decades that the last recurrent layer's signal gains on its way to the first time step."""
+    if not norms.size:
+        return 0.0
+    with np.errstate(divide="ignore"):
+        return float(np.log10(norms[-1, 0]) - np.log10(norms[-1, -1]))
 
 
 def _shape(delta: Array) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from typing import Any
 from gradlab.config import Config
 from gradlab.engine.check import check_count
 from gradlab.locale import STRINGS
+from gradlab.presets import PRESETS
 from gradlab.registry import Registry, brief
 
 SEED_FIELDS = ("weight_seed", "data_seed", "batch_seed")
@@ -251,5 +252,61 @@ def two_changes() -> Setup:
         ),
         goals=(_LEARNED,),
         steps=100,
+        most_changes=2,
+    )
+
+
+@EXERCISES.register("remember-40", _title("remember-40"))
+def remember_40() -> Setup:
+    """A tanh RNN is to remember its first input for 40 time steps; two changes, and tanh stays."""
+    return Setup(
+        config=Config(
+            architecture="rnn",
+            dataset="latch",
+            sequence_length=40,
+            depth=1,
+            activation="tanh",
+            init="normal",
+            recurrent_gain=0.5,
+            optimizer="adam",
+            lr=0.003,
+        ),
+        may=("init", "gain", "recurrent_init", "recurrent_gain", "lr", "clip", "clip_threshold", "warmup"),
+        goals=(_LEARNED,),
+        steps=150,
+        most_changes=2,
+    )
+
+
+@EXERCISES.register("choose-the-clip", _title("choose-the-clip"))
+def choose_the_clip() -> Setup:
+    """An RNN whose signal explodes through time; only the clipping may be chosen, rule and threshold."""
+    return Setup(
+        config=Config(
+            architecture="rnn",
+            dataset="latch",
+            sequence_length=30,
+            n_samples=256,
+            depth=1,
+            width=16,
+            activation="tanh",
+            init="normal",
+            recurrent_gain=2.5,
+            lr=1.0,
+        ),
+        may=("clip", "clip_threshold"),
+        goals=(_LEARNED,),
+        steps=100,
+    )
+
+
+@EXERCISES.register("post-ln-12", _title("post-ln-12"))
+def post_ln_12() -> Setup:
+    """Twelve post-LN transformer blocks stay at chance; the norm stays after the sum."""
+    return Setup(
+        config=PRESETS["post_ln"].replace(n_samples=256),
+        may=("lr", "warmup", "residual_init", "momentum", "batch_size", "clip", "clip_threshold"),
+        goals=(_LEARNED,),
+        steps=80,
         most_changes=2,
     )

@@ -8,7 +8,14 @@ from gradlab.inspect.entries import FORMATS, FormatLens, Histogram, format_lens,
 from gradlab.inspect.micro_batches import Equality, Noise, accumulation_equality, gradient_noise
 from gradlab.inspect.sharpness import Sharpness, sharpness
 from gradlab.inspect.thresholds import ClipCurve, clip_curve
-from gradlab.inspect.through_time import RecurrentMatrix, gate_means, jacobian_spectrum, recurrent_matrices
+from gradlab.inspect.through_time import (
+    RecurrentMatrix,
+    ThroughTime,
+    gate_means,
+    jacobian_spectrum,
+    recurrent_matrices,
+    through_time,
+)
 from gradlab.inspect.widths import CoordinateCheck, coordinate_check
 
 __all__ = [
@@ -21,6 +28,7 @@ __all__ = [
     "Noise",
     "RecurrentMatrix",
     "Sharpness",
+    "ThroughTime",
     "accumulation_equality",
     "check_gradients",
     "clip_curve",
@@ -32,4 +40,5 @@ __all__ = [
     "jacobian_spectrum",
     "recurrent_matrices",
     "sharpness",
+    "through_time",
 ]

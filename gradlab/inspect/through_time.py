@@ -181,3 +181,25 @@ def gate_means(trainer: Trainer, samples: int = 64) -> dict[str, Array]:
             name = call.name if len(call.runs()) == 1 else f"{call.name} {layer + 1}"
             found |= {f"{name} {gate}": means[:, row].detach().numpy() for gate, row in gates.items()}
     return found
+
+
+class ThroughTime(NamedTuple):
+    """What the network at hand does to a signal on its way from the first time step to the last."""
+
+    singular_values: Array  # of d h_T / d h_1, largest first
+    gates: dict[str, Array]  # as `gate_means` returns them
+    matrices: list[RecurrentMatrix]
+
+
+def through_time(trainer: Trainer) -> ThroughTime:
+    """Return the spectrum over the whole sequence, the gates and the recurrent matrices, of one forward pass each.
+
+    Raises
+    ------
+    ValueError
+        If the network has no recurrent layer whose time can be measured.
+    """
+    if not trainer.history.time_names:
+        raise ValueError(Said("error.time_none"))
+    spectrum = jacobian_spectrum(trainer, 0, trainer.data.x.shape[1] - 1)
+    return ThroughTime(spectrum, gate_means(trainer), recurrent_matrices(trainer))

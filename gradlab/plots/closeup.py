@@ -14,7 +14,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from gradlab.history import Array
-from gradlab.inspect import Histogram, Noise, Sharpness
+from gradlab.inspect import Histogram, Noise, Sharpness, ThroughTime
 from gradlab.measures import sort_kinds
 from gradlab.plots.axes import Decades, extent
 from gradlab.plots.fonts import drawable, set_font
@@ -36,6 +36,7 @@ def draw_closeups(
     view: View | None = None,
     size: tuple[float, float] = (1000, 300),
     scale: float = 2.0,
+    through_time: ThroughTime | None = None,
 ) -> Figure:
     """Draw whichever looks are given, side by side; return a Figure that pyplot does not know.
 
@@ -44,11 +45,14 @@ def draw_closeups(
     """
     view = View() if view is None else dataclasses.replace(view, text=drawable(view.text))
     figure = Figure(figsize=(size[0] / 100, size[1] / 100), dpi=100 * scale, facecolor=view.theme.back)
-    given: list[tuple[Any, Any]] = [
-        (draw, look)
-        for draw, look in ((draw_histogram, histogram), (draw_noise, noise), (draw_sharpness, sharpness_points))
-        if look is not None
+    looks: list[tuple[Any, Any]] = [
+        (draw_histogram, histogram),
+        (draw_noise, noise),
+        (draw_sharpness, sharpness_points),
+        (draw_spectrum, through_time),
+        (draw_gates, through_time if through_time and through_time.gates else None),
     ]
+    given = [(draw, look) for draw, look in looks if look is not None]
     width, margin, gap = 1.0 / max(1, len(given)), 52 / size[0], 22 / size[0]
     for i, (draw, look) in enumerate(given):
         ax = figure.add_axes((i * width + margin, 0.23, width - margin - gap, 0.615))
@@ -181,6 +185,37 @@ def draw_sharpness(ax: Axes, points: Sequence[Sharpness], view: View) -> None:
     ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
     ax.set_xlabel(view.text("axis.step"))
     _finish(ax, view.text("closeup.sharpness"), view.text.say(points[-1].reason) if points else "", view)
+    _legend(ax, view)
+
+
+# ------------------------------------------------------------------ through time
+def draw_spectrum(ax: Axes, look: ThroughTime, view: View) -> None:
+    """Draw the singular values of the Jacobian over the whole sequence, largest first, against 1, which keeps."""
+    values = look.singular_values
+    logs, ranks = _logs(values), np.arange(1, len(values) + 1)
+    rows = {kind: view.text(f"row.{kind}") for kind in ("zero", "nonfinite")}
+    heights = decades_axis(ax, *Decades.first(*extent([logs, np.zeros(1)])), rows)
+    ax.axhline(0.0, color=view.theme.theory, lw=1.2, ls="--")
+    ax.plot(ranks, logs, color=view.theme.now, marker="o", ms=3.5, lw=1.4, clip_on=False, zorder=3)
+    for kind, where in (("zero", values == 0), ("nonfinite", ~np.isfinite(values))):
+        _mark(ax, kind, ranks[where], heights[kind], view)
+    ax.set_xlim(0.3, len(values) + 0.7)
+    ax.set_xlabel(view.text("closeup.rank"))
+    last = look.matrices[-1]
+    note = view.text("closeup.note.recurrent", name=last.name, norm=f"{last.norm:.3g}", radius=f"{last.radius:.3g}")
+    _finish(ax, view.text("closeup.jacobian"), note, view)
+
+
+def draw_gates(ax: Axes, look: ThroughTime, view: View) -> None:
+    """Draw how far each gate of the last layer stands open at each time step, from 0 to 1."""
+    theme = view.theme
+    last = list(look.gates)[-1].rsplit(" ", 1)[0]
+    own = {name.rsplit(" ", 1)[1]: means for name, means in look.gates.items() if name.startswith(f"{last} ")}
+    for (gate, means), colour in zip(own.items(), (theme.now, theme.alarm, theme.theory), strict=False):
+        ax.plot(np.arange(1, len(means) + 1), means, color=colour, lw=1.6, label=gate)
+    ax.set_ylim(0, 1)
+    ax.set_xlabel(view.text("axis.time"))
+    _finish(ax, view.text("closeup.gates", name=last), "", view)
     _legend(ax, view)
 
 

@@ -16,14 +16,15 @@ from gradlab.inspect import (
     gradient_histogram,
     gradient_noise,
     sharpness,
+    through_time,
 )
 from gradlab.panel.controller import Controller, Seldom
 from gradlab.panel.description import Description
 from gradlab.panel.layout import WidgetSet
 from gradlab.plots import draw_closeups, figure_png
 
-LOOKS = ("histogram", "noise", "sharpness")
-_SIZE = (4.6, 2.9)  # inches of a picture
+LOOKS = ("histogram", "noise", "sharpness", "time")
+_SIZE = (460, 290)  # pixels of a picture
 _POINTS = 200  # of the sharpness kept
 _COLOURS = {"equal": "#009e73", "rounding": "#0072b2", "unequal": "#d55e00", "unknown": "#8c8c8c"}
 
@@ -101,8 +102,10 @@ class DeeperLook:
     # ------------------------------------------------------------------ pictures
     def _draw(self, trainer: Trainer) -> None:
         self._words.value = ""
+        self.switches["time"].layout.display = "" if trainer.history.time_names else "none"
         for name, image in self._images.items():
-            if not self.switches[name].value or self._of.locked:
+            hidden = self.switches[name].layout.display == "none"
+            if hidden or not self.switches[name].value or self._of.locked:
                 image.layout.display = "none"
                 continue
             try:
@@ -118,8 +121,9 @@ class DeeperLook:
             gradient_noise(trainer) if name == "noise" else None,
             self._sharpness(trainer) if name == "sharpness" else None,
             self._description.view,
+            size=_SIZE,
+            through_time=through_time(trainer) if name == "time" else None,
         )
-        figure.set_size_inches(_SIZE)
         return figure_png(figure)
 
     def _sharpness(self, trainer: Trainer) -> list[Sharpness]:
