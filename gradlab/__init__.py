@@ -41,58 +41,12 @@ from gradlab.watch import watch
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "ACCUMULATIONS",
-    "ACTIVATIONS",
-    "ARCHITECTURES",
-    "CARRY_OVERS",
-    "CLIPS",
-    "DATASETS",
-    "EXERCISES",
-    "INITS",
-    "MEASURES",
-    "NORMS",
-    "OPTIMIZERS",
-    "PLOTS",
-    "PRESETS",
-    "ClipCurve",
-    "Config",
-    "CoordinateCheck",
-    "CumulativeGradient",
-    "Diagnosis",
-    "Divergence",
-    "Equality",
-    "FormatLens",
-    "GradLab",
-    "History",
-    "Knob",
-    "Mark",
-    "Prediction",
-    "Registry",
-    "Stage",
-    "StepRecord",
-    "Sweep",
-    "Trainer",
-    "accumulation_equality",
-    "build_network",
-    "check_gradients",
-    "clip_curve",
-    "compare",
-    "config_to_code",
-    "coordinate_check",
-    "diagnose",
-    "draw",
-    "exercise",
-    "format_lens",
-    "gradient_histogram",
-    "gradient_noise",
-    "history_to_csv",
-    "jacobian_spectrum",
-    "phase_diagram",
-    "replay_html",
-    "sharpness",
-    "sweep",
-    "theory",
-    "to_call",
-    "watch",
-]
+__all__ = ["ACCUMULATIONS", "ACTIVATIONS", "ARCHITECTURES", "CARRY_OVERS", "CLIPS", "DATASETS", "EXERCISES", "INITS"]
+__all__ += ["MEASURES", "NORMS", "OPTIMIZERS", "PLOTS", "PRESETS"]
+__all__ += ["ClipCurve", "Config", "CoordinateCheck", "CumulativeGradient", "Diagnosis", "Divergence", "Equality"]
+__all__ += ["FormatLens", "GradLab", "History", "Knob", "Mark", "Prediction", "Registry", "Stage", "StepRecord"]
+__all__ += ["Sweep", "Trainer"]
+__all__ += ["accumulation_equality", "build_network", "check_gradients", "clip_curve", "compare", "config_to_code"]
+__all__ += ["coordinate_check", "diagnose", "draw", "exercise", "format_lens", "gradient_histogram", "gradient_noise"]
+__all__ += ["history_to_csv", "jacobian_spectrum", "phase_diagram", "replay_html", "sharpness", "sweep", "theory"]
+__all__ += ["to_call", "watch"]

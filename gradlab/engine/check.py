@@ -39,28 +39,20 @@ def split_data(config: Config, data: Any, loss: Loss | None) -> tuple[Data, Data
 
 def fresh_data(config: Config) -> Data | None:
     """Return fresh points of the config's data set, None if it is always the same."""
-    return draw_again(
-        config.dataset,
-        config.n_samples,
-        config.noise,
-        config.data_seed,
-        config.torch_dtype,
-        config.sequence_length,
-    )
+    return draw_again(*_drawn(config))
+
+
+def _drawn(config: Config) -> tuple[str, int, float, int, torch.dtype, int]:
+    """Return what a data set is drawn from."""
+    c = config
+    return c.dataset, c.n_samples, c.noise, c.data_seed, c.torch_dtype, c.sequence_length
 
 
 def _all_data(config: Config, data: Any, loss: Loss | None) -> Data:
     if loss is not None and not callable(loss):
         raise ValueError(f"loss={brief(loss)}; expected a callable loss(output, y) -> mean loss, a scalar tensor")
     if data is None:
-        made = make_dataset(
-            config.dataset,
-            config.n_samples,
-            config.noise,
-            config.data_seed,
-            config.torch_dtype,
-            config.sequence_length,
-        )
+        made = make_dataset(*_drawn(config))
         return made if loss is None else replace(made, loss=loss)
     return as_data(*_pair(data), config.torch_dtype, loss=loss)
 

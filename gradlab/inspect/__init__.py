@@ -18,27 +18,9 @@ from gradlab.inspect.through_time import (
 )
 from gradlab.inspect.widths import CoordinateCheck, coordinate_check
 
-__all__ = [
-    "FORMATS",
-    "ClipCurve",
-    "CoordinateCheck",
-    "Equality",
-    "FormatLens",
-    "Histogram",
-    "Noise",
-    "RecurrentMatrix",
-    "Sharpness",
-    "ThroughTime",
-    "accumulation_equality",
-    "check_gradients",
-    "clip_curve",
-    "coordinate_check",
-    "format_lens",
-    "gate_means",
-    "gradient_histogram",
-    "gradient_noise",
-    "jacobian_spectrum",
-    "recurrent_matrices",
-    "sharpness",
-    "through_time",
-]
+__all__ = ["FORMATS"]
+__all__ += ["ClipCurve", "CoordinateCheck", "Equality", "FormatLens", "Histogram", "Noise", "RecurrentMatrix"]
+__all__ += ["Sharpness", "ThroughTime"]
+__all__ += ["accumulation_equality", "check_gradients", "clip_curve", "coordinate_check", "format_lens", "gate_means"]
+__all__ += ["gradient_histogram", "gradient_noise", "jacobian_spectrum", "recurrent_matrices", "sharpness"]
+__all__ += ["through_time"]

@@ -28,21 +28,9 @@ SECONDS = 15.0  # that a look at a network of your own may take
 
 
 class Batch:
-    """A network of your own, its loss and one batch, in the place of a run: no rules, and no step was taken.
+    """A network of your own, its mean loss ``loss_fn(output, y)`` and one batch (X, y), in the place of a run.
 
-    Parameters
-    ----------
-    network : torch.nn.Module
-        The network; it is copied, and stays as it is.
-    loss_fn : callable
-        ``loss_fn(output, y)``: the mean loss over the samples given.
-    batch : (Tensor, Tensor)
-        X and y, samples along the first dimension.
-
-    Raises
-    ------
-    ValueError
-        If one of the three is something else, or the network has nothing to train.
+    No rules, and no step was taken; the network stays as it is.
     """
 
     step_count = 0

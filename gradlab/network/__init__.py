@@ -6,15 +6,6 @@ from gradlab.network.build import ARCHITECTURES, KNOBS, Network, build_network, 
 from gradlab.network.inits import INITS, fan_in_and_out
 from gradlab.network.recurrent import Recurrent
 
-__all__ = [
-    "ACTIVATIONS",
-    "ARCHITECTURES",
-    "INITS",
-    "KNOBS",
-    "NORMS",
-    "Network",
-    "Recurrent",
-    "build_network",
-    "fan_in_and_out",
-    "uses",
-]
+__all__ = ["ACTIVATIONS", "ARCHITECTURES", "INITS", "KNOBS", "NORMS"]
+__all__ += ["Network", "Recurrent"]
+__all__ += ["build_network", "fan_in_and_out", "uses"]

@@ -5,14 +5,6 @@ from gradlab.stage.replay import replay_html
 from gradlab.stage.shown import GRID, Lane, Learned, Shown, SlowStage
 from gradlab.stage.source import stage_source, stage_words
 
-__all__ = [
-    "GRID",
-    "Lane",
-    "Learned",
-    "PacketEncoder",
-    "Shown",
-    "SlowStage",
-    "replay_html",
-    "stage_source",
-    "stage_words",
-]
+__all__ = ["GRID"]
+__all__ += ["Lane", "Learned", "PacketEncoder", "Shown", "SlowStage"]
+__all__ += ["replay_html", "stage_source", "stage_words"]
