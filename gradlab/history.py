@@ -460,6 +460,24 @@ class History(Sequence[StepRecord]):
             del marks[i]
         self._marks = tuple([*marks, mark] if mark.text else marks)[-_MOST_MARKS:]
 
+    def rearrange(self, layer_names: Sequence[str], kinds: Sequence[str], places: Sequence[int | None]) -> None:
+        """Give the rows other names, kinds and places: each the index it had, None for one that has no number yet."""
+        rows = self._rows[: self._n]
+        columns = {name: self.column(name) for name in PER_LAYER}
+        self.layer_names, self.kinds = tuple(layer_names), tuple(kinds)
+        self._width = len(SCALARS) + len(PER_LAYER) * len(self.layer_names)
+        self._most_rows = max(_FEWEST_ROWS, _BUDGET // (8 * self._width))
+        moved = np.full((self._n, self._width), np.nan)
+        moved[:, : len(SCALARS)] = rows[:, : len(SCALARS)]
+        for name, values in columns.items():
+            block = moved[:, self._place(name)]
+            block[:] = 0.0 if name == "has_gradient" else np.nan
+            for i, place in enumerate(places):
+                if place is not None:
+                    block[:, i] = values[:, place]
+        self._fill(moved, self._times[: self._n], self._marks, self.diverged)
+        self.rewritten += 1
+
     def truncate(self, step: int) -> None:
         """Drop every step from number `step` on, with its marks and divergence."""
         self._n = int(np.searchsorted(self._rows[: self._n, 0], step))

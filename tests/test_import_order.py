@@ -32,6 +32,7 @@ OWN_SEED_SITES = {
     "network/build.py",  # a registered activation or norm may draw when it is made
     "export/facts.py",  # the same, to see what such a module draws
     "sweep/blueprint.py",  # the same, for many networks at once
+    "watch/trace.py",  # running a step of somebody's own network with dropout again
     "theory/moments.py",  # the same, to see whether an activation draws
     "engine/check.py",  # the rehearsal of somebody's own network
     "engine/gradient_check.py",  # the same forward pass again and again, of somebody's own network with dropout

@@ -588,3 +588,97 @@ def test_the_learning_rate_of_each_step_is_recorded():
         optimizer.param_groups[0]["lr"] = torch.tensor(0.5)
         step(network, optimizer, *points())
     assert history.column("lr").tolist() == [0.1, 0.01, 0.5]
+
+
+def test_layers_that_come_later_have_rows_from_the_step_after_their_first():
+    network = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 2))
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    x, y, last = torch.randn(6, 4), torch.arange(6) % 2, []
+    with watch(network, optimizer) as history:
+        for step in range(6):
+            if step == 2:
+                late = nn.Linear(4, 4)
+                network.insert(2, late)
+                optimizer.add_param_group({"params": list(late.parameters())})
+            optimizer.zero_grad()
+            F.cross_entropy(network(x), y).backward()
+            last.append(network[-1].weight.grad.norm().item())
+            optimizer.step()
+    norms = history.column("grad_norm")
+    assert history.layer_names == ("0", "2", "3", "0.bias", "2.bias", "3.bias")
+    assert np.isnan(norms[:3, 1]).all()
+    assert history.column("has_gradient")[:, 1].tolist() == [0, 0, 0, 1, 1, 1]
+    np.testing.assert_allclose(norms[:, 2], last, rtol=1e-6)  # what was row "2" goes on in row "3"
+    assert norms[-1, 1] == pytest.approx(network[2].weight.grad.norm().item(), rel=1e-6)
+    assert np.isfinite(history.column("delta_norm")[3:]).all()
+    np.testing.assert_allclose(np.sqrt(np.nansum(norms**2, 1)), history.column("total_norm"))
+
+
+class Planted(nn.Module):
+    def __init__(self, where):
+        super().__init__()
+        self.first, self.last, self.where = nn.Linear(4, 8), nn.Linear(8, 2), where
+
+    def forward(self, x):
+        h = self.first(x)
+        if self.where == "forward":
+            h = torch.log(h)  # planted: forward
+        if self.where == "backward":
+            h = torch.sqrt(F.relu(h) * h)  # planted: backward
+        mask = torch.zeros(8).masked_fill(torch.arange(8) < 2, -math.inf)  # infinite on purpose
+        return self.last(torch.softmax(h + mask, -1) if self.where == "mask" else F.dropout(h, 0.1))
+
+
+@pytest.mark.parametrize(
+    ("where", "operation"),
+    [
+        *(("forward", "log in the forward"), ("backward", "div in the backward"), ("loss", "log in the forward")),
+        *(
+            ("data", "look at the data"),
+            ("loss's gradient", "div in the backward"),
+            ("update", "optimizer's own step"),
+        ),
+    ],
+)
+def test_a_trace_names_the_operation_that_made_what_is_not_finite_with_its_line(where, operation):
+    network = Planted(where)
+    optimizer = torch.optim.SGD(network.parameters(), lr=math.inf if where == "update" else 0.1)
+    with watch(network, optimizer, on_divergence="trace", on_error="raise") as history:
+        for step in range(3):
+            x = torch.full((4, 4), math.nan if where == "data" and step == 1 else 1.0)
+            optimizer.zero_grad()
+            output = network(x)
+            loss = output.square().mean()
+            if where == "loss":
+                loss = torch.log(loss - 10 * step).abs()  # planted: loss
+            if where == "loss's gradient":
+                loss = torch.sqrt((output - output.detach()).square().sum())  # planted: loss's gradient
+            loss.backward()
+            optimizer.step()
+    (found,) = (mark.text for mark in history.marks if mark.kind == "traced")
+    assert operation in found
+    if where not in ("data", "update"):
+        assert f"# planted: {where}" in found
+        assert "test_watch_loops.py:" in found
+    assert found in diagnose(history).sentence
+
+
+def test_a_traced_loop_is_bit_for_bit_the_untraced_one_and_a_mask_of_minus_infinity_is_no_fault():
+    results = []
+    for mode in ("mark", "trace"):
+        torch.manual_seed(1)
+        network = Planted("mask")
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+        with watch(network, optimizer, on_divergence=mode, on_error="raise") as history:
+            for _ in range(3):
+                optimizer.zero_grad()
+                F.cross_entropy(network(torch.randn(4, 4)), torch.zeros(4, dtype=torch.long)).backward()
+                optimizer.step()
+        results.append((history.column("loss").tolist(), network.first.weight.tolist(), torch.rand(1).item()))
+        assert not [mark for mark in history.marks if mark.kind == "traced"]
+    assert results[0] == results[1]
+    assert not torch.is_anomaly_enabled()
+    assert not torch_module._global_forward_hooks
+    assert not torch_module._global_forward_pre_hooks
+    with pytest.raises(ValueError, match="every=1"):
+        watch(network, optimizer, on_divergence="trace", every=2)

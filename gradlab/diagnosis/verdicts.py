@@ -128,8 +128,9 @@ def diagnose(
         clauses.append(text("diagnosis.advice.untimed", why=text.say(untimed)))
     if config is None and (advice := _advice(key, found)):
         clauses.append(text(f"diagnosis.advice.{advice}", **words))
+    traced = [text.say(mark.text) for mark in history.marks if mark.kind == "traced"]
     stop, join = (".", "; ") if lang == "en" else ("。", "；")
-    sentence = join.join(clause.removesuffix(stop) for clause in clauses) + stop
+    sentence = " ".join([join.join(clause.removesuffix(stop) for clause in clauses) + stop, *traced])
     return Diagnosis(
         kind=_kind(key),
         sentence=sentence,

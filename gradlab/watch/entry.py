@@ -10,7 +10,7 @@ from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from gradlab.registry import brief, items_of
-from gradlab.watch.rows import Logger, OnError
+from gradlab.watch.rows import Logger, OnDivergence, OnError
 from gradlab.watch.watcher import Watcher
 
 
@@ -24,6 +24,7 @@ def watch(
     through_time: bool = True,
     loggers: Sequence[Logger] = (),
     on_error: OnError = "warn",
+    on_divergence: OnDivergence = "mark",
 ) -> Watcher:
     """Record the steps of your own training loop, without changing it: one line around it is enough.
 
@@ -54,6 +55,11 @@ def watch(
         Get the numbers of each recorded step: see `gradlab.integrations.loggers`.
     on_error : {"warn", "raise"}
         What an error inside this instrument does: warn once, take every hook off and let the loop run on; or raise.
+    on_divergence : {"mark", "trace"}
+        Whether the step that diverges is only marked, or its passes through the network run again, under anomaly
+        detection, to mark the first operation that made a value that is not finite out of finite ones, with file and
+        line, in forward or backward. That keeps a copy of the parameters and watches each operation of the loss, and
+        needs ``every=1``.
 
     Returns
     -------
@@ -87,7 +93,8 @@ def watch(
         0: a loop does not say.
 
     Rows are the layers, which are modules with a matrix; after them come biases and norm parameters, with the
-    backward signal of their module (``history.kinds`` tells them apart, ``history.of_weights()`` leaves them out).
+    backward signal of their module (``history.kinds`` tells them apart, ``history.of_weights()`` leaves them out). A
+    parameter that the network and an optimizer get later has rows from the step after its first.
     A divergence is recorded in ``history.diverged`` and does not stop the loop.
 
     Examples
@@ -100,7 +107,10 @@ def watch(
     """
     given = [optimizers] if (items := items_of(optimizers)) is None else items
     _check(network, given, scaler, batch_dim, every, on_error)
-    return Watcher(network, [_unwrapped(o) for o in given], every, scaler, batch_dim, through_time, loggers, on_error)
+    if on_divergence not in ("mark", "trace") or (on_divergence == "trace" and every > 1):
+        raise ValueError(f"on_divergence={on_divergence!r}, every={every}; expected 'mark', or 'trace' with every=1")
+    how = (every, scaler, batch_dim, through_time, loggers, on_error, on_divergence)
+    return Watcher(network, [_unwrapped(o) for o in given], *how)
 
 
 def _unwrapped(optimizer: Any) -> Optimizer:

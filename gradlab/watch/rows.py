@@ -12,6 +12,7 @@ from gradlab.history import PER_LAYER, History
 from gradlab.watch.window import Norms
 
 OnError = Literal["warn", "raise"]
+OnDivergence = Literal["mark", "trace"]
 # a loss scale that is no power of 2 rounds every entry of a float16 gradient by less than this share
 _UNCHANGED = 1e-3
 

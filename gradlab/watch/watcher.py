@@ -23,7 +23,8 @@ from gradlab.history import Array, Divergence, History, Mark, StepRecord
 from gradlab.locale import Said
 from gradlab.watch.calls import Calls
 from gradlab.watch.forward import PassObserver, StateObserver
-from gradlab.watch.rows import Logger, OnError, cosine, rows_of, scalars
+from gradlab.watch.rows import Logger, OnDivergence, OnError, cosine, rows_of, scalars
+from gradlab.watch.trace import Tracer
 from gradlab.watch.window import GRADIENT, USED, Arranged, Norms, ParameterNorms, Shown, Versions, Window
 
 STAGES: dict[str, Callable[..., Any]] = {}
@@ -61,18 +62,14 @@ class Watcher:
         through_time: bool,
         loggers: Sequence[Logger],
         on_error: OnError,
+        on_divergence: OnDivergence,
     ) -> None:
         self._network, self._optimizers, self._every = network, optimizers, every
         self._scaler, self._loggers, self._on_error = scaler, loggers, on_error
-        self._layers = find_layers(network)
-        own = {layer.module for layer in self._layers}
-        others = [m for m in network.modules() if m not in own and any(True for _ in m.parameters(recurse=False))]
-        named = dict(network.named_parameters())
-        self._params = list(named.values())
-        self._rows = rows_of(self._layers, others, network, self._params)
-        self._measured = ParameterNorms(self._params)
-        self._states = StateObserver(network, through_time)
-        self._observer = PassObserver(network, self._layers, others, batch_dim, self._guard, self._states)
+        self._sizes = self._group_sizes()
+        self._tracer = Tracer(network, self._guard) if on_divergence == "trace" else None
+        self._batch_dim, self._states = batch_dim, StateObserver(network, through_time)
+        self._arrange()
         self._calls = Calls(
             self._guard(self._begin_backward), self._guard(self._end_backward), self._guard(self._adopt)
         )
@@ -85,7 +82,7 @@ class Watcher:
         self._lock = threading.RLock()  # a stage may read the history in a thread of the kernel's
         self.stage: Any = None
         self._handles: list[Any] = []
-        self._state: Literal["new", "on", "off"] = "new"
+        self._state: Literal["new", "on", "tracing", "off"] = "new"
         self._began = time.perf_counter()
         self._step = self._samples = self._micro_batches = self._updates = self._per_pass = 0
         self._window, self._recording = Window(), False
@@ -101,6 +98,17 @@ class Watcher:
         self._used: Arranged | None = None
         self._moving: Arranged | None = None
         self._made = self._passes = 0
+
+    def _arrange(self) -> None:
+        """List the network's layers and parameters, and who measures them."""
+        network = self._network
+        self._layers = find_layers(network)
+        own = {layer.module for layer in self._layers}
+        others = [m for m in network.modules() if m not in own and any(True for _ in m.parameters(recurse=False))]
+        self._params = list(network.parameters())
+        self._rows = rows_of(self._layers, others, network, self._params)
+        self._measured = ParameterNorms(self._params)
+        self._observer = PassObserver(network, self._layers, others, self._batch_dim, self._guard, self._states)
 
     # ------------------------------------------------------------------ on and off
     def __enter__(self) -> History:
@@ -125,6 +133,8 @@ class Watcher:
                 self._handles.append(optimizer.register_step_pre_hook(self._guard(self._before_step)))
                 self._handles.append(optimizer.register_step_post_hook(self._guard(self._after_step)))
             self._calls.install()
+            if self._tracer is not None:
+                self._tracer.start()
             if any(type(m).__name__ == "OptimizedModule" for m in self._network.modules()):
                 warnings.filterwarnings("ignore", "Using `torch.compile.module.` when there are global hooks")
                 self._handles.append(_Filter(warnings.filters[0]))
@@ -179,6 +189,8 @@ class Watcher:
             handle.remove()
         self._handles = []
         self._calls.remove()
+        if self._tracer is not None:
+            self._tracer.stop()
         self._observer.stop()
         self._states.forget()
         self._window = Window()
@@ -224,6 +236,15 @@ class Watcher:
             self._scaler = scaler
 
     def _begin_backward(self) -> None:
+        if self._tracer is not None:
+            self._tracer.look(False)
+        try:
+            self._prepare_backward()
+        finally:
+            if self._tracer is not None:
+                self._tracer.look(True)
+
+    def _prepare_backward(self) -> None:
         self._inside, self._passes = True, len(self._observer.passes)
         if self._stepping is not None:
             if self._recording and self._window.gradient is not None and self._cleared():  # a closure, called again
@@ -248,6 +269,8 @@ class Watcher:
 
     def _end_backward(self, loss: Tensor | None) -> None:
         self._inside = False
+        if self._tracer is not None:
+            self._tracer.rest()
         if not self._recording or self._observer.deaf:
             self._micro_batches += not self._recording
             self._samples += 0 if self._recording else self._per_pass
@@ -306,10 +329,30 @@ class Watcher:
         if len(self._stepped) == len(self._optimizers) and not self._inside:
             self._close()
 
+    def _grow(self) -> None:
+        """Give rows to parameters that came after the start, once an optimizer has them."""
+        if self._sizes == self._group_sizes():
+            return
+        self._sizes = self._group_sizes()
+        place = {id(self._params[i]): k for k, row in enumerate(self._rows) for i in row.numbers}
+        if all(id(p) in place for p in self._network.parameters()):
+            return
+        called = self._observer.called
+        self._observer.stop()
+        self._arrange()
+        self._observer.called, self._known, self._recording = called, None, False
+        names, kinds = zip(*((row.name, row.kind) for row in self._rows), strict=True)
+        with self._lock:
+            places = [place.get(id(self._params[row.numbers[0]])) for row in self._rows]
+            self.history.rearrange(names, kinds, places)
+
+    def _group_sizes(self) -> list[int]:
+        return [len(group["params"]) for o in self._optimizers for group in o.param_groups]
+
     def _rescan(self) -> None:
         """Take note of parameters that were frozen, unfrozen or given to an optimizer."""
         flags = [p.requires_grad for p in self._params]
-        known = (flags, [len(group["params"]) for o in self._optimizers for group in o.param_groups])
+        known = (flags, self._group_sizes())
         if known == self._known:
             return
         self._known = known
@@ -327,7 +370,10 @@ class Watcher:
         self._window, self._stepped = Window(), {}
         recording = self._step % self._every == 0
         if recording:
+            self._grow()
             self._rescan()
+            if self._tracer is not None:
+                self._tracer.renew()
             self._window.frozen = self._frozen, self._measured.fixed(self._frozen)
         if recording and not self._recording:
             self._versions = []
@@ -355,10 +401,24 @@ class Watcher:
             if shown.uncleared > 0 and not any(m.kind == "uncleared" for m in self.history.marks):
                 step = self._step - 1
                 self.history.mark(Mark(step, "uncleared", Said("record.uncleared", step=step)))
+        if self._tracer is not None and self.history.diverged is not None and self._state == "on":
+            self._trace(self._tracer, self.history.diverged)
         self._log()
         if self.stage is not None:
             self.stage.take()
         self._renew()
+
+    def _trace(self, tracer: Tracer, diverged: Divergence) -> None:
+        """Mark where what is not finite was born; from then on the loop runs without the tracer."""
+        self._state = "tracing"  # what runs again is nobody's step
+        try:
+            found = Said("record.traced.update") if diverged.tensor == "weight" else tracer.find()
+        finally:
+            self._state = "on"
+        self._tracer = None
+        tracer.stop()
+        with self._lock:
+            self.history.mark(Mark(diverged.step, "traced", found))
 
     def _close_unused(self, skipped: bool) -> None:
         """Record gradients that no step used if they are not finite."""
