@@ -240,3 +240,48 @@ def pre_ln() -> Config:
 def post_ln_warmup() -> Config:
     """The same post-LN blocks, the learning rate raised over 100 steps: most seeds learn."""
     return post_ln().replace(warmup=100)
+
+
+# ---------------------------------------------------------------------- half precision
+@PRESETS.register(
+    "fp16_underflow", "Half: fp16, no loss scale", group="precision", title="10 sigmoid layers, float16"
+)
+def fp16_underflow() -> Config:
+    """Ten sigmoid layers in float16: in the first every gradient entry rounds to exactly 0, and it never moves."""
+    return Config(depth=10, activation="sigmoid", init="normal", optimizer="adam", lr=0.01, precision="float16")
+
+
+@PRESETS.register(
+    "fp16_scaled",
+    "Half: fp16 with a loss scale",
+    group="precision",
+    failure="fp16_underflow",
+    title="10 sigmoid layers, float16, scaled",
+)
+def fp16_scaled() -> Config:
+    """The same weights, the loss times 65536 before the backward pass: no entry is lost, every layer moves."""
+    return fp16_underflow().replace(loss_scale="dynamic")
+
+
+@PRESETS.register("fp16_overflow", "Half: fp16, scaled too far", group="precision", title="8 ReLU layers, float16")
+def fp16_overflow() -> Config:
+    """The healthy network, its loss times 2^24: the gradient overflows float16 at once; float32 would hold it."""
+    return Config(precision="float16", loss_scale=2.0**24)
+
+
+@PRESETS.register(
+    "fp16_dynamic",
+    "Half: fp16, dynamic scale",
+    group="precision",
+    failure="fp16_overflow",
+    title="8 ReLU layers, float16, scaled",
+)
+def fp16_dynamic() -> Config:
+    """A dynamic scale skips the step that overflows and halves itself until the gradient fits; the network learns."""
+    return fp16_overflow().replace(loss_scale="dynamic")
+
+
+@PRESETS.register("bf16_master", "Half: the float32 copy", group="precision", title="8 ReLU layers, bfloat16, Adam")
+def bf16_master() -> Config:
+    """Adam's steps are below half an ulp of most bfloat16 weights, which would stand still; a float32 copy moves."""
+    return Config(precision="bfloat16", optimizer="adam", lr=1e-4)

@@ -94,6 +94,21 @@ RUNS = {
     "global norm 1e-4": (config(clip="global_norm", clip_threshold=1e-4), 30, "clipped_always"),
     "norm per layer 1e-3": (config(clip="per_layer_norm", clip_threshold=1e-3), 30, "clipped_always"),
     "value 1e-5": (config(clip="value", clip_threshold=1e-5), 30, "clipped_always"),
+    # what float16 does to the gradient of a network, which is not to blame
+    "sigmoid in float16": (PRESETS["fp16_underflow"], 10, "underflow"),
+    "sigmoid in float16, SGD": (
+        config(depth=12, activation="sigmoid", init="xavier", precision="float16"),
+        10,
+        "underflow",
+    ),
+    "small tanh weights in float16": (
+        config(depth=12, activation="tanh", init="normal", gain=0.25, precision="float16"),
+        10,
+        "underflow",
+    ),
+    "the loss times 2^26": (config(precision="float16", loss_scale=2.0**26), 2, "overflow"),
+    "the loss times 2^24": (PRESETS["fp16_overflow"], 2, "overflow"),
+    "the loss times 2^24, skipped": (PRESETS["fp16_overflow"].replace(nonfinite="skip"), 10, "overflow"),
     # stuck
     "all weights 0": (config(init="zeros"), 20, "stuck"),
     "all weights 0, sigmoid": (config(init="zeros", activation="sigmoid", depth=3), 20, "stuck"),

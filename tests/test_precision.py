@@ -1,6 +1,7 @@
 """Half precision: a network trained in float16 or bfloat16 with float32 master weights, and its loss scale."""
 
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -8,7 +9,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from gradlab import Config, Trainer
+from gradlab import PRESETS, Config, Trainer, diagnose
+from gradlab.history import History
+from gradlab.theory import floor_depth
+from tests.helpers.histories import record
 
 HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -228,3 +232,110 @@ def test_a_network_given_in_half_that_cannot_be_is_refused_in_words(config, dtyp
 def test_half_precision_with_float64_weights_is_refused():
     with pytest.raises(ValueError, match="precision='float16' with dtype='float64'; expected dtype='float32'"):
         Config(precision="float16", dtype="float64")
+
+
+# ---------------------------------------------------------------------- presets
+SEEDS = range(8)
+
+
+def seeded(config, seed):
+    return config.replace(weight_seed=seed, batch_seed=seed)
+
+
+def test_without_a_loss_scale_the_first_layer_gets_exactly_nothing_on_every_seed():
+    for seed in SEEDS:
+        trainer = Trainer(seeded(PRESETS["fp16_underflow"], seed))
+        first = trainer.network.linears[0].weight.detach().clone()
+        history = trainer.run(10)
+        assert (history.column("zero_share")[:, 0] == 1.0).all()
+        assert torch.equal(first, trainer.network.linears[0].weight)
+
+
+def test_with_a_loss_scale_the_same_weights_get_the_gradient_of_float32_on_every_seed():
+    for seed in SEEDS:
+        scaled, full = (
+            Trainer(seeded(PRESETS["fp16_scaled"], seed).replace(**knobs)).preview()
+            for knobs in ({}, {"precision": "full", "loss_scale": 1.0})
+        )
+        assert not scaled.zero_share.any()
+        assert scaled.grad_norm == pytest.approx(full.grad_norm, rel=0.02)  # eleven bits, through ten layers
+        assert scaled.loss_scale == 2.0**16
+
+
+def test_a_scale_too_large_overflows_float16_at_once_and_no_float32_on_every_seed():
+    for seed in SEEDS:
+        config = seeded(PRESETS["fp16_overflow"], seed)
+        history = Trainer(config).run(2)
+        assert (len(history), history.diverged.tensor) == (1, "gradient")
+        assert Trainer(config.replace(precision="full")).run(2).diverged is None
+
+
+def test_a_dynamic_scale_skips_what_overflows_and_learns_on_every_seed():
+    for seed in SEEDS:
+        trainer = Trainer(seeded(PRESETS["fp16_dynamic"], seed))
+        history = trainer.run(40)
+        assert history.diverged is None
+        assert (history.column("applied") == 0).sum() <= 4
+        assert np.median(history.column("loss")[-5:]) < 0.45  # guessing costs 0.69
+
+
+def test_steps_of_the_master_copy_are_below_half_an_ulp_of_most_bfloat16_weights_on_every_seed():
+    for seed in SEEDS:
+        trainer = Trainer(seeded(PRESETS["bf16_master"], seed))
+        before = [m.weight.detach().clone() for m in trainer.network.linears]
+        trainer.run(1)
+        pairs = [(b, m.weight - b) for b, m in zip(before, trainer.network.linears, strict=True)]
+        moving = [(b.bfloat16(), d.bfloat16()) for b, d in pairs]
+        stuck = [float((w + d == w)[d != 0].double().mean()) for w, d in moving]
+        assert min(stuck[1:-1]) > 0.75  # steps of 1e-4: half an ulp is larger from 1/16 on, |Z| > 1/4
+        assert all((d != 0).any() for _, d in pairs)
+
+
+# ---------------------------------------------------------------------- diagnosis and theory
+@pytest.mark.parametrize(
+    ("name", "steps", "kind", "suggestion"),
+    [
+        ("fp16_underflow", 30, "underflow", {"loss_scale": "dynamic"}),
+        ("fp16_overflow", 2, "overflow", {"loss_scale": "dynamic"}),
+        ("fp16_dynamic", 40, "healthy", {}),
+        ("bf16_master", 60, "healthy", {}),
+    ],
+)
+def test_what_the_format_did_is_not_blamed_on_the_weights(name, steps, kind, suggestion):
+    config = PRESETS[name]
+    found = diagnose(Trainer(config).run(steps), config)
+    assert (found.kind, dict(found.suggestion)) == (kind, suggestion)
+    assert kind == "healthy" or "float16" in found.sentence
+
+
+def test_activations_beyond_float16_are_told_from_a_scale_that_is_too_large():
+    x = torch.randn(64, 2, generator=torch.Generator().manual_seed(0)) * 1e5
+    config = Config(precision="float16")
+    found = diagnose(Trainer(config, data=(x, torch.arange(64) % 2)).run(3), config)
+    assert (found.kind, found.key) == ("overflow", "overflow_forward")
+    assert found.suggestion == {"precision": "bfloat16"}
+
+
+def test_the_scale_to_try_leaves_one_percent_of_a_gaussian_gradient_at_zero():
+    # of N(0, 2^-26) the share erf(2^-25 / (2^-26 sqrt 2)) = .9545 is zero; 1 % is left at 2^-18.7
+    history = History([f"layer {i + 1}" for i in range(5)])
+    history.precision = "float16"
+    for step in range(6):
+        shares = {"zero_share": np.full(5, 0.9545), "subnormal_share": np.full(5, 0.1)}
+        history.append(dataclasses.replace(record(step, np.ones(5)), **shares))
+    found = diagnose(history, Config(precision="float16", depth=4))
+    assert found.kind == "underflow"
+    assert found.suggestion == {"loss_scale": 256.0}  # 2 / .01253 = 159.6, the next power of two
+
+
+def test_chi_says_at_which_depth_the_signal_reaches_the_floor_of_the_format():
+    config = PRESETS["fp16_underflow"]
+    depth = floor_depth(config)
+    halves = []
+    for seed in SEEDS:
+        zero = Trainer(seeded(config, seed)).preview().zero_share
+        halves.append(config.depth - int(np.flatnonzero(zero > 0.5)[-1] + 1))  # layers crossed below the last hidden
+    assert depth == pytest.approx(np.mean(halves), abs=1.5)  # entries spread by a factor of about four
+    scaled = floor_depth(config.replace(loss_scale=2.0**16))
+    assert scaled - depth == pytest.approx(16 * np.log(2) / -np.log(np.sqrt(0.0557207)), rel=1e-3)
+    assert floor_depth(Config(precision="float16")) == np.inf  # critical: chi = 1

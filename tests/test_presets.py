@@ -69,7 +69,17 @@ def test_every_preset_has_a_group_a_title_that_tells_nothing_and_a_cure_its_fail
     tells = re.compile("expl|vanish|cure|dead|healthy|wrong|rescue|learn", re.IGNORECASE)
     for name in PRESETS:
         entry = PRESETS.entry(name)
-        assert entry.options["group"] in ("start", "explode", "vanish", "cure", "accumulate", "article", "time")
+        assert entry.options["group"] in (
+            "start",
+            "explode",
+            "vanish",
+            "cure",
+            "accumulate",
+            "article",
+            "time",
+            "attention",
+            "precision",
+        )
         assert not tells.search(entry.options["title"])
         assert len(entry.summary) <= 150
         if re.match("(Not )?cured: ", entry.label, re.IGNORECASE):

@@ -43,6 +43,12 @@ def is_heaped(f: Findings) -> str | None:
     return "uncleared" if f.heaped >= _HEAPED else None
 
 
+def underflows(f: Findings) -> str | None:
+    """In half precision a layer's gradient rounds to 0, what is not 0 loses digits: no fault of the weights."""
+    rounds = f.subnormal >= 0.05 or (f.underflow >= _ALL and f.dead < _MOST)
+    return "underflow" if f.underflow >= _MOST and rounds and not f.learned else None
+
+
 def killed_at_birth(f: Findings) -> str | None:
     """A hidden layer that was 0 for every sample at step 0, and still is, lets nothing back."""
     return "dead_start" if min(f.dead_start, f.dead) >= _ALL and not f.learned else None
@@ -183,6 +189,7 @@ RULES: tuple[Rule, ...] = (
     is_unseen,
     nothing_starts,
     is_heaped,
+    underflows,
     killed_at_birth,
     killed,
     stops,
@@ -208,6 +215,13 @@ def judge(f: Findings) -> str:
     """Return the key of the first rule that holds."""
     found = (rule(f) for rule in RULES)
     return next(key for key in found if key is not None)
+
+
+def judge_overflow(f: Findings, forward: bool) -> str | None:
+    """Return whether half precision overflowed, on the way forward or by the loss scale, in a sound network."""
+    if f.overflow < _MOST or f.decades_start >= f.needed:
+        return None
+    return "overflow_forward" if forward else "overflow"
 
 
 def judge_divergence(f: Findings) -> str:
@@ -364,6 +378,21 @@ def another_optimizer(config: Config, f: Findings) -> Change:
     return {"optimizer": "adam", "lr": 0.001} if config.optimizer == "sgd" else smaller_step(config, f)
 
 
+def scale_loss(config: Config, f: Findings) -> Change:
+    """The loss scale at which nearly no entry is lost; where all are, one that finds itself."""
+    return {"loss_scale": f.scale_to_try if f.scale_to_try < 2.0**24 else "dynamic"}
+
+
+def fit_range(config: Config, f: Findings) -> Change:
+    """A scale that comes down by itself; where it has no more room, the format with float32's range."""
+    return {"loss_scale": "dynamic"} if f.loss_scale > 1 and config.loss_scale != "dynamic" else wide_range(config, f)
+
+
+def wide_range(config: Config, f: Findings) -> Change:
+    """The half format with float32's range; a loss scale does not help what overflows on the way forward."""
+    return {"precision": "bfloat16", "loss_scale": 1.0}
+
+
 CURES: dict[Callable[[Config, Findings], Change], str] = {
     sound_signal: "exploding exploding_hidden exploding_survived diverged_exploding vanishing vanishing_survived "
     "saturated_start stuck_zero_weights",
@@ -373,6 +402,9 @@ CURES: dict[Callable[[Config, Findings], Change], str] = {
     "step_too_large saturated dead_by_step stuck_warmup",
     revive: "dead dead_start dead_silent stuck_silent",
     higher_threshold: "clipped_always",
+    scale_loss: "underflow",
+    fit_range: "overflow",
+    wide_range: "overflow_forward",
     larger_step: "stuck_step",
     another_optimizer: "stuck stuck_chance",
 }

@@ -6,6 +6,8 @@ import dataclasses
 import math
 import re
 from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 
@@ -85,6 +87,14 @@ class Findings:
     # where they have not. |dL/dW| is at most |delta| |h|, unless old gradients are still in it
     heaped: float
     lost_share: float  # share of the recent steps that were not finite
+    # in half precision: share of exact zeros in the layer that lately has most of them, and its number; the largest
+    # share of subnormal numbers in a layer; share of the recent steps with an entry beyond the format
+    underflow: float
+    underflow_layer: int
+    subnormal: float
+    overflow: float
+    loss_scale: float
+    scale_to_try: float  # at which 1 % would round to 0 where entries are normal; inf where all are 0
 
     @property
     def learned(self) -> bool:
@@ -197,7 +207,38 @@ def find(history: History, config: Config | None, chance: float = math.nan) -> F
         bad_data=_bad_data(history),
         heaped=1.0 if describes(config, history) else _heaped(history, opening),
         lost_share=float(np.mean(~np.isfinite(loss[recent:]))),
+        **_in_format(history, recent),
     )
+
+
+def _in_format(history: History, recent: int) -> dict[str, Any]:
+    """Return what the format of half precision made of the recent gradients."""
+    scale = float(history.row("loss_scale", -1))
+    found = {"underflow": 0.0, "underflow_layer": 0, "subnormal": 0.0, "overflow": 0.0}
+    if history.precision == "full" or not history.layer_names:
+        return {**found, "loss_scale": scale, "scale_to_try": scale}
+    zero, subnormal = (_medians(history.column(name, recent)) for name in ("zero_share", "subnormal_share"))
+    over = np.max(np.nan_to_num(history.column("overflow_share", recent)), axis=1) > 0
+    return {
+        "underflow": float(zero.max()),
+        "underflow_layer": int(zero.argmax()) + 1,
+        "subnormal": float(subnormal.max()),
+        "overflow": float(over[-1] if history.diverged is not None else np.mean(over)),
+        "loss_scale": scale,
+        "scale_to_try": _scale_to_try(float(zero.max()), scale),
+    }
+
+
+def _medians(rows: Array) -> Array:
+    return np.nan_to_num(np.median(rows, axis=0))
+
+
+def _scale_to_try(share: float, scale: float) -> float:
+    """Return the power of two by which a share of zeros, erf(floor / (s sqrt 2)) of N(0, s^2), falls to 1 %."""
+    if not 0.01 < share < 0.999:
+        return math.inf if share >= 0.999 else scale
+    times = NormalDist().inv_cdf((1 + share) / 2) / NormalDist().inv_cdf(0.505)
+    return scale * 2.0 ** math.ceil(math.log2(times))
 
 
 def _stretch(history: History) -> int:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from gradlab.config import Config
-from gradlab.diagnosis.causes import FEWEST, cause, judge, judge_divergence, suggest
+from gradlab.diagnosis.causes import FEWEST, cause, judge, judge_divergence, judge_overflow, suggest
 from gradlab.diagnosis.evidence import Findings, describes, find
 from gradlab.engine.check import check_count, check_number
 from gradlab.growth import FEWEST as FEWEST_LAYERS
@@ -17,10 +17,11 @@ from gradlab.growth import times
 from gradlab.history import History
 from gradlab.locale import STRINGS, Text
 from gradlab.registry import brief
+from gradlab.theory import floor_depth, predict
 
 KINDS = (
     *("exploding", "vanishing", "dead", "saturated", "step_too_large", "clipped_always", "uncleared"),
-    *("stuck", "healthy", "diverged", "unsure"),
+    *("underflow", "overflow", "stuck", "healthy", "diverged", "unsure"),
 )
 Tone = Literal["good", "bad", "unknown"]
 
@@ -121,6 +122,10 @@ def diagnose(
     words = _words(history, found, text)
     words["cause"] = text(f"diagnosis.cause.{cause(None if own_network else config, found)}", **words)
     clauses = [text(f"diagnosis.{key}", **words)]
+    if key == "underflow" and config is not None and 0 < (floor := floor_depth(config)) < config.depth:
+        clauses.append(
+            text("diagnosis.floor", **words | {"layers": f"{floor:.0f}", "chi": f"{predict(config).chi:.3g}"})
+        )
     if 0 < found.blind < 1:
         clauses.append(text("diagnosis.advice.blind", **words))
     untimed = next((mark.text for mark in history.marks if mark.kind == "untimed"), None)
@@ -186,6 +191,8 @@ _ADVICE = {
     "stuck": "stuck stuck_chance",
     "threshold": "clipped_always",
     "larger": "stuck_step",
+    "scaler": "underflow overflow",
+    "range": "overflow_forward",
     "init": "stuck_zero_weights",
     "unseen": "unsure_unseen",
     "chance": "unsure_chance",
@@ -213,7 +220,11 @@ def _check(history: Any, config: Any, chance_loss: Any, num_classes: Any) -> flo
 
 
 def _key(history: History, f: Findings) -> str:
-    if history.diverged is not None:
+    diverged = history.diverged
+    forward = f.lost_share >= 0.5 if diverged is None else diverged.tensor != "gradient"
+    if (overflow := judge_overflow(f, forward)) is not None:
+        return overflow
+    if diverged is not None:
         return judge_divergence(f)
     return "diverged_skipped" if f.lost_share >= 0.5 else judge(f)
 
@@ -324,6 +335,12 @@ def _words(history: History, f: Findings, text: Text) -> dict[str, str]:
         "threshold": _number(2 / f.clip_coef) if f.clip_coef > 0 else "10",
         "ratio": _number(f.update_ratio),
         "lost": _share(f.lost_share),
+        "format": history.precision,
+        "scale": f"{f.loss_scale:.0f}" if f.loss_scale >= 1 else f"{f.loss_scale:g}",
+        "underflow": _share(f.underflow),
+        "underflow_name": _name(history, f.underflow_layer, text),
+        "subnormal": _share(f.subnormal),
+        "overflow": _share(f.overflow),
         "where": _where(history, text),
     }
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gradlab.blocks import groups_of
+from gradlab.engine.precision import FORMATS
 from gradlab.history import History
 from gradlab.locale import Text
 from gradlab.measures import MEASURES
@@ -231,6 +232,8 @@ def _add_rows(parts: _Parts, lane: int, history: History, view: View, rows: list
     first = names[0]
     parts.add(lane, "step", [history.row("step", i) for i in rows])
     parts.add(lane, "loss", [history.row("loss", i) for i in rows])
+    if history.precision != "full" or history.row("loss_scale", rows[-1]) != 1.0:
+        parts.add(lane, "scale", [history.row("loss_scale", i) for i in rows])
     found = [row_growth(history, first, i) for i in rows]
     parts.add(lane, "growth", [np.nan if g is None else g.decades for g in found])
     parts.add(lane, "spans", [1 if g is None else g.layers - 1 for g in found])
@@ -289,6 +292,13 @@ def _has_time(shown: Shown) -> bool:
     return bool(columns_of(shown.history, TIME))
 
 
+_RANGES = {
+    form.name: [float(np.log10(value)) for value in (form.smallest / 2, form.normal, form.largest)]
+    for form in FORMATS.values()
+}
+"""log10 of where a format rounds to 0, of its smallest normal and of its largest number; a loss scale slides them."""
+
+
 def _frame(shown: Shown) -> dict[str, Any]:
     """Return what only a full packet says: the layers, what is measured, and how the lanes are called."""
     view, names = shown.view, measures_for(shown.history, shown.view.measure)
@@ -303,4 +313,6 @@ def _frame(shown: Shown) -> dict[str, Any]:
         "units": view.units,
         "ghost": view.ghost_name,
         "tiny": [float(np.log10(lane.history.tiny)) for lane in shown.lanes],
+        "precision": [lane.history.precision for lane in shown.lanes],
+        "formats": _RANGES,
     }

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from torch import nn
 
 from gradlab.config import Config
+from gradlab.engine.precision import FORMATS, LossScale
 from gradlab.growth import Growth, times
 from gradlab.locale import Said
 from gradlab.registry import brief
@@ -139,6 +140,34 @@ def predict(
         return _predict(config, inputs, outputs, input_norm)
     except SilenceError as silence:
         return _silent(silence.args[0])
+
+
+def floor_depth(config: Config, entry: float | None = None) -> float:
+    """Return how many layers chi lets an entry of d loss / d z cross before it rounds to 0 in the config's format.
+
+    Parameters
+    ----------
+    config : Config
+        Its precision (float32 where that is full), its loss scale (the first of a dynamic one) and its network.
+    entry : float, optional
+        Size of an entry at the last hidden layer. Default: 1 / (batch_size sqrt(width)), a signal of length 1 in the
+        mean over a micro-batch.
+
+    Returns
+    -------
+    float
+        log(entry * loss_scale / floor) / log(1 / sqrt(chi)), at least 0; inf where chi is 1 or more, nan where theory
+        is silent. The floor is half the smallest subnormal number (2^-25 in float16).
+    """
+    chi = predict(config).chi
+    if chi is None:
+        return math.nan
+    if chi >= 1:
+        return math.inf
+    floor = FORMATS[config.precision].smallest / 2 if config.half_dtype else 2.0**-150
+    start = entry or 1 / (config.batch_size * math.sqrt(config.width))
+    decades = math.log10(start * LossScale.of(config.loss_scale).scale / floor)
+    return max(0.0, -2 * decades / math.log10(chi)) if chi else 0.0
 
 
 def _silent(why: str) -> Prediction:
