@@ -8,6 +8,7 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from scipy.integrate import quad
@@ -15,6 +16,7 @@ from scipy.special import erf
 
 import gradlab
 from gradlab import Config, Trainer
+from gradlab.growth import times
 from gradlab.theory import predict
 
 QUADRATURE = 1e-6  # what a quadrature split at the kinks keeps to with ease: it has 13 digits
@@ -196,3 +198,45 @@ def test_of_what_theory_cannot_average_it_is_silent(told, name, why):
 
 def test_own_entries_do_not_move_the_global_random_state(told):
     assert told["untouched"]
+
+
+# ---------------------------------------------------------------------- through time
+def latch(**knobs):
+    base = {"dataset": "latch", "architecture": "rnn", "depth": 1, "width": 64, "sequence_length": 6, "n_samples": 32}
+    return Config(**{**base, "activation": "linear", "dtype": "float64", **knobs})
+
+
+def measured(config, seed=0, last=-1):
+    """Return the factor per time step back, from the first to the last (or an earlier) time step."""
+    norms = Trainer(config.replace(weight_seed=seed)).preview().time_norm[0]
+    return (norms[0] / norms[last]) ** (1 / (len(norms) + last))
+
+
+def test_theory_through_time_is_what_is_measured_where_there_is_a_law():
+    for gain in (0.5, 1.0, 1.5):
+        exact = latch(recurrent_gain=gain)
+        assert predict(exact).time_factor == gain
+        assert measured(exact) == pytest.approx(gain, rel=1e-12)
+        assert f"by exactly {gain:g}, x {times(5 * math.log10(gain))} over 5 steps" in str(predict(exact).sentence)
+        mean = exact.replace(recurrent_init="normal")
+        found = math.sqrt(np.mean([measured(mean, seed) ** 2 for seed in range(8)]))
+        assert found == pytest.approx(predict(mean).time_factor, rel=0.1)  # eight seeds of width 64
+        bound = exact.replace(activation="tanh")
+        assert measured(bound) < predict(bound).time_factor == gain
+    cell = latch(architecture="lstm", noise=0.0, recurrent_gain=0.0, forget_bias=2.0)  # nothing moves the gates
+    assert measured(cell, last=-2) == pytest.approx(predict(cell).time_factor, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {"architecture": "gru"},
+        {"architecture": "transformer"},
+        {"activation": "gelu"},
+        {"activation": "tanh", "recurrent_init": "normal"},
+    ],
+)
+def test_theory_through_time_is_silent_in_words_where_there_is_no_law(knobs):
+    found = predict(latch(**knobs))
+    assert (found.time_factor, found.chi) == (None, None)
+    assert str(found.sentence).startswith("No prediction, because")

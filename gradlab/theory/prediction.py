@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from torch import nn
 
 from gradlab.config import Config
+from gradlab.data import DATASETS
 from gradlab.engine.precision import FORMATS, LossScale
 from gradlab.growth import Growth, times
 from gradlab.locale import Said
@@ -56,6 +57,8 @@ class Prediction:
     reason: str = ""
     _profile: Callable[[int | None], Profile] | None = field(default=None, repr=False, compare=False)
     _why: str = field(default="", repr=False, compare=False)
+    time_factor: float | None = None  # of |dL/dh| per time step back, in the last recurrent layer: see `through_time`
+    _through_time: Said | None = field(default=None, repr=False, compare=False)
 
     def delta_profile(self, depth: int | None = None) -> Profile | None:
         """Return the expected profile of `delta_norm` at step 0, or None where `reason` says why not.
@@ -70,6 +73,8 @@ class Prediction:
     @property
     def sentence(self) -> Said:
         """The prediction in one sentence."""
+        if self._through_time is not None:
+            return self._through_time
         if self.chi is None:
             return Said("theory.none_sentence", why=self._why)
         rate, in_all = (math.log10(self.chi) if self.chi > 0 else -math.inf) / 2, self._in_all()
@@ -139,7 +144,8 @@ def predict(
     try:
         return _predict(config, inputs, outputs, input_norm)
     except SilenceError as silence:
-        return _silent(silence.args[0])
+        factor, said = through_time(config)
+        return replace(_silent(silence.args[0]), time_factor=factor, _through_time=said)
 
 
 def floor_depth(config: Config, entry: float | None = None) -> float:
@@ -172,6 +178,32 @@ def floor_depth(config: Config, entry: float | None = None) -> float:
 
 def _silent(why: str) -> Prediction:
     return Prediction(reason=Said("theory.none", why=why), _why=why)
+
+
+_STEEPEST = {"linear": 1.0, "tanh": 1.0, "relu": 1.0, "leaky_relu": 1.0, "sigmoid": 0.25}  # the largest |phi'|
+
+
+def through_time(config: Config) -> tuple[float | None, Said | None]:
+    """Return the factor of |dL/dh| per time step back at initialisation and a sentence, None where there is no law.
+
+    A linear RNN of W_hh = g times orthogonal: exactly g; of independent entries of variance g^2/n: g in the mean
+    square. Another phi multiplies by at most its steepest slope (Pascanu et al. 2013). An LSTM's cell by itself,
+    while its gates stand where the biases put them: sigmoid(forget bias); the joint state (h, c) decays more slowly.
+    """
+    if config.architecture not in ("rnn", "lstm") or not DATASETS[config.dataset].options.get("sequence"):
+        return None, None
+    slope, gain = _STEEPEST.get(config.activation), config.recurrent_gain
+    if config.architecture == "lstm":
+        kind, factor = "cell", 1 / (1 + math.exp(-config.forget_bias))
+    elif config.recurrent_init == "orthogonal" and slope is not None:
+        kind, factor = "exact" if config.activation == "linear" else "bound", slope * gain
+    elif config.recurrent_init == "normal" and config.activation == "linear":
+        kind, factor = "mean", gain
+    else:
+        return None, None
+    steps = (config.truncate or config.sequence_length) - 1
+    total = times(steps * math.log10(factor) if factor > 0 else -math.inf)
+    return factor, Said(f"theory.time_{kind}", factor=f"{factor:.3g}", steps=steps, total=total)
 
 
 def _predict(config: Config, inputs: Any, outputs: Any, input_norm: Any) -> Prediction:
