@@ -107,6 +107,9 @@ def test_the_script_of_every_preset_prints_the_losses_of_the_trainer(name):
         {"accumulation": "sum", "accumulation_steps": 3, "carry_over": "running_sum"},
         {"accumulation": "naive_mean", "batch_size": 11, "accumulation_steps": 64},
         {"clip": "agc", "clip_threshold": 0.01, "norm": "layer", "residual": True},
+        {"precision": "float16", "loss_scale": "dynamic", "gain": 2.0, "lr": 1e-4, "depth": 4},
+        {"precision": "bfloat16", "loss_scale": 1000.0, "accumulation": "mean", "norm": "layer", "optimizer": "adam"},
+        {"loss_scale": 64.0, "accumulation": "sum", "nonfinite": "continue"},
     ],
     ids=repr,
 )

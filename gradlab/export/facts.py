@@ -45,6 +45,11 @@ class Facts:
         return self.config.accumulation != "none"
 
     @property
+    def scaled(self) -> bool:
+        """Whether the backward pass is that of a scaled loss, or of a copy in half precision."""
+        return self.config.half_dtype is not None or self.config.loss_scale != 1.0
+
+    @property
     def early(self) -> bool:
         """Whether the running gradient is clipped after each micro-batch."""
         return self.micro and self.config.clip != "none" and self.config.clip_order == "each_micro_batch"
@@ -65,14 +70,8 @@ def find_facts(config: Config) -> Facts:
     """Make the data set and one module of each kind of a config; one that cannot be trained is refused as usual."""
     data = check.prepare_data(config, None, None)
     kept_out = config.holdout and DATASETS[config.dataset].options.get("fixed")
-    if (
-        config.architecture != "mlp"
-        or data.every_step
-        or config.warmup
-        or kept_out
-        or config.half_dtype is not None
-        or config.loss_scale != 1.0
-    ):
+    kept = config.norm == "batch" and config.half_dtype is not None  # float32 in a half network
+    if config.architecture != "mlp" or data.every_step or config.warmup or kept_out or kept:
         raise ValueError(Said("error.no_script"))
     check.check_inputs(data)
     check.check_micro_batches(config, data.n)

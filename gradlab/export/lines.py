@@ -39,19 +39,23 @@ def step_lines(config: Config, loss: Callable[..., Any] = F.cross_entropy) -> li
 
     They use ``network``, its trainable parameters ``params``, the data ``x``, ``y``, and the row numbers of the
     step's ``micro_batches`` (or ``rows``); ``carry`` is what a carry-over keeps, at first ``{}``, and ``clipped`` are
-    the parameters without the output layer's. What PyTorch has no function for is called by its name in gradlab.
+    the parameters without the output layer's; in half precision ``half`` is the copy that does the passes, and
+    ``scale`` the loss scale. What PyTorch has no function for is called by its name in gradlab.
     """
     call = _Calls(config)
-    forward = CodeLine(f"loss = {_LOSSES.get(loss, 'loss_function')}(network(x[rows]), y[rows])", ("forward",))
+    output = "network(x[rows])" if config.half_dtype is None else f"half(x[rows].to({config.half_dtype})).float()"
+    forward = [CodeLine(f"loss = {_LOSSES.get(loss, 'loss_function')}({output}, y[rows])", ("forward",))]
+    if config.half_dtype is not None:
+        forward.insert(0, CodeLine("half.load_state_dict(network.state_dict())", ("forward",)))
     knobs = map(repr, (config.lr, config.momentum, config.weight_decay))
     lines = [CodeLine(f"optimizer = {call.entry('optimizer', 'params', *knobs)}"), CodeLine("optimizer.zero_grad()")]
     if ACCUMULATIONS[config.accumulation].options.get("single"):
-        lines += [forward, CodeLine("loss.backward()", ("backward", "accumulate"))]
+        lines += [*forward, *_backward(config, "", ("backward", "accumulate"))]
         early = False
     else:
         weights = call.entry("accumulation", "samples")
         early = config.clip_order == "each_micro_batch" and config.clip != "none"
-        inside = [forward, CodeLine("(loss * weight).backward()", ("backward",), "code.adds")]
+        inside = [*forward, *_backward(config, " * weight", ("backward",))]
         inside += call.clip(("backward", "clip")) if early else []
         lines += [
             CodeLine("samples = [len(rows) for rows in micro_batches]"),
@@ -60,6 +64,20 @@ def step_lines(config: Config, loss: Callable[..., Any] = F.cross_entropy) -> li
         ]
     lines += [] if early else call.clip(("clip",))
     return lines + [CodeLine(text, ("update",)) for text in call.update()]
+
+
+def _backward(config: Config, weight: str, stages: tuple[str, ...]) -> list[CodeLine]:
+    """Return the backward pass; gradients of a scaled loss, or of the half copy, are taken over without the scale."""
+    if config.half_dtype is None and config.loss_scale == 1.0:
+        text, note = (f"(loss{weight}).backward()", "code.adds") if weight else ("loss.backward()", "")
+        return [CodeLine(text, stages, note)]
+    computes = "network" if config.half_dtype is None else "half"
+    taken = f"p.grad += g.float(){weight} / scale" if weight else "p.grad = g.float() / scale"
+    return [
+        CodeLine(f"gradients = torch.autograd.grad(loss * scale, {computes}.parameters())", stages),
+        CodeLine("for p, g in zip(params, gradients, strict=True):", stages),
+        CodeLine(f"    {taken}", stages),
+    ]
 
 
 class _Calls:
@@ -101,30 +119,48 @@ def training(facts: Facts, sources: Sources, steps: int) -> Lines:
     clip = [] if facts.early else _clip(facts, sources)
     update = _update(facts, sources)
     finite = ["", "", "def finite(*tensors):", "    return all(bool(torch.isfinite(t).all()) for t in tensors)"]
-    above = [*([] if config.nonfinite == "continue" else finite), *definitions(sources)]
+    dynamic = config.loss_scale == "dynamic"
+    above = [*(finite if config.nonfinite != "continue" or dynamic else []), *definitions(sources)]
     carry = ["carry = {}  # what the carry-over keeps from step to step"] if config.carry_over != "none" else []
     what, source = ("micro_batches", "windows") if facts.micro else ("rows", "batches")
     return [
         *([*above, "", ""] if above else []),
         *_exempt(facts),
         *carry,
+        *(["good = 0  # steps since the scale last moved"] if dynamic else []),
         f"for step, {what} in zip(range({steps}), {source}(), strict=False):",
         *indented([*_keep_buffers(facts), *window, *_check(facts), *clip, *update]),
     ]
 
 
 def _forward(facts: Facts) -> Lines:
-    return ["# forward", "output = network(x[rows])", f"loss = {facts.loss}(output, y[rows])"]
+    loss, dtype = f"loss = {facts.loss}(output, y[rows])", facts.config.half_dtype
+    if dtype is None:
+        return ["# forward", "output = network(x[rows])", loss]
+    return [
+        "# forward, with the weights rounded to the format; the loss is computed in float32",
+        "half.load_state_dict(network.state_dict())",
+        f"output = half(x[rows].to({dtype})).float()",
+        loss,
+    ]
 
 
 def _plain_batch(facts: Facts) -> Lines:
+    printed = [*_forward(facts), 'print(f"step {step} loss {loss.item()!r}")', ""]
+    if not facts.scaled:
+        return [*printed, "# backward, into the pieces of `gradient`", "gradient.zero_()", "loss.backward()"]
+    taken = ["for p, g in zip(params, gradients, strict=True):", "    p.grad.copy_(g)"]
+    return [*printed, "# backward, and without the scale into the pieces of `gradient`", *_gradients(facts), *taken]
+
+
+def _gradients(facts: Facts) -> Lines:
+    """Go back through the loss, through that of the half copy, or through the scaled one and divide by the scale."""
+    if not facts.scaled:
+        return ["gradients = torch.autograd.grad(loss, params)"]
+    params = "params" if facts.config.half_dtype is None else "half_params"
     return [
-        *_forward(facts),
-        'print(f"step {step} loss {loss.item()!r}")',
-        "",
-        "# backward, into the pieces of `gradient`",
-        "gradient.zero_()",
-        "loss.backward()",
+        f"gradients = torch.autograd.grad(loss * scale, {params})",
+        "gradients = [g.to(weights.dtype) * (1 / scale) for g in gradients]",
     ]
 
 
@@ -139,7 +175,7 @@ def _window(facts: Facts, sources: Sources) -> Lines:
         "mean_loss += (value - mean_loss) * (len(rows) / seen) if math.isfinite(value) else value",
         "",
         "# backward",
-        "gradients = torch.autograd.grad(loss, params)",
+        *_gradients(facts),
         *([f"is_finite = is_finite and {seen}"] if checked else []),
         "",
         "# accumulate: the first micro-batch replaces the old gradient, the others are added",
@@ -160,14 +196,21 @@ def _window(facts: Facts, sources: Sources) -> Lines:
 
 
 def _check(facts: Facts) -> Lines:
-    rule = facts.config.nonfinite
+    rule, dynamic = facts.config.nonfinite, []
+    if facts.config.loss_scale == "dynamic":
+        dynamic = [
+            *("", "# a gradient that overflows is skipped and halves the scale; 2000 good steps double it"),
+            "if not finite(gradient):",
+            "    scale, good = scale / 2, 0",
+            *("    continue", "good += 1", "if good == 2000:", "    scale, good = scale * 2, 0"),
+        ]
     if rule == "continue":
-        return []
+        return dynamic
     several = "(is_finite and math.isfinite(mean_loss) and finite(gradient))"
     condition = several if facts.micro else "finite(output, loss, gradient)"
     end = [*indented(_put_buffers(facts)), "    continue"] if rule == "skip" else ["    break"]
     said = "ends the run" if rule == "stop" else "is skipped"
-    return ["", f"# a step that is not finite {said}", f"if not {condition}:", *end]
+    return [*dynamic, "", f"# a step that is not finite {said}", f"if not {condition}:", *end]
 
 
 def _keep_buffers(facts: Facts) -> Lines:

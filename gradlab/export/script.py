@@ -9,6 +9,7 @@ from torch import nn
 from gradlab.config import WRITERS, Config
 from gradlab.data import DATASETS
 from gradlab.engine.check import check_count
+from gradlab.engine.precision import LossScale
 from gradlab.export.facts import Facts, conversions, entry_call, find_facts
 from gradlab.export.lines import training
 from gradlab.export.sources import Lines, Sources, definitions, indented
@@ -16,9 +17,10 @@ from gradlab.registry import brief
 
 # what the script itself calls things; a function of a table's entry keeps off these names
 _NAMES = (
-    "copy math torch nn F pairwise x y Network network generator module params sizes weights gradient optimizer "
-    "batches windows finite step rows micro_batches samples mean_loss seen value is_finite output loss gradients "
-    "carry apply buffers kept readout clipped old_weights old_state old_carry p w g b t weight order"
+    "copy math torch nn F pairwise x y Network network generator module params sizes weights gradient "
+    "optimizer batches windows finite step rows micro_batches samples mean_loss seen value is_finite output "
+    "loss gradients carry apply half half_params scale good buffers kept readout clipped old_weights "
+    "old_state old_carry p w g b t weight order"
 )
 
 
@@ -210,7 +212,17 @@ def first_weights(facts: Facts, sources: Sources) -> Lines:
 
 def vectors(facts: Facts, sources: Sources) -> Lines:
     """Make all parameters views of one vector."""
+    config, half = facts.config, []
+    if config.half_dtype is not None:
+        sources.imports.need("copy")
+        half = [
+            f"half = copy.deepcopy(network).to({config.half_dtype})  # does the passes; `network` keeps float32",
+            "half_params = list(half.parameters())",
+        ]
+    if facts.scaled:
+        half += [f"scale = {LossScale.of(config.loss_scale).scale!r}  # of the loss, for the backward pass"]
     return [
+        *half,
         "params = list(network.parameters())",
         "sizes = [p.numel() for p in params]",
         "weights = torch.cat([p.detach().reshape(-1) for p in params])",
