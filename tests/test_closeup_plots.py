@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gradlab import Config, Trainer
-from gradlab.inspect import gradient_histogram, gradient_noise, sharpness, through_time
+from gradlab.inspect import CoordinateCheck, clip_curve, gradient_histogram, gradient_noise, sharpness, through_time
 from gradlab.plots import DARK, View, draw_closeups
 
 
@@ -141,3 +141,27 @@ def test_the_spectrum_through_time_stands_beside_the_gates_with_the_norm_of_w_hh
     assert gates["f"].get_ydata() == pytest.approx(np.full(6, 1 / (1 + np.exp(-2))), rel=1e-6)
     with pytest.raises(ValueError, match="the network has no recurrent layer"):
         through_time(Trainer(Config(depth=1)))
+
+
+def test_the_clip_curve_is_drawn_over_the_decades_with_the_present_threshold_marked():
+    history = Trainer(Config(depth=3)).run(20)
+    curve = clip_curve(history, present=1.0)
+    ax = draw_closeups(clips=curve).axes[0]
+    share, factor, hardest, present = ax.lines
+    assert np.array_equal(share.get_ydata(), curve.share)
+    assert np.array_equal(factor.get_ydata(), curve.factor)
+    assert np.array_equal(hardest.get_ydata(), curve.hardest)
+    assert share.get_xdata() == pytest.approx(np.log10(curve.thresholds))
+    assert list(present.get_xdata()) == [0.0, 0.0]  # log10 of 1
+    assert len(draw_closeups(clips=clip_curve(history)).axes[0].lines) == 3
+
+
+def test_the_coordinate_check_is_drawn_with_and_without_mups_scaling():
+    change = {"standard": np.array([[1.0, 1.0, 1.0], [1.0, 10.0, 100.0]]), "mup": np.full((2, 3), 2.0)}
+    slopes = {"standard": np.array([0.0, 3.32, 6.64]), "mup": np.zeros(3)}
+    ax = draw_closeups(coordinates=CoordinateCheck((32, 64), change, slopes, ("a", "b", "c"))).axes[0]
+    lines = {line.get_label(): line for line in ax.lines}
+    assert len(lines) == 6
+    assert lines["standard, c: +6.64"].get_ydata().tolist() == [0.0, 2.0]
+    assert lines["muP, c: +0.00"].get_ydata() == pytest.approx(np.log10([2.0, 2.0]))
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["32", "64"]

@@ -32,6 +32,8 @@ class ClipCurve:
         The smallest of these factors.
     steps, nonfinite : int
         Steps counted; steps left out because their norm is inf or nan.
+    present : float or None
+        The threshold in force, which a picture marks.
     """
 
     thresholds: Array
@@ -40,6 +42,7 @@ class ClipCurve:
     hardest: Array
     steps: int
     nonfinite: int
+    present: float | None = None
 
     def at(self, threshold: float) -> tuple[float, float]:
         """Return share and median factor at a threshold, between the curve's points by interpolation in log."""
@@ -51,7 +54,7 @@ class ClipCurve:
         return f"ClipCurve({self.steps} steps, thresholds {low:.3g} to {high:.3g})"
 
 
-def clip_curve(history: History, thresholds: Array | None = None) -> ClipCurve:
+def clip_curve(history: History, thresholds: Array | None = None, present: float | None = None) -> ClipCurve:
     """Say which thresholds of clipping by global norm would have acted in a history, and by how much.
 
     Parameters
@@ -60,6 +63,8 @@ def clip_curve(history: History, thresholds: Array | None = None) -> ClipCurve:
         Of any run; ``total_norm`` is the norm before clipping.
     thresholds : array (points,), optional
         Rising and above 0. Default: 200, evenly spaced in log from below the smallest norm to above the largest.
+    present : float, optional
+        The threshold in force, above 0, to be marked.
 
     Returns
     -------
@@ -93,4 +98,5 @@ def clip_curve(history: History, thresholds: Array | None = None) -> ClipCurve:
         hardest=np.minimum(1.0, thresholds / finite[-1]),
         steps=counted,
         nonfinite=len(norms) - counted,
+        present=present,
     )

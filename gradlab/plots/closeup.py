@@ -14,7 +14,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from gradlab.history import Array
-from gradlab.inspect import Histogram, Noise, Sharpness, ThroughTime
+from gradlab.inspect import ClipCurve, CoordinateCheck, Histogram, Noise, Sharpness, ThroughTime
 from gradlab.measures import sort_kinds
 from gradlab.plots.axes import Decades, extent
 from gradlab.plots.fonts import drawable, set_font
@@ -37,6 +37,8 @@ def draw_closeups(
     size: tuple[float, float] = (1000, 300),
     scale: float = 2.0,
     through_time: ThroughTime | None = None,
+    clips: ClipCurve | None = None,
+    coordinates: CoordinateCheck | None = None,
 ) -> Figure:
     """Draw whichever looks are given, side by side; return a Figure that pyplot does not know.
 
@@ -51,6 +53,8 @@ def draw_closeups(
         (draw_sharpness, sharpness_points),
         (draw_spectrum, through_time),
         (draw_gates, through_time if through_time and through_time.gates else None),
+        (draw_clip_curve, clips),
+        (draw_coordinates, coordinates),
     ]
     given = [(draw, look) for draw, look in looks if look is not None]
     width, margin, gap = 1.0 / max(1, len(given)), 52 / size[0], 22 / size[0]
@@ -252,3 +256,54 @@ def _legend(ax: Axes, view: View) -> None:
     narrow: dict[str, Any] = {"handlelength": 1.2, "columnspacing": 1.0, "handletextpad": 0.4, "borderaxespad": 0.0}
     place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, _BELOW), "ncols": 3}
     ax.legend(fontsize=8, frameon=False, labelcolor=view.theme.ink, **place, **narrow)
+
+
+# ------------------------------------------------------------------ clipping thresholds
+def draw_clip_curve(ax: Axes, curve: ClipCurve, view: View) -> None:
+    """Draw which share of the steps each threshold would have clipped, and what it would have left of their norm.
+
+    The present threshold is a dashed line, its share and factor stand under the title.
+    """
+    theme, logs = view.theme, np.log10(curve.thresholds)
+    ax.plot(logs, curve.share, color=theme.now, lw=1.6, label=view.text("closeup.clip.share"))
+    ax.plot(logs, curve.factor, color=theme.after, lw=1.4, label=view.text("closeup.clip.factor"))
+    ax.plot(logs, curve.hardest, color=theme.after, lw=1.0, ls=":", label=view.text("closeup.clip.hardest"))
+    note = ""
+    if curve.present is not None:
+        share, factor = curve.at(curve.present)
+        place = float(np.clip(math.log10(curve.present), logs[0], logs[-1]))
+        ax.axvline(place, color=theme.alarm, lw=1.4, ls="--", label=view.text("closeup.clip.present"))
+        shown = {"threshold": f"{curve.present:.3g}", "share": f"{100 * share:.0f} %", "factor": f"{factor:.2g}"}
+        note = view.text("closeup.clip.note", **shown)
+    low, high = math.floor(logs[0]), math.ceil(logs[-1])
+    ticks = range(low, high + 1, max(1, (high - low) // 6))
+    ax.set_xticks(ticks, [f"1e{d}" for d in ticks])
+    ax.set_xlim(logs[0], logs[-1])
+    ax.set_ylim(-0.02, 1.02)
+    ax.set_xlabel(view.text("closeup.clip.threshold"))
+    _finish(ax, view.text("closeup.clip"), note, view)
+    _legend(ax, view)
+
+
+# ------------------------------------------------------------------ widths
+def draw_coordinates(ax: Axes, check: CoordinateCheck, view: View) -> None:
+    """Draw how far a few steps move each layer's activations, width by width; with muP's scaling the lines are level.
+
+    First, middle and last layer: full lines in the standard parametrization, dashed ones in muP.
+    """
+    theme, widths = view.theme, np.log2(check.widths)
+    layers = sorted({0, len(check.layer_names) // 2, len(check.layer_names) - 1})
+    colours = (theme.first, theme.now, theme.after)
+    for name, style in (("standard", "-"), ("mup", "--")):
+        for layer, colour in zip(layers, colours, strict=False):
+            slope = check.slopes[name][layer]
+            label = f"{view.text(f'closeup.widths.{name}')}, {check.layer_names[layer]}: {slope:+.2f}"
+            changes = _logs(check.change[name][:, layer])
+            ax.plot(widths, changes, ls=style, color=colour, marker="o", ms=3, label=label)
+    low, high = Decades.first(*extent([_logs(c) for c in check.change.values()]))
+    ax.set_yticks(range(low, high + 1), [f"1e{d}" for d in range(low, high + 1)])
+    ax.set_ylim(low, high)
+    ax.set_xticks(widths, [str(w) for w in check.widths])
+    ax.set_xlabel(view.text("closeup.widths.width"))
+    _finish(ax, view.text("closeup.widths"), view.text("closeup.widths.note"), view)
+    _legend(ax, view)

@@ -10,9 +10,11 @@ import ipywidgets as widgets
 
 from gradlab.engine import Trainer
 from gradlab.inspect import (
+    ClipCurve,
     Equality,
     Sharpness,
     accumulation_equality,
+    clip_curve,
     gradient_histogram,
     gradient_noise,
     sharpness,
@@ -23,7 +25,7 @@ from gradlab.panel.description import Description
 from gradlab.panel.layout import WidgetSet
 from gradlab.plots import draw_closeups, figure_png
 
-LOOKS = ("histogram", "noise", "sharpness", "time")
+LOOKS = ("histogram", "noise", "sharpness", "clips", "time")
 _SIZE = (460, 290)  # pixels of a picture
 _POINTS = 200  # of the sharpness kept
 _COLOURS = {"equal": "#009e73", "rounding": "#0072b2", "unequal": "#d55e00", "unknown": "#8c8c8c"}
@@ -123,6 +125,7 @@ class DeeperLook:
             self._description.view,
             size=_SIZE,
             through_time=through_time(trainer) if name == "time" else None,
+            clips=_clips(trainer) if name == "clips" else None,
         )
         return figure_png(figure)
 
@@ -161,6 +164,12 @@ class DeeperLook:
         """Let the trainer that was looked at go."""
         self._sharp_of = self._of_step = None
         self._points.clear()
+
+
+def _clips(trainer: Trainer) -> ClipCurve:
+    """Return what each threshold would have clipped, with the one in force."""
+    config = trainer.config
+    return clip_curve(trainer.history, present=config.clip_threshold if config.clip == "global_norm" else None)
 
 
 def kind_of(found: Equality) -> str:
