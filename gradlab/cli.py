@@ -58,7 +58,7 @@ def lay_out(source: Path, target: Path, edition: Callable[[dict[str, bytes]], di
     hashes = _read_manifest(target / MANIFEST)
     written, kept = [], []
     for name, content in edition(_files(source)).items():
-        there = (target / name).read_bytes() if (target / name).exists() else None
+        there = _read_if_there(target / name)
         if there is None or (there != content and _hash(there) == hashes.get(name)):
             _write(target / name, content)
             written.append(name)
@@ -68,6 +68,12 @@ def lay_out(source: Path, target: Path, edition: Callable[[dict[str, bytes]], di
         hashes[name] = _hash(content)
     _write(target / MANIFEST, json.dumps({"written": hashes}, indent=1).encode())
     return Layout(tuple(written), tuple(kept))
+
+
+def _read_if_there(path: Path) -> bytes | None:
+    if path.exists() and not path.is_file():  # to read a pipe would wait for ever
+        raise FileExistsError(f"{path} is no file")
+    return path.read_bytes() if path.exists() else None
 
 
 def _files(source: Path) -> dict[str, bytes]:
@@ -103,7 +109,7 @@ def _hash(content: bytes) -> str:
 
 # ---------------------------------------------------------------------- the command
 def main(arguments: Sequence[str] | None = None, start: Callable[[list[str]], object] | None = None) -> int:
-    """Run the command `gradlab`; return the exit status: 0, or 1 if the directory cannot be used.
+    """Run the command `gradlab`; return the exit status: 0, or 2 if the directory cannot be used.
 
     `arguments` are ``sys.argv[1:]`` by default; `start` is called with JupyterLab's, by default `start_jupyterlab`.
     """
@@ -112,13 +118,13 @@ def main(arguments: Sequence[str] | None = None, start: Callable[[list[str]], ob
     ours = [word in _OURS or (i == first and not word.startswith("-")) for i, word in enumerate(arguments)]
     options = _parser().parse_args([word for word, own in zip(arguments, ours, strict=True) if own])
     passed_on = [word for word, own in zip(arguments, ours, strict=True) if not own]
-    directory = Path(options.directory).expanduser().resolve()
-    source = notebooks()
+    source, directory = notebooks(), Path(options.directory)
     try:
+        directory = directory.expanduser().resolve()
         layout = lay_out(source, directory, student_files if options.students else dict)
-    except OSError as error:
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, an unknown ~user, a zero byte
         sys.stderr.write(f"gradlab: {_complaint(directory, error)}\n")
-        return 1
+        return 2
     sys.stdout.write(f"gradlab: {directory}: {_report(layout)}\n")
     if options.students:
         return 0
@@ -144,8 +150,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _complaint(directory: Path, error: OSError) -> str:
-    if directory.exists() and not directory.is_dir():
+def _complaint(directory: Path, error: Exception) -> str:
+    if os.path.isfile(directory):
         return f"DIR={str(directory)!r} is a file; expected a directory, or a name for a new one"
     return f"DIR={str(directory)!r} cannot be used: {error}; expected a directory that you can write to"
 

@@ -126,11 +126,11 @@ def as_data(
             f"data: X has shape {tuple(x.shape)} and y {tuple(y.shape)}; expected the same number of "
             "samples, at least 1, as first dimension"
         )
+    x, y = (part.to(dtype) if part.is_floating_point() else part for part in (x, y))
     _check_finite(x, "data X")
     _check_finite(y, "data y")
-    x = x.to(dtype) if x.is_floating_point() else x
     if y.is_floating_point():
-        y = y.to(dtype).reshape(-1, 1) if y.dim() == 1 else y.to(dtype)
+        y = y.reshape(-1, 1) if y.dim() == 1 else y
         return Data(x, y, outputs or y.shape[-1], loss or F.mse_loss)
     y = y.long()
     if loss is None:
@@ -154,6 +154,9 @@ def _as_tensor(value: Any, field: str) -> Tensor:
         raise ValueError(
             f"{field}: a {type(value).__name__} that is no array ({error}); expected a tensor or array"
         ) from None
+    if tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized or tensor.is_nested:
+        what = f"{str(tensor.layout).removeprefix('torch.')} {tensor.dtype} on {tensor.device}"
+        raise ValueError(f"{field}: {what}; expected a dense tensor of plain numbers (X.to_dense(), X.dequantize())")
     if tensor.is_complex():
         raise ValueError(f"{field}: dtype {tensor.dtype}; expected real numbers (X.real, or X.abs())")
     return tensor

@@ -161,7 +161,7 @@ def test_a_file_in_place_of_the_directory_is_refused_by_name(run, tmp_path):
     place = tmp_path / "notes.txt"
     place.write_text("mine")
     status, started, said = run(place)
-    assert (status, started) == (1, [])
+    assert (status, started) == (2, [])
     assert said.err == f"gradlab: DIR={str(place)!r} is a file; expected a directory, or a name for a new one\n"
     assert place.read_text() == "mine"
 
@@ -169,7 +169,7 @@ def test_a_file_in_place_of_the_directory_is_refused_by_name(run, tmp_path):
 def test_a_directory_below_a_file_is_refused(run, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     status, started, said = run(tmp_path / "notes.txt" / "lab")
-    assert (status, started) == (1, [])
+    assert (status, started) == (2, [])
     assert "cannot be used" in said.err
     assert "expected a directory that you can write to" in said.err
 
@@ -180,7 +180,7 @@ def test_a_directory_that_cannot_be_written_is_refused(run, target, monkeypatch)
 
     monkeypatch.setattr(Path, "write_bytes", refuse)
     status, started, said = run(target)
-    assert (status, started) == (1, [])
+    assert (status, started) == (2, [])
     assert f"DIR={str(target)!r} cannot be used" in said.err
     assert "Permission denied" in said.err
 

@@ -16,12 +16,14 @@ from torch.nn.parameter import is_lazy
 from torch.utils.data import DataLoader, Dataset
 
 from gradlab.config import Config
-from gradlab.data import DATASETS, Data, Loss, as_data, draw_again, hold_out, make_dataset
+from gradlab.data import DATASETS, Data, Loss, as_data, cross_entropy_of_steps, draw_again, hold_out, make_dataset
 from gradlab.engine.precision import is_half, narrowed, widened
 from gradlab.engine.state import Buffers
 from gradlab.locale import Said
 from gradlab.network import ACTIVATIONS, NORMS, Network
 from gradlab.registry import brief
+
+MOST_OUTPUTS = 1_000_000
 
 
 def prepare_data(config: Config, data: Any, loss: Loss | None) -> Data:
@@ -103,8 +105,21 @@ def check_inputs(data: Data) -> None:
     if data.x.dim() < 2 or data.x[0].numel() == 0:
         raise ValueError(f"data X: shape {tuple(data.x.shape)}; expected (samples, features), at least 1 feature")
     of_steps = data.every_step and data.x.dim() == 3 and data.y.shape[:2] == data.x.shape[:2]
+    if data.outputs > MOST_OUTPUTS:
+        what = f"label {data.outputs - 1}" if data.classification else f"shape {tuple(data.y.shape)}"
+        raise ValueError(
+            f"data y: {what}; expected at most {MOST_OUTPUTS} outputs of the built-in network (labels are numbered "
+            "from 0, without gaps)"
+        )
     if not data.classification and ((data.y.dim() != 2 and not of_steps) or data.y.shape[-1] == 0):
         raise ValueError(f"data y: shape {tuple(data.y.shape)}; expected (samples,) or (samples, columns >= 1)")
+
+
+def check_loss(network: nn.Module, data: Data, batch_size: int) -> None:
+    """Raise ValueError unless an own loss gives one real number for what a built-in network returns."""
+    if data.loss not in (F.cross_entropy, F.mse_loss, cross_entropy_of_steps):
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+            _loss(data, copy.deepcopy(network)(data.x[:batch_size]), data.y[:batch_size])
 
 
 def check_activation(config: Config) -> None:
@@ -152,16 +167,19 @@ def adopt_network(network: Any, dtype: torch.dtype) -> nn.Module:
     ValueError
         If it is no module, lazy, complex, or has nothing to train.
     """
-    if not isinstance(network, nn.Module):
-        raise ValueError(f"network={brief(network)}; expected a torch.nn.Module")
+    if not isinstance(network, nn.Module) or isinstance(network, torch.jit.ScriptModule):
+        raise ValueError(
+            f"network={brief(network)}; expected a torch.nn.Module, of TorchScript the one it was made of"
+        )
     params = dict(network.named_parameters())
     if lazy := [name for name, p in params.items() if is_lazy(p)]:
         raise ValueError(f"network: parameter {lazy[0]!r} has no shape yet; run one batch through the network first")
     if not params:
         raise ValueError(f"network: {type(network).__name__} has no parameters; expected at least one to train")
     for name, p in params.items():
-        if not p.is_floating_point():
-            raise ValueError(f"network: parameter {name!r} has dtype {p.dtype}; expected real floating point")
+        if not p.is_floating_point() or p.is_meta:
+            where = " on the meta device, where it has no numbers" * p.is_meta
+            raise ValueError(f"network: parameter {name!r} has dtype {p.dtype}{where}; expected real floating point")
     if not any(p.requires_grad for p in params.values()):
         raise ValueError("network: every parameter is frozen (requires_grad=False); expected one to train")
     try:
@@ -224,7 +242,7 @@ def rehearse(network: nn.Module, data: Data, batch_size: int, dtype: torch.dtype
     buffers = Buffers(copied)
     trainable = {name: p for name, p in copied.named_parameters() if p.requires_grad}
     first = narrowed(data.x[:batch_size], dtype)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():  # and as it was, whatever a forward pass turns off
         torch.default_generator.manual_seed(0)
         seeded, state = torch.get_rng_state(), buffers.copy()
         output = _forward(copied, first)

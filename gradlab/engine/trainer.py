@@ -126,6 +126,7 @@ class Trainer:
         narrow = None if config.half_dtype is None else narrow_copy(built, config.half_dtype)
         half = self._half(config, narrow, built)
         if isinstance(built, Network):
+            check.check_loss(built, data, config.batch_size)
             if narrow is not None:
                 check.rehearse(narrow, data, config.batch_size, config.half_dtype)
             return RunState(config, TracedNetwork(built), data, stochastic=check.draws(config, built), half=half)
@@ -476,6 +477,13 @@ class Trainer:
         owner = [layer_of(layers, params, number) for number in range(len(params))]
         return check_gradients(
             self.network, self.data, self.layer_names, owner.__getitem__, samples, entries_per_layer
+        )
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Refuse to be copied or pickled: half of a run is torch's own, which would be shared or lost silently."""
+        raise TypeError(
+            "a Trainer cannot be copied or pickled; expected Trainer(trainer.config).run(trainer.step_count), which "
+            "gives the same numbers, trainer.history, which can be copied, or trainer.network.state_dict()"
         )
 
     def __repr__(self) -> str:

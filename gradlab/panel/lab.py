@@ -399,6 +399,12 @@ class GradLab(widgets.VBox):
         data = data | {"image/png": base64.b64encode(self.png()).decode()}
         return (data, *metadata) if metadata else data
 
+    def __reduce_ex__(self, protocol: Any = 2) -> Any:
+        """Refuse to be copied or pickled."""
+        raise TypeError("a panel cannot be copied or pickled; expected GradLab(lab.config), or lab.history")
+
+    __copy__ = __deepcopy__ = __reduce_ex__
+
     def __repr__(self) -> str:
         controller = getattr(self, "_controller", None)
         if controller is None:

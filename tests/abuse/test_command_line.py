@@ -1,0 +1,69 @@
+"""The command `gradlab`: a directory that cannot be used is refused in one sentence, with exit code 2."""
+
+import os
+
+import pytest
+from refusals import in_time
+
+from gradlab import cli
+
+
+def links(place):
+    (place / "loop").symlink_to(place / "loop")
+    (place / "one").symlink_to(place / "other")
+    (place / "other").symlink_to(place / "one")
+
+
+def files(place):
+    (place / "file").write_text("mine")
+    os.mkfifo(place / "pipe")
+
+
+def directories(place):
+    (place / "taken" / cli.START).mkdir(parents=True)
+    (place / "manifest" / cli.MANIFEST).mkdir(parents=True)
+    (place / "waiting").mkdir()
+    os.mkfifo(place / "waiting" / cli.START)
+
+
+@pytest.mark.parametrize(
+    "directory",
+    [
+        *(
+            "loop",
+            "one/below",
+            "x" * 300,
+            "below/" + "y" * 300,
+            "z/" * 3000,
+            "file",
+            "file/below",
+            "pipe",
+            "/dev/null",
+        ),
+        *("/dev/full", "/proc/none", "\0", "~no such user/here", "taken", "manifest", "waiting"),
+    ],
+    ids=lambda d: repr(d[:20]),
+)
+def test_a_directory_that_cannot_be_used(directory, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for make in (links, files, directories):
+        make(tmp_path)
+    started = []
+    with in_time():
+        assert cli.main([directory], start=started.append) == 2
+    said = capsys.readouterr()
+    assert (started, said.out) == ([], "")
+    assert said.err.count("\n") == 1
+    assert said.err.startswith("gradlab: DIR=")
+    assert "expected a directory" in said.err
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), PermissionError(13, "Permission denied")])
+def test_a_disk_that_takes_no_more(error, tmp_path, monkeypatch, capsys):
+    def refuse(self, content):
+        raise error  # root, as in a container, is refused nothing
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", refuse)
+    with in_time():
+        assert cli.main([str(tmp_path / "new")], start=print) == 2
+    assert error.strerror in capsys.readouterr().err
