@@ -403,7 +403,7 @@ class GradLab(widgets.VBox):
         """Refuse to be copied or pickled."""
         raise TypeError("a panel cannot be copied or pickled; expected GradLab(lab.config), or lab.history")
 
-    __copy__ = __deepcopy__ = __reduce_ex__
+    __copy__ = __deepcopy__ = __reduce_ex__  # pyright: ignore[reportAssignmentType]
 
     def __repr__(self) -> str:
         controller = getattr(self, "_controller", None)
