@@ -292,6 +292,17 @@ def test_the_phase_diagram_holds_the_network_at_hand(config):
     assert min(depths) <= config.depth <= max(depths)
 
 
+def test_the_phase_diagram_of_a_recurrent_network_is_one_of_recurrent_gain_and_sequence_length():
+    knobs = {"dataset": "latch", "depth": 1, "width": 4, "n_samples": 32, "activation": "linear", "dtype": "float64"}
+    *_, found = phase_diagram(Config(architecture="rnn", sequence_length=6, **knobs), levels=1, seeds=1)
+    gains, lengths = (found.grid.over[name] for name in ("recurrent_gain", "sequence_length"))
+    assert min(gains) < 1 < max(gains)
+    assert min(lengths) < 6 < max(lengths)
+    # a linear RNN of orthogonal weights: exactly the gain per time step; large ones saturate the loss over 32 steps
+    for gain, growth in zip(gains, found.over_seeds("growth"), strict=True):
+        assert growth[: None if gain < 2 else 2] == pytest.approx(gain, rel=1e-9)
+
+
 def test_the_phase_diagram_ends_when_its_time_is_over():
     grids = {found.grid.size for found in phase_diagram(Config(), budget_s=1e-6)}
     assert len(grids) <= 1

@@ -11,10 +11,10 @@ from gradlab.config import Config
 from gradlab.data import Loss
 from gradlab.sweep.grid import MEASURES, Outcome, Table
 from gradlab.sweep.networks import MAX_BYTES, Sweep
-from gradlab.sweep.phase_diagram import phase_diagram
+from gradlab.sweep.phase_diagram import phase_axes, phase_diagram
 from gradlab.sweep.schedule import Event
 
-__all__ = ["MEASURES", "Event", "Outcome", "Sweep", "Table", "phase_diagram", "sweep"]
+__all__ = ["MEASURES", "Event", "Outcome", "Sweep", "Table", "phase_axes", "phase_diagram", "sweep"]
 
 
 def sweep(

@@ -1,4 +1,4 @@
-"""`phase_diagram`: growth per layer at init over gain and depth, coarse first, then finer."""
+"""`phase_diagram`: growth at init over gain and depth, or through time, coarse first, then finer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from gradlab.config import Config
-from gradlab.network import INITS
+from gradlab.data import DATASETS
+from gradlab.network import ARCHITECTURES, INITS
 from gradlab.rules.optimizers import OPTIMIZERS
 from gradlab.sweep.networks import Sweep
 
@@ -25,6 +26,8 @@ def phase_diagram(
     config: Config, budget_s: float = 5.0, *, seeds: int = 2, data: Any = None, levels: int = _LEVELS
 ) -> Iterator[Sweep]:
     """Yield sweeps of growth per layer at init over gain and depth around a config, each as it fills up.
+
+    Of a recurrent network on a sequence set: of growth per time step over recurrent gain and sequence length.
 
     A sweep is yielded whenever some of its networks are finished; then comes one with about twice as many
     values on either axis, which takes over what is known, for as long as the time allows.
@@ -43,12 +46,13 @@ def phase_diagram(
         Grids at most, the coarse one included.
     """
     config = config.replace(accumulation="none", carry_over="none", clip="none", optimizer="sgd")
-    gains, depths = _coarse_gains(config), _coarse_depths(config)
+    axes = phase_axes(config)
+    gains, depths = _coarse_gains(config, axes[0]), _coarse_sizes(config, axes[1])
     # torch loads its compiler with the first optimizer: seconds that are not ours
     OPTIMIZERS["sgd"]([torch.zeros(1, requires_grad=True)], 0.0, 0.0, 0.0)
     began, coarser = time.monotonic(), None
     for _ in range(levels):
-        sweep = Sweep(config, {"gain": gains, "depth": depths}, steps=0, seeds=seeds, data=data)
+        sweep = Sweep(config, dict(zip(axes, (gains, depths), strict=True)), steps=0, seeds=seeds, data=data)
         if coarser is not None:
             sweep.adopt(coarser)
         before = time.monotonic()
@@ -63,31 +67,40 @@ def phase_diagram(
         coarser, gains, depths = sweep, _finer_gains(gains), _finer_depths(depths)
 
 
-def _coarse_gains(config: Config) -> list[float]:
+def phase_axes(config: Config) -> tuple[str, str]:
+    """Return the two knobs that span a config's phase diagram."""
+    recurrent = ARCHITECTURES[config.architecture].options.get("recurrent")
+    through_time = recurrent and DATASETS[config.dataset].options.get("sequence")
+    return ("recurrent_gain", "sequence_length") if through_time else ("gain", "depth")
+
+
+def _coarse_gains(config: Config, axis: str) -> list[float]:
     """Return gains that give a hidden matrix the standard deviations of interest, the current gain within."""
-    unit = _weight_std(config) * math.sqrt(config.width)
+    unit = _weight_std(config, config.init if axis == "gain" else config.recurrent_init) * math.sqrt(config.width)
     low, high = (std / unit if unit > 0 else std for std in _WEIGHT_STD)
-    if config.gain > 0:
-        low, high = min(low, config.gain), max(high, config.gain)
+    if (own := getattr(config, axis)) > 0:
+        low, high = min(low, own), max(high, own)
     ratio = (high / low) ** (1 / (_GAINS - 1))
     return [float(f"{low * ratio**i:.3g}") for i in range(_GAINS)]
 
 
-def _weight_std(config: Config) -> float:
+def _weight_std(config: Config, init: str) -> float:
     """Measure the root-mean-square weight of the init at gain 1, so that a registered one is understood too."""
     generator, draws = torch.Generator().manual_seed(0), max(1, _ENTRIES // config.width**2)
     squares = []
     for _ in range(draws):
         weight = torch.empty(config.width, config.width, dtype=torch.float64)
-        INITS[config.init](weight, 1.0, generator)
+        INITS[init](weight, 1.0, generator)
         squares.append(float(weight.square().mean()))
     return math.sqrt(sum(squares) / draws)
 
 
-def _coarse_depths(config: Config) -> list[int]:
-    deepest = max(_DEEPEST, config.depth)
-    ratio = (deepest / _SHALLOWEST) ** (1 / (_DEPTHS - 1))
-    return sorted({round(_SHALLOWEST * ratio**i) for i in range(_DEPTHS)})
+def _coarse_sizes(config: Config, axis: str) -> list[int]:
+    """Return depths or lengths up to the current one at least, none shorter than the data set or a window allows."""
+    least = DATASETS[config.dataset].options.get("shortest", 1) if axis == "sequence_length" else 1
+    least = max(_SHALLOWEST, least, config.truncate if axis == "sequence_length" else 1)
+    ratio = (max(_DEEPEST, 2 * least, getattr(config, axis)) / least) ** (1 / (_DEPTHS - 1))
+    return sorted({round(least * ratio**i) for i in range(_DEPTHS)})
 
 
 def _finer_gains(gains: Sequence[float]) -> list[float]:

@@ -20,6 +20,7 @@ from gradlab.data import Loss
 from gradlab.engine import Trainer
 from gradlab.growth import growth_per_layer
 from gradlab.history import StepRecord
+from gradlab.network import ARCHITECTURES
 from gradlab.registry import Registry
 from gradlab.sweep.grid import Grid, Outcome, is_learned
 from gradlab.sweep.mapped import micro_batches
@@ -78,6 +79,8 @@ def plan(
         most = min(MOST_STACKED, max_bytes // bytes_per_network(members[0][1], data))
         reason = "" if len(members) > 1 else "no other network of its shape"
         reason = reason or ("" if most > 1 else f"a stack of two would take more than max_bytes={max_bytes}")
+        if not steps and ARCHITECTURES[members[0][1].architecture].options.get("recurrent"):
+            reason = "at init its growth is that through time"
         reason = reason or why_alone([config for _, config in members], data, loss)
         for part in _parts(members, 1 if reason else most):
             numbers, configs = zip(*part, strict=True)
@@ -217,7 +220,8 @@ def train_alone(
 ) -> Generator[int, None, Outcome]:
     """Train one network; yield 1 after each step and return its `Outcome`.
 
-    With ``steps=0`` one step is taken only to measure the network as it was before it.
+    With ``steps=0`` one step is taken only to measure the network as it was before it; of a recurrent one the growth
+    is then that per time step, in the last layer.
     """
     trainer = Trainer(config, data=data, loss=loss)
     first = record = trainer.step()
@@ -231,7 +235,11 @@ def train_alone(
             diverged_at = _trouble_at(trainer, record)
         yield 1
     delta, last = first.delta_norm[0], first.delta_norm[max(config.depth - 1, 0)]
-    found = {"growth": float(growth_per_layer(delta, last, config.depth))}
+    growth = growth_per_layer(delta, last, config.depth)
+    if not steps and first.time_norm.size:
+        ends = first.time_norm[-1]
+        growth = growth_per_layer(ends[0], ends[-1], len(ends))
+    found = {"growth": float(growth)}
     found |= {"first_delta": float(delta), "first_norm": first.total_norm, "first_loss": first.loss}
     found |= {"final_delta": float(record.delta_norm[0]), "final_norm": record.total_norm, "final_loss": record.loss}
     found |= {"diverged_at": diverged_at, "steps": float(len(clipped) if steps else 0)}

@@ -1,4 +1,4 @@
-"""`PhaseMap`: growth per layer at init over gain and depth, as a plane of small buttons."""
+"""`PhaseMap`: growth at init over gain and depth, or through time, as a plane of small buttons."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from gradlab.growth import MILD
 from gradlab.panel.controller import SEEDS, Controller
 from gradlab.panel.layout import WidgetSet
 from gradlab.plots.phase import GROWTH_TICKS, KINDS, critical_lines, growth_colours, kinds
-from gradlab.sweep import Sweep, phase_diagram
+from gradlab.sweep import Sweep, phase_axes, phase_diagram
 
-Cell = tuple[float, int]  # gain, depth
+Cell = tuple[float, int]  # gain and depth, or recurrent gain and sequence length
 
 _SEEDS, _LEVELS = 4, 3  # up to 17 x 13 cells: finer ones are too small to press
-_AXES = ("gain", "depth")
-_ALIKE = {*_AXES, "accumulation", "carry_over", "optimizer", *SEEDS}  # of no effect on the map
+_ALIKE = {"accumulation", "carry_over", "optimizer", *SEEDS}  # of no effect on the map
 _UNKNOWN = KINDS["not yet run"]
 _ROW = 22  # pixels: a cell is never smaller than a finger or an unsteady hand needs
 
@@ -51,11 +50,12 @@ class PhaseMap:
         self._sweeps: Iterator[Sweep] | None = None
         self._sweep: Sweep | None = None
         self._config = controller.trainer.config
+        self._axes = phase_axes(self._config)
         self._here: Cell | None = None
         self.critical: list[float] | None = None
         self.cells: dict[Cell, widgets.Button] = {}
         own = controller.own["network"] is not None
-        self.words = self._text("phase.own" if own else "phase.about")
+        self.words = self._text("phase.own" if own else self._key("about"))
         self.button = make.button("phase.map", "phase.tip_map")
         self.button.disabled = own
         self.button.on_click(lambda _: controller.act(self.toggle))
@@ -73,6 +73,10 @@ class PhaseMap:
         """Whether cells are being measured."""
         return self._sweeps is not None
 
+    def _key(self, name: str) -> str:
+        """Return the key of a sentence, which through time is another one."""
+        return f"phase.{name}.time" if self._axes[1] == "sequence_length" else f"phase.{name}"
+
     # ------------------------------------------------------------------ under the run's lock
     def toggle(self) -> None:
         """Map, or stop and keep what is there, as the button says."""
@@ -81,6 +85,7 @@ class PhaseMap:
             return
         self._sweep = self.critical = None
         self._config = self._of.trainer.config
+        self._axes = phase_axes(self._config)
         self._sweeps = phase_diagram(self._config, seeds=_SEEDS, data=self._of.own["data"], levels=_LEVELS)
         self._show_button()
         self._say(self._text("phase.starts"))
@@ -109,7 +114,7 @@ class PhaseMap:
         self._sweeps = None
         self._show_button()
         if self._sweep is not None:
-            lines = critical_lines(self._sweep, "gain", "depth")
+            lines = critical_lines(self._sweep, *self._axes)
             self.critical = sorted(float(line[0, 0]) for line in lines)
             self._show_sweep(self._sweep)
 
@@ -122,14 +127,14 @@ class PhaseMap:
 
     # ------------------------------------------------------------------ the plane
     def _show_sweep(self, sweep: Sweep) -> None:
-        gains, depths = (sorted(sweep.grid.over[name]) for name in _AXES)
-        here = nearest(gains, depths, self._config)
+        gains, depths = (sorted(sweep.grid.over[name]) for name in self._axes)
+        here = nearest(gains, depths, *(getattr(self._config, name) for name in self._axes))
         self._make_cells([(gain, depth) for depth in depths for gain in gains])
-        growth, kind = sweep.over_seeds("growth"), kinds(sweep, "growth", _AXES).T
+        growth, kind = sweep.over_seeds("growth"), kinds(sweep, "growth", self._axes).T
         odd, names = kind >= 0, list(KINDS)
         colours = growth_colours(np.where(odd, 1.0, growth).ravel())
         for number, (i, j) in enumerate(np.ndindex(growth.shape)):
-            cell = (sweep.grid.over["gain"][i], sweep.grid.over["depth"][j])
+            cell = tuple(sweep.grid.over[name][k] for name, k in zip(self._axes, (i, j), strict=True))
             if odd[i, j]:
                 what, colour = self._text(f"sweep.kind.{names[kind[i, j]]}"), KINDS[names[kind[i, j]]]
             else:
@@ -155,8 +160,7 @@ class PhaseMap:
             self.cells.pop(cell).close()
 
     def _pressed(self, cell: Cell, _: widgets.Button) -> None:
-        gain, depth = cell
-        self._of.act(lambda: self._of.set({"gain": gain, "depth": depth}))
+        self._of.act(lambda: self._of.set(dict(zip(self._axes, cell, strict=True))))
 
     def _coloured(self, colour: str) -> widgets.ButtonStyle:
         if colour not in self._colours:
@@ -164,7 +168,7 @@ class PhaseMap:
         return self._colours[colour]
 
     def _show_cell(self, cell: Cell, what: str, colour: str, here: bool) -> None:
-        words = self._text("phase.cell", gain=f"{cell[0]:g}", depth=cell[1], what=what)
+        words = self._text(self._key("cell"), gain=f"{cell[0]:g}", depth=cell[1], what=what)
         button = self.cells[cell]
         with button.hold_sync():
             button.style = self._coloured(colour)
@@ -176,7 +180,7 @@ class PhaseMap:
         regime = "steady" if abs(decades) < MILD else "exploding" if decades > 0 else "vanishing"
         total = f"{10**decades:.3g}" if abs(decades) < 300 else f"1e{decades:+.0f}"
         return self._text(
-            "phase.growth", per_layer=f"{growth:.3g}", regime=self._text(f"phase.{regime}"), total=total
+            self._key("growth"), per_layer=f"{growth:.3g}", regime=self._text(f"phase.{regime}"), total=total
         )
 
     def _mark(self, gains: Sequence[float], depths: Sequence[int], here: Cell) -> None:
@@ -236,7 +240,11 @@ class PhaseMap:
         """Return the knobs, with the map's values, that would give another map by now."""
         there = self._config.differences(sweep.grid.config)
         knobs = Config.knobs()
-        return [f"{name} {there[name][1]}" for name in there if not knobs[name].live and name not in _ALIKE]
+        return [
+            f"{name} {there[name][1]}"
+            for name in there
+            if not knobs[name].live and name not in {*_ALIKE, *self._axes}
+        ]
 
     def _say(self, words: str, role: str = "") -> None:
         self.words = words
@@ -249,15 +257,15 @@ class PhaseMap:
         if self.critical is not None:
             gains = ", ".join(f"{gain:.3g}" for gain in self.critical)
             notes.append(self._text("phase.theory", gains=gains) if gains else self._text("phase.no_theory"))
-        found = kinds(sweep, "growth", _AXES)
+        found = kinds(sweep, "growth", self._axes)
         present = [(name, colour) for i, (name, colour) in enumerate(KINDS.items()) if (found == i).any()]
         swatches = "".join(
             f'<span><i style="background: {colour}"></i>{self._text(f"sweep.kind.{name}")}</span>'
             for name, colour in present
         )
         said = "".join(f"<span>{html.escape(note)}</span>" for note in notes)
-        scale = f"{GROWTH_TICKS[0]:g}{key}{GROWTH_TICKS[-1]:g} {html.escape(self._text('phase.scale'))}"
-        line = f"{html.escape(self._text('phase.axes'))} {scale}{said}{swatches}"
+        scale = f"{GROWTH_TICKS[0]:g}{key}{GROWTH_TICKS[-1]:g} {html.escape(self._text(self._key('scale')))}"
+        line = f"{html.escape(self._text(self._key('axes')))} {scale}{said}{swatches}"
         self._legend.value = f'<div class="gradlab-words gradlab-legend">{line}</div>'
 
     def _show_button(self) -> None:
@@ -273,10 +281,10 @@ class PhaseMap:
             style.close()
 
 
-def nearest(gains: Sequence[float], depths: Sequence[int], config: Config) -> Cell:
-    """Return the (gain, depth) nearest to a config's, by their ratios; a gain of 0 is nearest to the least."""
-    gain = min(gains, key=lambda g: abs(math.log(g / config.gain)) if config.gain > 0 else g)
-    return gain, min(depths, key=lambda d: abs(math.log(d / config.depth)) if config.depth else d)
+def nearest(gains: Sequence[float], depths: Sequence[int], gain: float, depth: int) -> Cell:
+    """Return the cell nearest to a network's own values, by their ratios; a gain of 0 is nearest to the least."""
+    first = min(gains, key=lambda g: abs(math.log(g / gain)) if gain > 0 else g)
+    return first, min(depths, key=lambda d: abs(math.log(d / depth)) if depth else d)
 
 
 def place(gains: Sequence[float], gain: float) -> tuple[int, float] | None:
