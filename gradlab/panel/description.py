@@ -19,7 +19,7 @@ from gradlab.locale import Text
 from gradlab.measures import MEASURES, kinds_of
 from gradlab.panel.controller import Controller, Seldom
 from gradlab.panel.learned import LearnedLooks
-from gradlab.panel.start import unused, without_effect
+from gradlab.panel.start import without_effect
 from gradlab.plots import LIGHT, Theme, View, anchored, measures_of, row_beside
 from gradlab.plots.fonts import PACKAGE, can_draw
 from gradlab.presets import PRESETS
@@ -317,8 +317,7 @@ class Description:
 
     def greyed(self) -> set[str]:
         """Return the knobs that change nothing here: of an own network or data, or unread by the architecture."""
-        config = self._of.trainer.config
-        return self._idle | (unused(config) if self._of.own["network"] is None else set())
+        return without_effect(self._of.own, self._of.trainer.config)
 
     def forget(self) -> None:
         """Let what was kept go."""

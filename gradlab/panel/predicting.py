@@ -49,7 +49,8 @@ class Prediction:
 
     def begin(self, trainer: Trainer) -> None:
         """Hide a network that was not seen yet, at its first step."""
-        if self._seen is not None and not _differs(self._seen, trainer.config):
+        moved = self._seen.differences(trainer.config) if self._seen is not None else Config.knobs()
+        if all(Config.knobs()[name].live for name in moved):  # the same network at step 0
             return
         self.growth, self._score = None, None
         self._signal = trainer.preview().delta_norm
@@ -90,6 +91,9 @@ class Prediction:
         if self._score is None:
             return self._said() if self.hidden else self._text("predict.shallow")
         score, text = self._score, self._text
+        missed = text("predict.missed", decades=f"{abs(score.guessed - score.measured):.1f}")
+        if math.isinf(score.measured):
+            missed = text("predict.reached_zero" if score.measured < 0 else "predict.not_finite")
         said = text(
             "predict.score",
             points=score.points,
@@ -97,17 +101,12 @@ class Prediction:
             guessed=decades(score.guessed),
             measured_way=text(f"predict.way.{way(score.measured)}"),
             measured=decades(score.measured),
-            missed=self._missed(score),
+            missed=missed,
         )
         if len(self.scores) > 1:
             mean = sum(s.points for s in self.scores) / len(self.scores)
             said += " " + text("predict.mean", count=len(self.scores), points=f"{mean:.0f}")
         return said
-
-    def _missed(self, score: Score) -> str:
-        if math.isinf(score.measured):
-            return self._text("predict.reached_zero" if score.measured < 0 else "predict.not_finite")
-        return self._text("predict.missed", decades=f"{abs(score.guessed - score.measured):.1f}")
 
     def _said(self) -> str:
         if self.growth is None or self._signal is None:
@@ -118,8 +117,3 @@ class Prediction:
         return self._text(
             "predict.said", way=words, per_layer=factor(self.growth), total=decades(total), layers=layers
         )
-
-
-def _differs(old: Config, new: Config) -> bool:
-    """Return whether a config is another network at step 0."""
-    return any(not Config.knobs()[name].live for name in old.differences(new))

@@ -86,16 +86,12 @@ def refuse_own(exercise: str | None, own: Mapping[str, Any], text: Text) -> None
         raise ValueError(f"exercise={exercise!r} together with {', '.join(given)}; {text('task.own')}")
 
 
-def without_effect(own: Mapping[str, Any]) -> set[str]:
-    """Return the knobs that an own network or own data leave without effect."""
+def without_effect(own: Mapping[str, Any], config: Config | None = None) -> set[str]:
+    """Return the knobs that own data, an own network, or the network of a config leave without effect."""
     of_data = {"dataset", "n_samples", "noise", "sequence_length"} if own["data"] is not None else set()
-    of_network = {*KNOBS, "architecture", "truncate"} if own["network"] is not None else set()
-    return of_data | of_network
-
-
-def unused(config: Config) -> set[str]:
-    """Return the knobs that the network of a config does not read."""
-    return set(KNOBS) - set(uses(config.architecture))
+    if own["network"] is not None:
+        return of_data | {*KNOBS, "architecture", "truncate"}
+    return of_data | (set(KNOBS) - set(uses(config.architecture)) if config is not None else set())
 
 
 def failure_of(preset: str) -> Config | None:
@@ -107,15 +103,7 @@ def failure_of(preset: str) -> Config | None:
 
 
 def groups(text: Text, nameless: bool) -> list[dict[str, Any]]:
-    """Return the presets in the groups of the stage's bar.
-
-    Parameters
-    ----------
-    text : Text
-        Language.
-    nameless : bool
-        Whether the presets' titles, which tell the network and not what becomes of it, stand for their names.
-    """
+    """Return the presets in the groups of the stage's bar; `nameless`, by titles that tell the network alone."""
     found: dict[str, list[dict[str, str]]] = {}
     for number, name in enumerate(PRESETS, 1):
         entry = PRESETS.entry(name)

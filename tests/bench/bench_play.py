@@ -21,11 +21,11 @@ CONFIG = Config(depth={depth}, width=32, batch_size=32, lr=0.01)
 def headless(seconds):
     trainer = Trainer(CONFIG)
     trainer.run(50)
-    start, steps = time.perf_counter(), 0
+    start, computed, steps = time.perf_counter(), time.process_time(), 0
     while time.perf_counter() - start < seconds:
         trainer.run(50)
         steps += 50
-    return steps / (time.perf_counter() - start)
+    return steps / (time.perf_counter() - start), steps / (time.process_time() - computed)
 """
 
 
@@ -41,12 +41,12 @@ COUNT = """() => {
 
 
 def state(lab):
-    clock, steps = lab.evaluate("(__import__('time').perf_counter(), lab.trainer.step_count)")
-    return clock, steps, lab.page.evaluate("window.painted")
+    clock, steps, answers = lab.evaluate("(__import__('time').perf_counter(), lab.trainer.step_count, lab.frames[1])")
+    return clock, steps, lab.page.evaluate("window.painted"), answers
 
 
 def play(lab, seconds):
-    """Play for so long and return steps per second, pictures per second that were painted, CPU per process."""
+    """Play for so long and return a second's steps, pictures that were painted, answers, and CPU per process."""
     lab.button("Play").click()
     expect(lab.button("Pause")).to_be_visible()
     time.sleep(1)
@@ -55,8 +55,8 @@ def play(lab, seconds):
     after, now = state(lab), cpu_seconds()
     lab.button("Pause").click()
     expect(lab.button("Play")).to_be_visible()
-    took = after[0] - before[0]
-    return (after[1] - before[1]) / took, (after[2] - before[2]) / took, {k: (now[k] - spent[k]) / took for k in now}
+    took, *counts = (b - a for a, b in zip(before, after, strict=True))
+    return *(count / took for count in counts), {k: (now[k] - spent[k]) / took for k in now}
 
 
 def main(arguments=None):
@@ -74,24 +74,21 @@ def main(arguments=None):
         paced = play(lab, found.seconds)
         print(f"paced play: {paced[0]:.1f} steps/s, {paced[1]:.1f} pictures/s")
         lab.notebook.get_by_role("radio", name="max", exact=True).click()
-        pairs = []
+        rows = []
         for _ in range(found.rounds):
-            alone = lab.evaluate(f"headless({found.seconds})")
-            pairs.append((*play(lab, found.seconds), alone))
-    ratios = [steps / alone for steps, _, _, alone in pairs]
-    steps, frames, alone = (statistics.median(pair[i] for pair in pairs) for i in (0, 1, 3))
-    shares = {kind: statistics.median(pair[2][kind] for pair in pairs) for kind in pairs[0][2]}
-    low, high = quartiles(ratios)
+            alone, computing = lab.evaluate(f"headless({found.seconds})")
+            steps, painted, answers, shares = play(lab, found.seconds)
+            row = {"playing": steps, "headless": alone, "ratio": steps / alone, "frames": painted}
+            rows.append(row | {"beside ms": 1e3 * (shares["kernel"] - steps / computing) / answers} | shares)
+    median = {name: statistics.median(row[name] for row in rows) for name in rows[0]}
+    low, high = quartiles([row["ratio"] for row in rows])
     print(
         f"depth {found.depth}, width 32, batch 32, torch threads {found.threads}, median of {found.rounds} times "
-        f"{found.seconds} s: playing {steps:.0f} steps/s at {frames:.1f} frames/s, headless {alone:.0f} steps/s, "
-        f"ratio {statistics.median(ratios):.2f} (half of the pairs {low:.2f} to {high:.2f}); cores used: "
-        + ", ".join(f"{kind} {share:.2f}" for kind, share in shares.items())
+        f"{found.seconds} s: playing {median['playing']:.0f} steps/s at {median['frames']:.1f} frames/s, headless "
+        f"{median['headless']:.0f} steps/s, ratio {median['ratio']:.2f} (half of the pairs {low:.2f} to {high:.2f}); "
+        f"beside its steps an answer takes {median['beside ms']:.1f} ms of the kernel's processor; cores used: "
+        + ", ".join(f"{kind} {median[kind]:.2f}" for kind in shares)
     )
-    rows = [
-        {"playing": p[0], "frames": p[1], "cpu": p[2], "headless": p[3], "ratio": r}
-        for p, r in zip(pairs, ratios, strict=True)
-    ]
     save("play", rows)
 
 
