@@ -68,6 +68,27 @@ function marks(/** @type {Scene} */ s, lane, x) {
   g.setLineDash([]);
 }
 
+/** The loss scale as steps over the upper third of the chart, and its value now. */
+function lossScales(/** @type {Scene} */ s, lane, x) {
+  const { loss } = s.lay;
+  const rows = [...lane.rows.values()].filter((row) => row.scale).sort((a, b) => a.step - b.step);
+  if (rows.every((row) => row.scale === 1)) return;
+  const logs = rows.map((row) => Math.log2(row.scale));
+  const [low, high] = [Math.min(...logs), Math.max(...logs)];
+  const y = linear(low - 1, high + 1, loss.y + loss.h * 0.36, loss.y + 4);
+  s.g.strokeStyle = s.pal.after;
+  s.g.lineWidth = 1.6;
+  s.g.beginPath();
+  rows.forEach((row, i) => {
+    if (i) s.g.lineTo(x.at(row.step), y(logs[i - 1]));
+    s.g.lineTo(x.at(row.step), y(logs[i]));
+  });
+  s.g.lineTo(x.at(lane.steps), y(logs[logs.length - 1]));
+  s.g.stroke();
+  const now = [...rows].reverse().find((row) => row.step <= (s.shown(s.store.lanes.indexOf(lane))?.step ?? 0)) ?? rows[0];
+  s.labels.put("loss.scale", s.say("stage.loss_scale", { scale: now.scale < 1e6 ? String(Number(now.scale.toPrecision(6))) : formatNumber(now.scale) }), loss.x + loss.w, s.lay.heads.foot, { side: "right", kind: "strong", colour: s.pal.after });
+}
+
 /** @param {Scene} s */
 export function drawLoss(s) {
   const { g, lay, pal, labels, words, store } = s;
@@ -75,7 +96,8 @@ export function drawLoss(s) {
   const y = linear(s.limits[2], s.limits[3], loss.y + loss.h, loss.y);
   const x = time(s, loss);
   labels.put("loss.head", words["stage.loss"], loss.x, lay.heads.foot, { kind: "head" });
-  if (loss.w > 200 * s.k) labels.put("loss.how", words["stage.median"], loss.x + loss.w, lay.heads.foot, { side: "right", kind: "dim" });
+  const scaled = store.lanes.some((lane) => (lane.rows.get(lane.steps - 1)?.scale ?? 1) !== 1);
+  if (loss.w > 200 * s.k && !scaled) labels.put("loss.how", words["stage.median"], loss.x + loss.w, lay.heads.foot, { side: "right", kind: "dim" });
   g.strokeStyle = pal.line;
   g.lineWidth = 1;
   for (const d of decadeTicks(s.limits[2], s.limits[3], Math.max(2, loss.h / (24 * s.k)))) {
@@ -116,6 +138,7 @@ export function drawLoss(s) {
       }
     }
     oddLosses(s, lane, x);
+    lossScales(s, lane, x);
   });
   g.restore();
   timeLabels(s, loss, "lt");

@@ -71,7 +71,7 @@ function point(/** @type {Stage} */ stage, event) {
 function press(/** @type {Stage} */ stage, event) {
   const box = stage.parts.canvas.getBoundingClientRect();
   const [x, y] = [event.clientX - box.left, event.clientY - box.top];
-  if (/** @type {HTMLElement} */ (event.target).closest("button")) return undefined;
+  if (/** @type {HTMLElement} */ (event.target).closest("button, select")) return undefined;
   if (stage.store.said.hidden) return guessAt(stage, x, y);
   const place = placeAt(stage, x, y);
   stage.pinned = stage.pinned ? null : place;

@@ -1,6 +1,7 @@
 // Every layer's value now, under its column of the strip, on linear decades that only ever widen.
 
 import { columnX } from "./layout.js";
+import { drawLens, fallsOut, nameLens } from "./lens.js";
 import { clamp, css, decadeTicks, edgeOf, groupsToName, layerTicks, linear, rampColour, ratios } from "./scales.js";
 import { hatch } from "./strip.js";
 
@@ -137,9 +138,10 @@ function dots(/** @type {Scene} */ s, logs, rim, shape, hollow = false) {
       g.lineTo(x - size * 1.25, at);
       g.closePath();
     }
-    g.fillStyle = hollow ? pal.bg : css(rampColour(pal.ramp, rel[i] / s.limits[4]));
+    const out = !hollow && fallsOut(s.lens, logs[i]);
+    g.fillStyle = hollow ? pal.bg : out ? pal.first : css(rampColour(pal.ramp, rel[i] / s.limits[4]));
     g.fill();
-    g.strokeStyle = rim;
+    g.strokeStyle = out ? pal.dim : rim;
     g.stroke();
   }
 }
@@ -248,6 +250,7 @@ function slope(/** @type {Scene} */ s, curves) {
     if (lanes) {
       const place = beside(s, row, curves, wide, taken);
       taken.push(place);
+      s.memory.said.push({ x: place.x - wide / 2, y: place.y - 12 * s.k, w: wide, h: 24 * s.k });
       labels.put(`slope${number}`, text, place.x, place.y, { side: "center", kind: "slope", colour: number ? pal.laneB : pal.laneA });
       return;
     }
@@ -258,6 +261,8 @@ function slope(/** @type {Scene} */ s, curves) {
     const best = Math.max(0, corners.findIndex((c) => c.free));
     const corner = corners[best];
     s.memory.corner = corner.number;
+    const room = ways[best].length * 8.2 * s.k;
+    s.memory.said.push({ x: corner.side === "right" ? corner.x - room : corner.x, y: corner.y - 12 * s.k, w: room, h: 24 * s.k });
     labels.put("slope", ways[best], corner.x, corner.y, { side: /** @type {any} */ (corner.side), kind: "slope", colour });
   });
 }
@@ -265,6 +270,7 @@ function slope(/** @type {Scene} */ s, curves) {
 /** @param {Scene} s */
 export function drawProfile(s) {
   const { store, pal, g } = s;
+  drawLens(s, profileScale(s));
   axes(s);
   fixed(s);
   const curves = ["theory.y", "ghost.y", "guess.y"].flatMap((key) => (store.fixed[key] ? [store.fixed[key]] : []));
@@ -305,7 +311,10 @@ export function drawProfile(s) {
     curves.push(row.now);
   });
   if (store.said.hidden && store.main?.given !== null) given(s);
+  s.memory.said = []; // where words on slopes stand
   slope(s, curves);
+  const apart = (/** @type {any} */ a, /** @type {any} */ b) => a.x > b.x + b.w || b.x > a.x + a.w || a.y > b.y + b.h || b.y > a.y + a.h;
+  nameLens(s, profileScale(s), (box) => met(s, curves, box) === 0 && s.memory.said.every((/** @type {any} */ other) => apart(box, other)));
   g.lineWidth = 1;
 }
 

@@ -176,6 +176,12 @@ function holdButton(stage) {
   return make("button", { type: "button", class: "gl-hold gradlab-key-h", "aria-pressed": "false", "aria-label": word, title: word, onclick: () => stage.toggleHeld() }, [icon("hold")]);
 }
 
+/** Below the profile: the number format whose range is laid over it. @param {Stage} stage */
+function lensMenu(stage) {
+  const w = stage.look.words;
+  return make("select", { class: "gl-lens", title: w["stage.tip_lens"], "aria-label": w["stage.lens"], hidden: true, onchange: (/** @type {any} */ e) => stage.setLens(e.target.value) });
+}
+
 /** Above the strip of a recurrent network: over its layers, or over the time steps. @param {Stage} stage */
 function alongSwitch(stage) {
   const w = stage.look.words;
@@ -194,9 +200,9 @@ export function build(stage) {
   const over = make("div", { class: "gl-labels" });
   const tag = make("div", { class: "gl-tag", hidden: true });
   const guess = question(stage);
-  const [hold, along] = [holdButton(stage), alongSwitch(stage)];
+  const [hold, along, lens] = [holdButton(stage), alongSwitch(stage), lensMenu(stage)];
   const slow = make("div", { class: "gl-slow", hidden: true }, [make("code")]);
-  const picture = make("div", { class: "gl-picture", tabindex: "0", role: "group", "aria-roledescription": w["stage.picture"], "aria-label": w["stage.picture_keys"] }, [canvas, over, tag, hold, along, guess.node, slow]);
+  const picture = make("div", { class: "gl-picture", tabindex: "0", role: "group", "aria-roledescription": w["stage.picture"], "aria-label": w["stage.picture_keys"] }, [canvas, over, tag, hold, along, lens, guess.node, slow]);
   const time = timeBar(stage);
   const status = make("span", { class: "gl-status" });
   const alert = make("span", { class: "gl-alert", role: "status" });
@@ -205,7 +211,7 @@ export function build(stage) {
   const live = make("div", { class: "gl-hear", "aria-live": "polite", role: "status" });
   const main = make("div", { class: "gl-main" }, [make("div", { class: "gl-gutter" }), flow, seen.node]);
   stage.root.append(top.node, say, main, live);
-  return { top, lesson, verdicts, canvas, over, tag, hold, along, guess, slow, picture, time, status, alert, flow, seen, live, main };
+  return { top, lesson, verdicts, canvas, over, tag, hold, along, lens, guess, slow, picture, time, status, alert, flow, seen, live, main };
 }
 
 /** Put words into an element only when they are others. @param {HTMLElement} node @param {string} text */

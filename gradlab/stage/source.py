@@ -9,7 +9,19 @@ from importlib import resources
 
 from gradlab.locale import STRINGS, Text
 
-_SHARED = ("scales", "packet", "store", "palette", "layout", "labels", "strip", "profile", "charts", "learned")
+_SHARED = (
+    "scales",
+    "packet",
+    "store",
+    "palette",
+    "layout",
+    "labels",
+    "strip",
+    "lens",
+    "profile",
+    "charts",
+    "learned",
+)
 _MODULES = (*_SHARED, "shell", "words", "pointing", "transport", "stage", "keys")
 """Each after those that it imports."""
 

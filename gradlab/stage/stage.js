@@ -2,6 +2,7 @@
 
 import { drawHeat, drawLoss, time } from "./charts.js";
 import { columnX, layout } from "./layout.js";
+import { lensOf } from "./lens.js";
 import { Labels } from "./labels.js";
 import { PALETTES, themeOf } from "./palette.js";
 import { listen } from "./pointing.js";
@@ -21,7 +22,7 @@ import { showWords } from "./words.js";
  * @typedef {{g: CanvasRenderingContext2D, pal: import("./palette.js").Palette, dark: boolean, theme: string,
  *   lay: import("./layout.js").Layout, labels: Labels, store: Store, words: Record<string, string>, k: number,
  *   limits: number[], held: boolean, limit: number, logTime: boolean, layers: number, dpr: number, snap: (x: number) => number, through: boolean, signal: boolean, title: string,
- *   hover: Place | null, pulse: Pulse | null, memory: any, shown: (lane: number) => Row | undefined,
+ *   hover: Place | null, lens: import("./lens.js").Lens | null, pulse: Pulse | null, memory: any, shown: (lane: number) => Row | undefined,
  *   before: (lane: number) => Row | undefined, say: (key: string, values: any) => string,
  *   growthWords: (row: Row, short?: boolean) => string}} Scene
  */
@@ -31,6 +32,8 @@ const ANNOUNCED = 8000; // and for so long it is said
 const FORWARD = 0.38; // share of a pulse that runs forward
 const SLOWEST_PULSE = 700;
 const FASTEST_PULSED = 14; // steps a second up to which a pulse can be followed
+
+const LENSES = new Set(["both", "delta_norm", "grad_norm", "time_norm"]); // measures that a gradient's format limits
 
 /** One stage in one place of a page. */
 export class Stage {
@@ -52,6 +55,8 @@ export class Stage {
     this.logTime = false;
     /** @type {number[] | null} */
     this.held = null; // the decades that a person keeps as they are
+    /** @type {string | null} */
+    this.lensName = null; // the format that a person chose to look through; null is that of the run
     this.depthMeasure = ""; // what was shown over the layers before time was
     this.controls = 0;
     this.waiting = new Set(); // steps whose rows were asked for
@@ -232,6 +237,24 @@ export class Stage {
     this.tell();
   }
 
+  /** The format looked through: of a run in half precision its own, until somebody chooses. */
+  get lens() {
+    const { store } = this;
+    if (!this.lensable) return null;
+    const own = store.precision.find((name) => name !== "full") ?? "";
+    return lensOf(store.formats, this.lensName ?? own, this.shown(store.lanes.length - 1)?.scale || 1);
+  }
+
+  get lensable() {
+    return LENSES.has(this.store.measure) && !this.store.said.hidden;
+  }
+
+  /** @param {string} name */
+  setLens(name) {
+    this.lensName = name;
+    this.tell();
+  }
+
   /** Show the signal over the time steps, or over the layers. @param {boolean} through */
   along(through) {
     const now = this.store.measure;
@@ -378,7 +401,7 @@ export class Stage {
       g, pal: this.pal, dark: this.theme === "dark", theme: this.theme, lay: this.lay, labels: this.labels, store, words: this.words, k: this.k,
       limits: this.limits, held: this.held !== null, limit: stepLimit(store.last + 1), logTime: this.logTime, layers: this.layers,
       dpr: this.dpr, snap: (x) => Math.round(x * this.dpr) / this.dpr, through: store.measure === "time_norm", signal, title: signal ? this.words["stage.signal"] : store.titles[0],
-      hover: this.pinned ?? this.hover, pulse, memory: this.memory,
+      hover: this.pinned ?? this.hover, lens: this.lens, pulse, memory: this.memory,
       shown: (lane) => this.shown(lane), before: (lane) => this.pulse?.old[lane], say: (key, values) => this.say(key, values),
       growthWords: (row, short) => this.growthWords(row, short),
     });

@@ -2,7 +2,7 @@
 
 import { unpack } from "./packet.js";
 
-/** @typedef {{step: number, loss: number, growth: number, spans: number, now: Float32Array, second?: Float32Array, after?: Float32Array, unable: Uint8Array}} Row */
+/** @typedef {{step: number, loss: number, growth: number, spans: number, now: Float32Array, second?: Float32Array, after?: Float32Array, unable: Uint8Array, scale?: number}} Row */
 
 const HELD = 6000; // rows kept for the time slider; others are asked for again
 
@@ -108,6 +108,7 @@ export class Lane {
         second: part(second),
         after: part(after),
         unable: part(unable),
+        ...(data.scale ? { scale: data.scale[i] } : {}), // of the loss
       });
     }
     for (const step of this.rows.keys()) {
@@ -141,6 +142,9 @@ export class Store {
     this.titles = [""];
     this.units = false;
     this.ghost = "";
+    /** @type {Record<string, number[]>} */
+    this.formats = {}; // log10 of where each number format rounds to 0, of its smallest normal and its largest number
+    this.precision = /** @type {string[]} */ ([]); // the format that each lane computes in, or "full"
     /** @type {[string, number, number][][]} */
     this.groups = []; // how the layers can be labelled, the finest first
     /** @type {Record<string, any>} */
@@ -192,7 +196,7 @@ export class Store {
       Object.assign(lane, { names, label: head.labels[i][0], knobs: head.labels[i][1], tiny: head.tiny[i] });
       return lane;
     });
-    Object.assign(this, { measure: head.measure, time: Boolean(head.time), titles: head.titles, units: head.units, ghost: head.ghost, groups: head.groups ?? [], fixed: {} });
+    Object.assign(this, { measure: head.measure, time: Boolean(head.time), titles: head.titles, units: head.units, ghost: head.ghost, groups: head.groups ?? [], formats: head.formats ?? {}, precision: head.precision ?? [], fixed: {} });
   }
 
   /** @param {number[] | undefined} limits @param {boolean} fresh */

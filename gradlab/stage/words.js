@@ -1,6 +1,7 @@
 // The words and numbers around the picture: told when something changed, never with every frame.
 
 import { columnX } from "./layout.js";
+import { rangeWords } from "./lens.js";
 import { drawBoundary, drawSample } from "./learned.js";
 import { profileScale } from "./profile.js";
 import { clamp, formatLog, formatNumber, timeScale } from "./scales.js";
@@ -81,6 +82,7 @@ export function showWords(/** @type {Stage} */ stage, s) {
   }
   parts.hold.setAttribute("aria-pressed", String(stage.held !== null));
   parts.hold.style.top = `${s.lay.none + 6 * s.k}px`;
+  showLens(stage, s);
   parts.along.hidden = !store.time || Boolean(said.hidden);
   for (const [i, way] of [...parts.along.children].entries()) way.setAttribute("aria-pressed", String(s.through === Boolean(i)));
   const alert = times(said.alert || stage.announced);
@@ -90,6 +92,21 @@ export function showWords(/** @type {Stage} */ stage, s) {
   write(parts.status, `${said.status || stage.say("stage.step", { step: stage.step })}${rate}`);
   showCursor(stage, s);
   hearSoon(stage);
+}
+
+/** @param {Scene} s */
+function showLens(/** @type {Stage} */ stage, s) {
+  const { lens } = stage.parts;
+  const names = Object.keys(stage.store.formats);
+  lens.hidden = !names.length || !stage.lensable;
+  lens.style.top = `${s.lay.none + 17 * s.k}px`;
+  if (lens.dataset.names !== names.join()) {
+    lens.dataset.names = names.join();
+    lens.replaceChildren(...["", ...names].map((name) => make("option", { value: name })));
+  }
+  const short = (/** @type {string} */ name) => ({ float8_e5m2: "E5M2", float8_e4m3fn: "E4M3" })[name] ?? name;
+  for (const option of lens.options) write(option, option.value === s.lens?.name ? `${short(option.value)}: ${rangeWords(s.lens)}` : short(option.value) || stage.words["stage.lens_none"]);
+  if (document.activeElement !== lens) lens.value = s.lens?.name ?? "";
 }
 
 function showVerdicts(/** @type {Stage} */ stage) {

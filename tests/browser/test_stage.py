@@ -128,6 +128,19 @@ def test_what_was_learned_is_drawn_and_held_out_numbers_stand_beside_it(panel):
     expect(lab.notebook.locator(".gl-numbers")).to_contain_text("%")
 
 
+def test_a_lens_lays_the_range_of_a_number_format_over_the_profile(panel):
+    lab = panel
+    plain = painted(lab)
+    lens = lab.notebook.get_by_label("Number format to look through")
+    lens.select_option("float8_e4m3fn")
+    expect(lens.locator("option:checked")).to_have_text("E4M3: 9.8e-4 … 448")
+    lab.page.wait_for_timeout(200)
+    assert painted(lab) != plain
+    lens.select_option("")
+    lab.page.wait_for_timeout(200)
+    assert painted(lab) == plain
+
+
 def test_an_explosion_widens_the_axis_and_names_where_it_ended(lab):
     open_panel(lab, "from gradlab import GradLab\nlab = GradLab(depth=20, gain=1.5)\nlab\n")
     lab.button("Step").click()
