@@ -94,6 +94,7 @@ class Blocks:
             self._blocks = (groups_of(names) or [[Group(name, i, i + 1) for i, name in enumerate(names)]])[-1]
             labels = [block.label for block in self._blocks]
             self.folded = History(labels, of.tiny, of.chance_loss, time_names=of.time_names)
+            self.folded.precision = of.precision
         for i in range(len(self.folded), len(of)):
             self.folded.append(self._fold(of[i]))
         for mark in of.marks[len(self.folded.marks) :]:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+import gradlab
 from gradlab import PRESETS, Config, Trainer, diagnose
 from gradlab.history import History
 from gradlab.theory import floor_depth
@@ -339,3 +340,33 @@ def test_chi_says_at_which_depth_the_signal_reaches_the_floor_of_the_format():
     scaled = floor_depth(config.replace(loss_scale=2.0**16))
     assert scaled - depth == pytest.approx(16 * np.log(2) / -np.log(np.sqrt(0.0557207)), rel=1e-3)
     assert floor_depth(Config(precision="float16")) == np.inf  # critical: chi = 1
+
+
+# ---------------------------------------------------------------------- somebody else's loop
+@pytest.mark.parametrize(("scale", "kind"), [(1.0, "underflow"), (2.0**16, ""), (2.0**40, "overflow")])
+def test_a_watched_fp16_loop_shows_what_its_format_loses_before_it_blames_the_weights(scale, kind):
+    torch.manual_seed(0)
+    config = PRESETS["fp16_underflow"]
+    network = Trainer(config.replace(precision="full")).network
+    x = torch.randn(64, 2)
+    y = (x[:, 0] > 0.3).long()  # uneven classes: equal ones cancel exactly where all outputs are alike
+    optimizer, scaler = torch.optim.SGD(network.parameters(), lr=0.1), torch.amp.GradScaler("cpu", init_scale=scale)
+    counted, scales = [], []
+    with gradlab.watch(network, optimizer, scaler=scaler) as history:
+        for _ in range(8):
+            optimizer.zero_grad()
+            with torch.autocast("cpu", torch.float16):
+                output = network(x)
+            scaler.scale(F.cross_entropy(output.float(), y)).backward()
+            grads = [layer.weight.grad for layer in network.linears]
+            kinds = [(g == 0, (g != 0) & (g.abs() < 2.0**-14), ~torch.isfinite(g)) for g in grads]
+            counted.append([[float(kind.double().mean()) for kind in own] for own in kinds])
+            scales.append(scaler.get_scale())
+            scaler.step(optimizer)
+            scaler.update()
+    wanted, layers = np.array(counted), len(network.linears)
+    for k, name in enumerate(("zero_share", "subnormal_share", "overflow_share")):
+        assert history.column(name)[:, :layers] == pytest.approx(wanted[:, :, k], abs=1e-12), name
+    assert history.column("loss_scale").tolist() == scales
+    found = diagnose(history, num_classes=2).kind
+    assert found == kind if kind else found not in ("underflow", "overflow")

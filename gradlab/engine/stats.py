@@ -155,6 +155,17 @@ def norms_of(tensors: Sequence[Tensor]) -> Tensor:
     return norms[torch.tensor(sorted(range(len(order)), key=order.__getitem__), device=norms.device)]
 
 
+def shares_of(tensor: Tensor, normal: float) -> Tensor:
+    """Return the shares of entries that are 0, below `normal` and not 0, and not finite: shape (3,), in parts."""
+    wide, flat = wide_dtype(tensor.device), _flat(dense(tensor))
+    counts = torch.zeros(3, dtype=wide, device=flat.device)
+    for part in _parts(flat):
+        zero, size = part == 0, part.abs()
+        kinds = (zero, (size < normal) & ~zero, ~torch.isfinite(size))
+        counts += torch.stack([kind.sum(dtype=wide) for kind in kinds])
+    return counts / max(flat.numel(), 1)
+
+
 class ListNorms:
     """The norms of a list of tensors of fixed shapes at several moments, in few operations however many there are.
 

@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 
 from gradlab.engine.layers import find_layers, layer_of
 from gradlab.engine.parameters import merged, quotients, root_sum_square
+from gradlab.engine.precision import is_half
 from gradlab.engine.stats import LayerStats
 from gradlab.engine.time import together
 from gradlab.history import Array, Divergence, History, Mark, StepRecord
@@ -259,13 +260,18 @@ class Watcher:
         window = self._window
         now = self._measured.versions(self._trainable)
         if window.gradient is None:
-            if self._scaler is not None:
-                window.scale = float(self._scaler.get_scale())
+            self._see_scale()
             if any(now) and now == self._versions:
                 window.uncleared = self._measured.norms(self._trainable)
         elif now != self._versions and self._gone():  # by zero_grad() without a step
             self._close_unused(skipped=True)
+            self._see_scale()
         self._versions = now
+
+    def _see_scale(self) -> None:
+        """Note what the scaler multiplies the next losses with."""
+        if self._scaler is not None:
+            self._window.scale = float(self._scaler.get_scale())
 
     def _end_backward(self, loss: Tensor | None) -> None:
         self._inside = False
@@ -282,10 +288,17 @@ class Watcher:
                 window.losses += [loss] if loss is not None else []  # else it was another network's
                 window.backwards += 1
                 window.gradient = self._measured.gradients(GRADIENT, self._trainable)
+                window.shares = self._measured.shares(self._trainable, self._scaled_format)
                 if self._stepping is not None:
                     self._used = self._measured.gradients(USED, self._owned[id(self._stepping)])
         if self._stepped and self._stepping is None:  # optimizers that step inside the backward pass
             self._close()
+
+    @property
+    def _scaled_format(self) -> torch.dtype | None:
+        """The format that gradients come from where a scaler works: that of the loss scale's loop, float16."""
+        enabled = getattr(self._scaler, "is_enabled", lambda: self._scaler is not None)()
+        return torch.float16 if enabled else None
 
     def _cleared(self) -> bool:
         """Whether gradients were changed since the last backward pass."""
@@ -532,8 +545,21 @@ class Watcher:
             stats.saturated()[:count] + zeros,
             stats.dead()[:count] + zeros,
             [float(any(i in raw for i in group)) for group in groups],
-            *([[math.nan] * len(rows)] * 3),
+            *self._shares(shown),
         ]
+
+    def _shares(self, shown: Shown) -> list[list[float]]:
+        """Return zero, subnormal and overflow share of each row; nan where no half format is known of."""
+        if not shown.shares:
+            return [[math.nan] * len(self._rows)] * 3
+        own = next((p.dtype for p in self._params if is_half(p.dtype)), torch.float16)
+        self.history.precision = str(own).removeprefix("torch.")
+        sizes, known = [p.numel() for p in self._params], shown.shares
+        found = []
+        for k in range(3):
+            pairs = [[(known[i][k], sizes[i]) for i in group if i in known] for group in self._groups]
+            found.append([sum(s * n for s, n in own) / (sum(n for _, n in own) or math.nan) for own in pairs])
+        return found
 
     def _log(self) -> None:
         numbers = scalars(self.history) if self._loggers else {}

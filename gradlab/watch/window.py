@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from gradlab.engine.stats import LayerStats, ListNorms, norms_of
+from gradlab.engine.precision import is_half
+from gradlab.engine.stats import LayerStats, ListNorms, norms_of, shares_of
 
 Norms = dict[int, float]
 Versions = list[tuple[int, int] | None]
@@ -60,6 +61,16 @@ class ParameterNorms:
         return arranged
 
     @torch.no_grad()
+    def shares(self, numbers: Iterable[int], dtype: torch.dtype | None) -> tuple[list[int], Tensor] | None:
+        """Return what a half format, `dtype` or the gradients' own, made of their entries; None where none did."""
+        found = {i: grad for i in numbers if (grad := self.params[i].grad) is not None}
+        formats = {i: dtype or g.dtype for i, g in found.items() if dtype is not None or is_half(g.dtype)}
+        if not formats:
+            return None
+        rows = [shares_of(found[i], float(torch.finfo(narrow).tiny)) for i, narrow in formats.items()]
+        return list(formats), torch.stack(rows)
+
+    @torch.no_grad()
     def norms(self, numbers: Iterable[int]) -> Tensor | None:
         """Return the norms of the gradients that are there."""
         found = [grad for i in numbers if (grad := self.params[i].grad) is not None]
@@ -108,6 +119,8 @@ class Shown(NamedTuple):
         False if a fused optimizer was told to skip the step.
     lr : float
         The first learning rate.
+    shares : dict of int to list of float
+        Zero, subnormal and overflow share of gradients that a half format has made.
     """
 
     loss: float | None
@@ -119,6 +132,7 @@ class Shown(NamedTuple):
     uncleared: bool
     applied: bool
     lr: float
+    shares: dict[int, list[float]]
 
 
 @dataclass
@@ -145,6 +159,8 @@ class Window:
         Norms of gradients of the step before that nobody cleared.
     frozen : (sequence of int, Tensor) or None
         Norms of the parameters that no optimizer moves.
+    shares : (list of int, Tensor) or None
+        What a half format made of the gradients' entries, as `ParameterNorms.shares` says it.
     refused, unscaled : list of Tensor
         What a fused optimizer was told: whether gradients were infinite, and the scale still to be divided by.
     lr : float or Tensor
@@ -161,6 +177,7 @@ class Window:
     stepped: bool = False
     uncleared: Tensor | None = None
     frozen: tuple[Sequence[int], Tensor | None] = ((), None)
+    shares: tuple[list[int], Tensor] | None = None
     refused: list[Tensor] = field(default_factory=list)
     unscaled: list[Tensor] = field(default_factory=list)
     lr: Any = float("nan")
@@ -182,7 +199,8 @@ class Window:
         numbers, fixed = self.frozen
         tensors = [arranged.norms.of(chosen) for arranged, chosen in moments]
         single = [*self.losses, *self.refused, *self.unscaled, *([self.lr] if isinstance(self.lr, Tensor) else [])]
-        tensors += [t for t in (*single, self.uncleared, fixed) if t is not None]
+        counted, shares = self.shares or ([], None)
+        tensors += [t for t in (*single, self.uncleared, fixed, shares) if t is not None]
         values = stats.read(*tensors)
         norms: tuple[Norms, ...] = ({}, {}, {}, {})
         start = 0
@@ -198,6 +216,7 @@ class Window:
         lr = next(found) if isinstance(self.lr, Tensor) else self.lr
         uncleared = self.uncleared is not None and sum(next(found) for _ in range(self.uncleared.numel())) > 0
         frozen = {i: next(found) for i in numbers}
+        parts = {i: [next(found) for _ in range(3)] for i in counted}
         used, scale = norms[USED], self.scale
         inside = {i: used[i] for arranged in self.inside for i in arranged.numbers}
         gradient = inside | norms[GRADIENT]
@@ -205,4 +224,5 @@ class Window:
             gradient = {i: norm / scale for i, norm in gradient.items()}
         if unscaled != 1.0:
             used = {i: norm / unscaled for i, norm in used.items()}
-        return Shown(loss, gradient, used, norms[WEIGHT], norms[CHANGE], frozen, uncleared, not refused, lr)
+        weights, changes = norms[WEIGHT], norms[CHANGE]
+        return Shown(loss, gradient, used, weights, changes, frozen, uncleared, not refused, lr, parts)
