@@ -71,7 +71,12 @@ def make_dataset(name: str, n: int, noise: float, seed: int, dtype: torch.dtype,
     """
     entry = DATASETS[name]
     sizes = (length,) if entry.options.get("sequence") else ()
-    x, y = entry(n, noise, Generator().manual_seed(seed), *sizes)
+    try:
+        x, y = entry(n, noise, Generator().manual_seed(seed), *sizes)
+    except ImportError:
+        if "missing" not in entry.options:
+            raise
+        raise ValueError(Said(entry.options["missing"])) from None
     return as_data(x, y, dtype, outputs=entry.options.get("outputs"), name=name)
 
 
@@ -266,13 +271,11 @@ def regression(n: int, noise: float, generator: Generator) -> tuple[Tensor, Tens
     return x, _jitter(torch.tanh(2.0 * x @ first) @ second, noise, generator)
 
 
-@DATASETS.register("digits", "Handwritten digits", fixed=True)
+@DATASETS.register("digits", "Handwritten digits", fixed=True, missing="error.digits")
 def digits(n: int, noise: float, generator: Generator) -> tuple[Tensor, Tensor]:
     """8 x 8 images of handwritten digits, ten classes (needs scikit-learn; at most 1797)."""
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError:
-        raise ValueError(Said("error.digits")) from None
+    from sklearn.datasets import load_digits
+
     images, labels = load_digits(return_X_y=True)
     chosen = torch.randperm(len(images), generator=generator)[:n]
     x = (torch.as_tensor(images, dtype=torch.float64)[chosen] - 4.884) / 6.017  # the pixels' mean and std
