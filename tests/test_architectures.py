@@ -250,6 +250,7 @@ def test_an_architecture_of_ones_own_is_one_function(monkeypatch):
             r"truncate=10; expected 0 \(none\) to 9, the time steps",
         ),
         ({"architecture": "lstm", "truncate": 3}, r"truncate=3; expected 0 \(none\) to 2"),
+        ({"dataset": "latch", "sequence_length": 0}, "sequence_length=0; expected"),
         ({"architecture": "conv"}, r"samples of shape \(2,\) for architecture='conv'; expected images"),
         ({"architecture": "conv", "dataset": "copy_memory"}, "one target per time step for architecture='conv'"),
     ],

@@ -455,6 +455,9 @@ def test_a_recurrent_network_that_learns_is_not_called_ill_for_its_signal_throug
     history = Trainer(knobs).run(200)
     assert history[0].time_norm[0, 0] < 1e-4 * history[0].time_norm[0, -1]
     assert diagnose(history, knobs).kind == "healthy"
+    shown = verdict(history, knobs)
+    assert re.fullmatch(r"THROUGH TIME x[\de.-]+", shown.headline)
+    assert shown.start.endswith("over all time steps.")
 
 
 DEEP = {"architecture": "transformer", "depth": 12, "heads": 2, "init": "xavier", "optimizer": "adam", "lr": 0.005}

@@ -538,6 +538,7 @@ def test_whatever_looks_at_a_run_looks_at_every_architecture(architecture):
     assert all(len(history) == 2 for history in lanes.values())
     found = sweep(config, over={"lr": [0.01, 0.1]}, steps=2, seeds=2, progress=False)
     assert "4 of 4 networks" in repr(found)
+    assert next(gradlab.phase_diagram(config, levels=1)).done.any()
     with pytest.raises(ValueError, match="a script is written of architecture='mlp'"):
         config.to_code()
 

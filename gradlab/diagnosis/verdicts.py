@@ -247,7 +247,9 @@ def _headline(key: str, f: Findings) -> str:
         return "unseen"
     if _at_chance(f) and f.steps >= FEWEST:
         return "at_chance"
-    return "level" if f.layers >= FEWEST_LAYERS else "none"
+    if f.layers >= FEWEST_LAYERS:
+        return "level"
+    return "none" if math.isnan(f.through_time) else "through_time"
 
 
 def _at_chance(f: Findings) -> bool:
@@ -261,7 +263,7 @@ def _shown(key: str, f: Findings) -> float:
 
 
 def _start(key: str, f: Findings) -> str:
-    if key.endswith(("_time", "_truncated")):
+    if not math.isnan(f.through_time) and (f.layers < FEWEST_LAYERS or key.endswith(("_time", "_truncated"))):
         return "start.time"
     if f.layers >= 2:
         return "start"
