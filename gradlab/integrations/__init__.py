@@ -1,1 +1,41 @@
 """`watch` inside other people's training loops: Lightning, transformers, and where their numbers go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gradlab.history import History
+from gradlab.watch import Logger, OnError, Watcher, watch
+
+
+class Recording:
+    """What the callbacks of every library do: one record per optimizer step, on the process of rank 0.
+
+    Parameters
+    ----------
+    every : int, default 50
+        Record only every so many optimizer steps.
+    loggers : sequence of Logger
+        Get the numbers of each recorded step.
+    on_error : {"warn", "raise"}
+        What an error inside the instrument does.
+    """
+
+    def __init__(self, every: int = 50, *, loggers: Sequence[Logger] = (), on_error: OnError = "warn") -> None:
+        self._every, self._loggers = every, loggers
+        self._on_error: OnError = on_error
+        self.watcher: Watcher | None = None
+
+    @property
+    def history(self) -> History | None:
+        """What was measured; None before a training."""
+        return None if self.watcher is None else self.watcher.history
+
+    def _begin(self, network: Any, optimizers: Any, scaler: Any = None) -> None:
+        how: dict[str, Any] = {"every": self._every, "loggers": self._loggers, "on_error": self._on_error}
+        self.watcher = watch(network, optimizers, scaler=scaler, **how).start()
+
+    def _end(self, quietly: bool = False) -> None:
+        if self.watcher is not None:
+            self.watcher.stop(quietly)
