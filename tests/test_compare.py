@@ -136,7 +136,7 @@ def test_equal_lanes_are_called_equal():
         ({"dataset": "regression"}, "First weights differ (dataset), batches differ (dataset)."),
         ({"accumulation": "mean"}, "Same first weights, batches differ (accumulation)."),
         ({"accumulation_steps": 9}, "Same first weights, same batches."),
-        ({"dtype": "float64"}, "First weights differ (precision), batches differ (precision)."),
+        ({"dtype": "float64"}, "First weights differ (number type), batches differ (number type)."),
     ],
     ids=repr,
 )

@@ -23,7 +23,7 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 SHARED = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))  # by how many processes of pytest -n
 SECONDS, SECONDS_IN_ALL = 60, 360  # of one core; measured on a busy one: 4 to 37, 107 in all
 MODULES = {"copy", "functools", "math", "statistics", "matplotlib", "numpy", "torch", "gradlab"}
-OTHERS = {"11": {"lightning", "logging", "re", "sys", "torchvision", "transformers", "warnings"}}  # extra integrations
+OTHERS = {"11": {"lightning", "logging", "re", "sys", "torchvision", "transformers", "warnings"}}  # extras
 NOISE = {"print", "display", "clear_output", "Output", "Thread", "open", "eval", "exec"}
 CLOCK = "__import__('time').process_time()"
 
