@@ -152,6 +152,16 @@ def test_a_long_run_keeps_bounded_memory_step_zero_and_both_ends_true():
     assert history[-1].step == steps - 1
 
 
+def test_thinning_drops_none_of_the_newest_steps():
+    layers, step = 100, 0
+    history, stand_in = filled(0, layers), SimpleNamespace(**vars(record(0, layers)))
+    while not history.rewritten:
+        stand_in.step = step
+        history.append(stand_in)
+        step += 1
+    np.testing.assert_array_equal(history.column("step")[-500:], np.arange(step - 500, step))
+
+
 def test_a_thinned_history_can_be_cut_and_continued():
     layers = 100
     history = filled(0, layers)

@@ -313,16 +313,14 @@ class FlatNorms:
                 self._blocks.append(flats.as_strided(shape, strides, flats.storage_offset() + offsets[run[0]]))
                 order += run
         self._found = torch.empty(len(flats), len(order), dtype=torch.float64)
-        outs = self._found.split([block.shape[1] for block in self._blocks], 1)
-        pairs = zip(self._blocks, outs, strict=True)  # each small enough for the cache when it is cast
-        self._rows = [pair for block, out in pairs for pair in zip(block, out, strict=True)]
+        self._outs = self._found.split([block.shape[1] for block in self._blocks], 1)
         self._places = [order.index(i) for i in range(len(sizes))]
         self._refine = flats.dtype == torch.float64
 
     def __call__(self) -> list[list[float]]:
         """Return for each buffer the norm of each piece, in order."""
-        for block, out in self._rows:
-            torch.linalg.vector_norm(block, 2, 1, dtype=torch.float64, out=out)
+        for block, out in zip(self._blocks, self._outs, strict=True):
+            torch.linalg.vector_norm(block, 2, 2, dtype=torch.float64, out=out)
         found = self._found.tolist()
         if self._refine:
             pieces = ((piece for block in self._blocks for piece in block[row]) for row in range(len(found)))

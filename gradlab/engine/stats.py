@@ -306,7 +306,7 @@ class LayerStats:
     # ------------------------------------------------------------------ on the device
     def see_loss(self, loss: Tensor, n: int) -> None:
         """Add a micro-batch's mean loss over `n` samples."""
-        self._losses.append((loss, n / (self.samples + n)))
+        self._losses.append((loss.detach(), n / (self.samples + n)))
         self.samples += n
 
     def see_activations(self, stacks: Iterable[Stack]) -> None:
@@ -335,7 +335,6 @@ class LayerStats:
         known = self._alive.get(layers)
         self._alive[layers] = alive if known is None or known.shape != alive.shape else known | alive
 
-    @torch.no_grad()
     def read(self, *more: Tensor) -> list[float]:
         """Read all that was seen, and `more`, whose entries are returned."""
         # of one dtype they are joined in half the time
