@@ -501,7 +501,7 @@ def test_the_seed_of_the_bar_is_all_three_seeds(browser, panel):
     assert "weight_seed=-1" in lab.alert
 
 
-MOST_FILES = 8
+MOST_FILES = 7
 
 
 def test_a_live_knob_reaches_the_optimizer_through_few_files(browser, panel):
