@@ -10,7 +10,6 @@ from html import escape
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -403,7 +402,9 @@ class History(Sequence[StepRecord]):
                     filled[:, found._place(name)] = rows[:, start : start + n]
             marks = tuple(Mark(step, kind, _unpacked(text)) for step, kind, text in about["marks"])
             found._fill(filled, times, marks, Divergence(**about["diverged"]) if about["diverged"] else None)
-        except (KeyError, TypeError, ValueError, EOFError, AttributeError, BadZipFile) as error:
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # a damaged archive raises whatever its damaged bytes lead to
             raise ValueError(f"path={brief(str(path), 300)}; expected a file written by History.save") from error
         return found
 
