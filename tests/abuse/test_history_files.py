@@ -25,8 +25,8 @@ def test_flipped_bits(history, tmp_path, seed):
         with refusals.in_time():
             try:
                 again = History.load(path)
-            except ValueError as error:
-                assert str(path) in str(error)
+            except ValueError:
+                refusals.refusal(lambda: History.load(path), str(path))
                 continue
         for name in FIELDS:
             assert np.array_equal(again.column(name), history.column(name), equal_nan=True)
