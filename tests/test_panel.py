@@ -15,6 +15,7 @@ import gradlab
 from gradlab import Config, GradLab, Trainer
 from gradlab.locale import Text
 from gradlab.panel.controller import Controller
+from gradlab.panel.learned import LearnedLooks
 
 SMALL = {"depth": 3, "width": 8}
 
@@ -681,3 +682,15 @@ def test_what_was_learned_stands_beside_what_was_held_out(browser, panel):
     lab.set(dataset="digits", n_samples=200)
     samples = browser.ask(lab, "all", run=-1)[0]["lanes"][0]["samples"]
     assert [shape for shape, *_ in samples] == [[8, 8]] * len(samples)
+
+
+def test_of_a_regression_the_stage_shows_answers_against_targets():
+    trainer = Trainer(Config(dataset="regression", depth=2, n_samples=40))
+    found = LearnedLooks(Text("en")).look(trainer, True)
+    assert found is not None
+    assert found.classes == 0
+    with torch.no_grad():
+        answers = trainer.network(trainer.data.x)
+    low, high = found.extent[2:]
+    for column, expected in ((0, trainer.data.y), (1, answers.clamp(low, high))):
+        torch.testing.assert_close(torch.from_numpy(found.points[:, column]).float(), expected.reshape(-1))

@@ -30,6 +30,8 @@ if TSC := shutil.which("tsc"):  # a tool of who writes the modules; where there 
 
     def test_the_types_in_the_modules_comments_hold():
         options = ["--noEmit", "--checkJs", "--allowJs", "--strict", "false"]
+        options += ["--strictBindCallApply", "--strictFunctionTypes", "--noImplicitThis", "--noUnusedLocals"]
+        options += ["--useUnknownInCatchVariables", "--noImplicitReturns", "--noFallthroughCasesInSwitch"]
         options += ["--target", "es2022", "--module", "es2022"]
         done = subprocess.run([str(TSC), *options, *map(str, STAGE.glob("*.js"))], capture_output=True, text=True)
         assert done.returncode == 0, done.stdout
