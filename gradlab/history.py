@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from html import escape
@@ -371,9 +372,15 @@ class History(Sequence[StepRecord]):
             "marks": [[m.step, m.kind, _packed(m.text)] for m in self._marks],
             "diverged": self.diverged and asdict(self.diverged),
         }
-        with Path(path).open("wb") as file:
-            rows, times = self._rows[: self._n], self._times[: self._n]
-            np.savez_compressed(file, rows=rows, times=times, about=np.array(json.dumps(about)))
+        path = Path(path)
+        draft = path.with_name(f".{path.name}.{os.getpid()}.part")  # whole or not at all
+        try:
+            with draft.open("wb") as file:
+                rows, times = self._rows[: self._n], self._times[: self._n]
+                np.savez_compressed(file, rows=rows, times=times, about=np.array(json.dumps(about)))
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | Path) -> History:

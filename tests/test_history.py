@@ -383,3 +383,18 @@ def test_a_notebook_shows_a_history_as_a_table_of_a_dozen_rows():
     said = history._repr_html_()
     assert said.count("<tr>") == 13
     assert "&lt;h&gt;.39" in said
+
+
+def test_a_save_that_is_cut_short_leaves_the_file_before_it_whole(tmp_path, monkeypatch):
+    history = Trainer(Config(depth=2, n_samples=32)).run(3)
+    history.save(tmp_path / "run")
+
+    def cut(file, **arrays):
+        file.write(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", cut)
+    with pytest.raises(OSError, match="No space"):
+        history.save(tmp_path / "run")
+    assert len(History.load(tmp_path / "run")) == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
