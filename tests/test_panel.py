@@ -694,3 +694,15 @@ def test_of_a_regression_the_stage_shows_answers_against_targets():
     low, high = found.extent[2:]
     for column, expected in ((0, trainer.data.y), (1, answers.clamp(low, high))):
         torch.testing.assert_close(torch.from_numpy(found.points[:, column]).float(), expected.reshape(-1))
+
+
+def test_the_stage_is_told_across_which_time_steps_a_truncated_gradient_does_not_go():
+    cut = GradLab(preset="truncated_too_short", truncate=7)
+    cut.step()
+    (lane,) = cut._description.shown().lanes
+    norms = cut.history.row("time_norm", 0)[-1]
+    assert lane.cuts[-1] == 30 - 7
+    assert not norms[: lane.cuts[-1]].any()  # nothing is heard before the last cut
+    assert norms[lane.cuts[-1] :].all()
+    whole = GradLab(preset="rnn_orthogonal")
+    assert whole._description.shown().lanes[0].cuts == ()

@@ -17,6 +17,7 @@ from gradlab.engine import Trainer
 from gradlab.history import History
 from gradlab.locale import Text
 from gradlab.measures import MEASURES, kinds_of
+from gradlab.network import uses
 from gradlab.panel.controller import Controller, Seldom
 from gradlab.panel.learned import LearnedLooks
 from gradlab.panel.start import without_effect
@@ -107,6 +108,7 @@ class Description:
                 knobs=self._lane_knobs(n) if two else "",
                 verdict=verdicts[n],
                 learned=None if view.hidden else self._looks[n].look(trainer, not c.playing),
+                cuts=() if c.own.get("network") is not None else cuts_of(trainer),
             )
             for n, trainer in enumerate(trainers)
         )
@@ -386,3 +388,11 @@ def _profile(history: History, name: str, text: Text, row: int) -> list[str]:
         if count:
             sentences.append(text("alt.odd", count=count, kind=text(f"kind.{kind}")))
     return sentences
+
+
+def cuts_of(trainer: Trainer) -> tuple[int, ...]:
+    """Return the time steps across whose start a truncated recurrent network sends no gradient back."""
+    config, shape = trainer.config, trainer.data.x.shape
+    if not config.truncate or "truncate" not in uses(config.architecture) or len(shape) < 3:
+        return ()
+    return tuple(t for t in range(1, shape[1]) if (shape[1] - t) % config.truncate == 0)

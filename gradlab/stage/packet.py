@@ -315,4 +315,5 @@ def _frame(shown: Shown) -> dict[str, Any]:
         "tiny": [float(np.log10(lane.history.tiny)) for lane in shown.lanes],
         "precision": [lane.history.precision for lane in shown.lanes],
         "formats": _RANGES,
+        "cuts": [list(lane.cuts) for lane in shown.lanes],
     }

@@ -267,11 +267,33 @@ function slope(/** @type {Scene} */ s, curves) {
   });
 }
 
+/** Where a truncated network sends no gradient back. @param {Scene} s */
+function cuts(s) {
+  const { g, pal, labels, words, lay, store } = s;
+  const lane = store.main;
+  if (!s.through || !lane) return;
+  const rect = lay.profile;
+  g.strokeStyle = pal.dim;
+  g.lineWidth = 1.2;
+  g.setLineDash([4, 4]);
+  lane.cuts.forEach((t) => {
+    const x = rect.x + (rect.w * t) / lane.names.length;
+    g.beginPath();
+    g.moveTo(x, rect.y);
+    g.lineTo(x, rect.y + rect.h);
+    g.stroke();
+  });
+  g.setLineDash([]);
+  const last = lane.cuts[lane.cuts.length - 1];
+  if (last) labels.put("cut", words["stage.cut"], rect.x + (rect.w * last) / lane.names.length - 5 * s.k, rect.y + rect.h * 0.62, { side: "right", kind: "paper" });
+}
+
 /** @param {Scene} s */
 export function drawProfile(s) {
   const { store, pal, g } = s;
   drawLens(s, profileScale(s));
   axes(s);
+  cuts(s);
   fixed(s);
   const curves = ["theory.y", "ghost.y", "guess.y"].flatMap((key) => (store.fixed[key] ? [store.fixed[key]] : []));
   const lanes = store.lanes.length > 1;

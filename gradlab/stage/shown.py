@@ -60,6 +60,8 @@ class Lane:
         Kind (``waiting``, ``level``, ``exploding``, ``vanishing``, ``diverged``, ``other``), headline, small print.
     learned : Learned or None
         What it makes of its data.
+    cuts : sequence of int
+        Time steps (0 the first) across whose start no gradient is sent back.
     """
 
     history: History
@@ -67,6 +69,7 @@ class Lane:
     knobs: str = ""
     verdict: tuple[str, str, str] = ("waiting", "", "")
     learned: Learned | None = None
+    cuts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

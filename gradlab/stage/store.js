@@ -40,6 +40,7 @@ export class Lane {
     /** @type {number | null} */
     this.given = null;
     this.names = /** @type {string[]} */ ([]);
+    this.cuts = /** @type {number[]} */ ([]); // time steps across whose start no gradient goes back
     this.label = "";
     this.knobs = "";
     this.tiny = -37.9;
@@ -193,7 +194,7 @@ export class Store {
   begin(head) {
     this.lanes = head.layers.map((/** @type {string[]} */ names, /** @type {number} */ i) => {
       const lane = new Lane();
-      Object.assign(lane, { names, label: head.labels[i][0], knobs: head.labels[i][1], tiny: head.tiny[i] });
+      Object.assign(lane, { names, label: head.labels[i][0], knobs: head.labels[i][1], tiny: head.tiny[i], cuts: head.cuts?.[i] ?? [] });
       return lane;
     });
     Object.assign(this, { measure: head.measure, time: Boolean(head.time), titles: head.titles, units: head.units, ghost: head.ghost, groups: head.groups ?? [], formats: head.formats ?? {}, precision: head.precision ?? [], fixed: {} });

@@ -66,7 +66,7 @@ class DeeperLook:
         self._points: deque[Sharpness] = deque(maxlen=_POINTS)
         self._sharp_of: Trainer | None = None
         self._of_step: object = None
-        self._seldom = Seldom(1.0)
+        self._seldom = Seldom(0.5)
         self.switches["units"].observe(lambda change: act(lambda: self._units(bool(change["new"]))), "value")
         for name in LOOKS:
             self.switches[name].observe(lambda _: act(self._again), "value")
