@@ -378,7 +378,7 @@ def test_the_article_as_printed_says_in_one_sentence_why_it_cannot_be_trained():
 
 @pytest.mark.parametrize("name", [name for name in PRESETS if name != "article_literal"])
 def test_every_preset_runs(name):
-    assert Trainer(PRESETS[name]).step().applied
+    assert Trainer(PRESETS[name]).step().applied == (name != "fp16_overflow")
 
 
 def test_a_float64_gradient_whose_squares_vanish_has_a_norm():

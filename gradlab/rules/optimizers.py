@@ -55,10 +55,11 @@ def adopt(made: Callable[..., Any]) -> str:
     base = getattr(made, "__name__", "own").strip("<>").lower()
     name = next(n for n in (base, *(f"{base}_{i}" for i in range(2, 10_000))) if n not in OPTIMIZERS)
 
-    @OPTIMIZERS.register(name, base, made=made)
     def own(params: list[Tensor], lr: float, momentum: float, weight_decay: float) -> optim.Optimizer:
         """An optimizer of your own."""
         knobs: dict[str, Any] = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
         return made(params, **{knob: value for knob, value in knobs.items() if knob in takes})
 
+    own.__module__ = str(getattr(made, "__module__", None))  # none of gradlab's own entries
+    OPTIMIZERS.register(name, base, made=made)(own)
     return name

@@ -53,6 +53,7 @@ class DeeperLook:
         self._of, self._description, self._text = controller, description, (text := make.text)
         names = ("units", *LOOKS)
         self.switches = {name: make.switch(False, text(f"control.{name}"), text(f"tip.{name}")) for name in names}
+        self.switches["time"].layout = widgets.Layout()  # not the one that all switches share: it is hidden alone
         self.check = make.button("button.check", "tip.check")
         self.check.on_click(lambda _: act(description.check_gradients))
         self._said, self._badge, self._words = make.html(), make.html(), make.html()
