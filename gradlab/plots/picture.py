@@ -137,12 +137,12 @@ def growth_words(found: Growth | None, text: Text, through_time: bool = False) -
     """Say a growth in one short sentence, as it stands on the slope."""
     if found is None:
         return ""
-    if found.way == "flat":
-        return text("growth.level")
-    if not math.isfinite(found.decades):
-        return text("growth.to_zero" if found.decades < 0 else "growth.to_inf")
-    per_layer = found.decades / (found.layers - 1)
     key = "growth.time" if through_time else "growth"
+    if found.way == "flat":
+        return text(f"{key}.level")
+    if not math.isfinite(found.decades):
+        return text(f"{key}.to_zero" if found.decades < 0 else f"{key}.to_inf")
+    per_layer = found.decades / (found.layers - 1)
     return text(f"{key}.larger" if per_layer > 0 else f"{key}.smaller", factor=times(per_layer))
 
 

@@ -28,18 +28,11 @@ _MODULES = (*_SHARED, "shell", "words", "pointing", "transport", "stage", "keys"
 _IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:const|function|class|let|async)\b)", re.MULTILINE)
 _NAMES = re.compile(r"^export \{[^}]*\};\n", re.MULTILINE)
+_WAYS = ("larger", "smaller", "level", "short", "to_zero", "to_inf")
 _WORDS = (
     *("axis.layer", "axis.layer_short", "axis.loss", "axis.step", "row.missing", "button.play", "button.pause"),
-    *("button.step", "button.reset", "measure.grad_norm", "growth.larger", "growth.smaller", "growth.level"),
-    *(
-        "growth.short",
-        "growth.time.larger",
-        "growth.time.smaller",
-        "axis.time",
-        "growth.toward",
-        "growth.to_zero",
-        "growth.to_inf",
-    ),
+    *("button.step", "button.reset", "measure.grad_norm", "axis.time", "growth.toward"),
+    *(f"growth.{along}{way}" for along in ("", "time.") for way in _WAYS),
     *("kind.plain", "kind.first", "kind.theory", "kind.ghost", "kind.guess", "kind.nonfinite"),
     *("kind.zero", "kind.underflow", "kind.missing", "predict.growing", "predict.flat", "predict.shrinking"),
     "predict.reveal",

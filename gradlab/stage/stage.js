@@ -476,9 +476,9 @@ export class Stage {
   /** @param {Row} row @param {boolean} [short] */
   growthWords({ growth, spans }, short = false) {
     if (Number.isNaN(growth)) return "";
-    if (!short && Math.abs(growth) < 1) return this.words["growth.level"];
-    if (!Number.isFinite(growth)) return this.words[growth < 0 ? "growth.to_zero" : "growth.to_inf"];
-    const through = this.store.measure === "time_norm" ? "time." : "";
-    return this.say(`growth.${short ? "short" : through + (growth > 0 ? "larger" : "smaller")}`, { factor: formatNumber(10 ** (growth / spans)) });
+    const key = this.store.measure === "time_norm" ? "growth.time." : "growth.";
+    if (!short && Math.abs(growth) < 1) return this.words[`${key}level`];
+    if (!Number.isFinite(growth)) return this.words[key + (growth < 0 ? "to_zero" : "to_inf")];
+    return this.say(key + (short ? "short" : growth > 0 ? "larger" : "smaller"), { factor: formatNumber(10 ** (growth / spans)) });
   }
 }
