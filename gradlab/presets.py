@@ -196,7 +196,7 @@ def lstm_forget_0() -> Config:
 
 @_preset("Time: LSTM, forget bias 1", "time", "LSTM, forget bias 1", "lstm_forget_0")
 def lstm_forget_1() -> Config:
-    """The same with 1 added to the forget gate's bias: the signal arrives, and the network learns (Jozefowicz 2015)."""
+    """The same with 1 added to the forget gate's bias: the signal arrives, and it learns (Jozefowicz 2015)."""
     return lstm_forget_0().replace(forget_bias=1.0)
 
 
