@@ -1,5 +1,6 @@
-"""What README promises: its code runs, its commands are the ones that CI runs, its links lead somewhere."""
+"""What README and the site's guides promise: their code runs, README's commands are CI's, links lead somewhere."""
 
+import json
 import os
 import re
 import subprocess
@@ -10,6 +11,20 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {"README.md": README} | {
+    str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in sorted(ROOT.glob("docs/guide/*.md"))
+}
+RUN = """
+import contextlib, io, json, linecache, sys
+
+printed = {}
+for name, code in json.load(sys.stdin).items():
+    linecache.cache[name] = len(code), None, code.splitlines(keepends=True), name  # its source, as a notebook has it
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(compile(code, name, "exec"), {"__name__": "__main__"})
+    printed[name] = out.getvalue().splitlines()
+print(json.dumps(printed))
+"""
 
 
 def command(name):
@@ -19,23 +34,23 @@ def command(name):
     return line
 
 
-def run_python(code, cwd):
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.run([sys.executable, "-c", code], cwd=cwd, env=environment, capture_output=True, text=True)
-    assert process.returncode == 0, process.stderr
-    return process.stdout.splitlines()
-
-
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory):
-    """What README's Python blocks print, run from top to bottom in one process."""
-    code = "\n".join(re.findall(r"^```python\n(.*?)^```$", README, re.M | re.S))
-    return run_python(code, tmp_path_factory.mktemp("readme"))
+    """What the Python blocks of each page print, run from top to bottom, every page in a namespace of its own."""
+    blocks = re.compile(r"^```python\n(.*?)^```$", re.M | re.S)
+    codes = {name: "\n".join(blocks.findall(page)) for name, page in PAGES.items()}
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    where, codes = tmp_path_factory.mktemp("pages"), json.dumps(codes)
+    process = subprocess.run(
+        [sys.executable, "-c", RUN], cwd=where, env=environment, input=codes, capture_output=True, text=True
+    )
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout)
 
 
 def test_the_four_steps_end_as_told(printed):
     """Plain and accumulated runs diverge, the clipped one survives, the one at gain 1 learns."""
-    plain, accumulated, clipped, cured = printed[:4]
+    plain, accumulated, clipped, cured = printed["README.md"][:4]
     assert "Diverged at step" in plain
     assert "Diverged at step" in accumulated
     loss = [float(line.rsplit("loss ", 1)[1]) for line in (clipped, cured)]
@@ -44,14 +59,20 @@ def test_the_four_steps_end_as_told(printed):
 
 
 def test_the_slow_motion_shows_every_stage(printed):
-    stages = [line for line in printed if line in ("forward", "backward", "accumulate", "clip", "update")]
+    lines = printed["docs/guide/engineer.md"]
+    stages = [line for line in lines if line in ("forward", "backward", "accumulate", "clip", "update")]
     assert stages == ["forward", "backward", "accumulate", "clip", "update"]
+
+
+def test_a_check_of_the_graders_page_passes_the_cure_and_no_other(printed):
+    verdicts = [line.split("} ")[1] for line in printed["docs/guide/grader.md"] if line.startswith("{")]
+    assert verdicts == ["False", "False", "True"]
 
 
 def test_the_choice_added_in_a_cell_stands_in_its_table(printed):
     assert (
         "| `two_point` | Plus or minus 1/√fan_in | Every weight has the same size; only its sign is drawn. |"
-        in printed
+        in printed["docs/guide/extending.md"]
     )
 
 
@@ -80,7 +101,7 @@ def test_the_start_command_ends_in_the_lab_and_the_test_command_in_one_thread():
     assert "OMP_NUM_THREADS=1 .venv-test/bin/pytest" in command("test")
 
 
-def test_every_link_into_the_repository_leads_to_a_file():
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
-    assert "docs/panel.png" in links
-    assert [link for link in links if not (ROOT / link).is_file()] == []
+@pytest.mark.parametrize("name", PAGES)
+def test_every_link_into_the_repository_leads_to_a_file(name):
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", PAGES[name]) if "://" not in link]
+    assert [link for link in links if not (ROOT / name).parent.joinpath(link).is_file()] == []
