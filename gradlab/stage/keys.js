@@ -23,12 +23,19 @@ function pressButton(panel, stage, letter) {
   return true;
 }
 
-/** Headings of folded sections are made for the mouse: Tab shall reach them, Enter and Space open them. @param {HTMLElement} panel */
-function nameHeadings(panel) {
-  for (const heading of panel.querySelectorAll(".jupyter-widget-Collapse-header")) {
-    const open = heading.parentElement?.classList.contains("jupyter-widget-Collapse-open");
-    Object.assign(heading, { tabIndex: 0, role: "button", ariaExpanded: String(Boolean(open)) });
+/** What the widgets leave without a name: a slider's handle, a number, a menu whose label is not shown. @param {HTMLElement} panel */
+function nameControls(panel) {
+  const words = (/** @type {Element | null | undefined} */ of, /** @type {string} */ place) => of?.querySelector(place)?.textContent ?? "";
+  const nameless = ".noUi-handle:not([aria-label]), .gradlab-choice select:not([aria-label]), .widget-text input:not([aria-label])";
+  for (const part of panel.querySelectorAll(nameless)) {
+    const own = words(part.closest(".widget-inline-hbox"), ".widget-label") || part.getAttribute("title") || "";
+    const rule = part.matches("select") ? words(part.closest(".gradlab-card"), ".gradlab-switch label") : "";
+    part.setAttribute("aria-label", [rule, own].filter(Boolean).join(": "));
   }
+}
+
+/** Say which keys press a button. @param {HTMLElement} panel */
+function nameKeys(panel) {
   for (const button of panel.querySelectorAll("[class*=gradlab-key-]")) {
     const letter = /gradlab-key-([a-z])\b/.exec(button.className)?.[1];
     if (letter) button.setAttribute("aria-keyshortcuts", `Alt+${letter.toUpperCase()}`);
@@ -49,11 +56,6 @@ export function guardKeys(stage) {
     else if (!panel.contains(/** @type {Node} */ (event.target))) return;
     const command = event.ctrlKey || event.metaKey;
     document.activeElement?.toggleAttribute("data-lm-suppress-shortcuts", !command);
-    const heading = /** @type {HTMLElement} */ (event.target).matches(".jupyter-widget-Collapse-header");
-    if (heading && ["Enter", " "].includes(event.key)) {
-      event.preventDefault();
-      /** @type {HTMLElement} */ (event.target).click();
-    }
     const letter = /^Key([A-Z])$/.exec(event.code)?.[1].toLowerCase();
     if (event.altKey && !command && !event.shiftKey && letter && pressButton(panel, stage, letter)) {
       event.preventDefault();
@@ -65,11 +67,15 @@ export function guardKeys(stage) {
   };
   document.addEventListener("keydown", onKey, true);
   document.addEventListener("focusin", onFocus);
-  const named = new MutationObserver(() => nameHeadings(panelOf()));
+  const name = () => {
+    nameKeys(panelOf());
+    nameControls(panelOf());
+  };
+  const named = new MutationObserver(name);
   const started = setTimeout(() => {
     const panel = panelOf();
     panel.tabIndex = -1; // a click anywhere in the panel gives it the keys
-    nameHeadings(panel);
+    name();
     named.observe(panel, { subtree: true, childList: true, attributeFilter: ["class"] });
   });
   return () => {

@@ -61,7 +61,7 @@ function group(/** @type {Stage} */ stage, /** @type {any} */ { label, presets, 
       chip.focus();
       stage.command("preset", preset.name);
     };
-    menu.append(make("button", { role: "menuitem", type: "button", tabindex: "-1", "data-preset": preset.name, text: preset.label, onclick: choose }));
+    menu.append(make("button", { role: "menuitem", type: "button", tabindex: menu.firstChild ? "-1" : "0", "data-preset": preset.name, text: preset.label, onclick: choose }));
   }
   chip.addEventListener("click", () => {
     open(menu.hidden);

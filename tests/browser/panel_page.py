@@ -2,6 +2,7 @@
 
 import re
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 STAGE = ".gl-stage"
@@ -94,3 +95,9 @@ def boxes(lab, *selectors):
         box = lab.notebook.locator(selector).first.bounding_box()
         found[selector] = box and tuple(round(box[k]) for k in ("x", "y", "width", "height"))
     return found
+
+
+def violations(page, context=".gradlab"):
+    """What axe-core finds within a part of the page: rule, place, and why."""
+    found = Axe().run(page, context=context).response["violations"]
+    return [f"{rule['id']}: {n['target']} {n['failureSummary']}" for rule in found for n in rule["nodes"]]
