@@ -233,3 +233,19 @@ def test_a_preset_without_a_failure_ends_a_comparison(monkeypatch, panel):
     browser.command(lab, "preset", "healthy")
     assert lab.rival is None
     assert not named(lab, "Compare").value
+
+
+def test_a_network_without_time_stands_beside_one_through_time_pinned_or_as_a_lane(panel):
+    lab = panel()
+    lab.run(2)
+    lab.pin()
+    lab.set(architecture="rnn", dataset="latch")
+    lab.run(2)
+    assert lab._repr_mimebundle_()["image/png"]
+    lab.set(architecture="mlp")
+    lab.compare(architecture="rnn")
+    lab.run(2)
+    assert lab._controller.measure == "time_norm"
+    assert lab._repr_mimebundle_()["image/png"]
+    lab.reset()
+    assert len(lab.history) == 0

@@ -66,15 +66,19 @@ def columns_of(history: History, name: str) -> tuple[str, ...]:
 
 
 def values_of(history: History, name: str, start: int = 0) -> Array:
-    """Return a measure over the steps, shape ``(steps, columns)``."""
+    """Return a measure over the steps, shape ``(steps, columns)``; no columns without a signal through time."""
     values = history.column(name, start)
-    return values[:, -1] if name == TIME else values[:, : history.kinds.count("weight")]
+    if name == TIME:
+        return values[:, -1] if values.shape[1] else np.empty((len(values), 0))
+    return values[:, : history.kinds.count("weight")]
 
 
 def row_of(history: History, name: str, index: int) -> Array:
-    """Return a measure at one step, shape ``(columns,)``."""
+    """Return a measure at one step, shape ``(columns,)``; no columns without a signal through time."""
     values = history.row(name, index)
-    return values[-1] if name == TIME else values[: history.kinds.count("weight")]
+    if name == TIME:
+        return values[-1] if len(values) else np.empty(0)
+    return values[: history.kinds.count("weight")]
 
 
 def column_logs(history: History, name: str, start: int = 0) -> Array:
@@ -154,6 +158,8 @@ def plain_log(values: Array) -> Array:
 
 def ratios(logs: Array) -> Array:
     """Return decades ``(rows, layers)`` relative to the last layer that has a finite positive value, row by row."""
+    if not logs.shape[1]:
+        return logs
     known = np.isfinite(logs)
     last = logs.shape[1] - 1 - known[:, ::-1].argmax(1)
     base = logs[np.arange(len(logs)), last]

@@ -76,7 +76,7 @@ class Series(NamedTuple):
 def fixed_series(history: History, view: View) -> list[Series]:
     """Return the curves that stay as they are while a run goes on: pinned run, theory, and prediction."""
     measure, found = measures_for(history, view.measure)[0], []
-    if view.ghost is not None and len(view.ghost) and not view.hidden:
+    if view.ghost is not None and columns_of(view.ghost, measure) and len(view.ghost) and not view.hidden:
         found.append(_series("ghost", row_logs(view.ghost, measure, -1)))
     if measure != "delta_norm" or not len(history):
         return found
@@ -101,7 +101,7 @@ def series(history: History, view: View) -> list[Series]:
     finite = last_finite(history, names[0], row) if np.isposinf(now).any() else None
     if finite is not None:
         found.append(_series("last", row_logs(history, names[0], finite)))
-    if view.rival is not None and len(view.rival):
+    if view.rival is not None and columns_of(view.rival, names[0]) and len(view.rival):
         found.append(_series("rival", row_logs(view.rival, names[0], row_beside(history, view.at, view.rival))))
     after = next((MEASURES[name].after for name in names if MEASURES[name].after), None)
     if view.clip and after is not None:

@@ -213,7 +213,7 @@ export function drawHeat(s) {
     const layers = lane.names.length;
     g.fillStyle = pal.soft;
     g.fillRect(rect.x, rect.y, rect.w, rect.h);
-    if (lane.cells.length) {
+    if (lane.cells.length && layers) { // beside a network through time, one without has no rows
       const image = cells(s, lane, number);
       g.imageSmoothingEnabled = false;
       for (let i = 0; i < lane.start.length; i += 1) {
