@@ -3,6 +3,7 @@
 import html
 import json
 import re
+from functools import partial
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from panels import named, patched, stage_of, text_of, widgets_of
 from torch import nn
 
 from gradlab import EXERCISES, Config, Trainer, accumulation_equality, exercise
+from gradlab.inspect import through_time
+from gradlab.panel.controller import Seldom
 
 SMALL = {"depth": 3, "width": 8}
 EVEN = {"n_samples": 128, "batch_size": 16, "accumulation_steps": 4}
@@ -116,6 +119,28 @@ def test_closer_looks_are_off_at_first_and_survive_a_ruined_network(opened):
     lab.run(1)
     assert all(bytes(w.value).startswith(b"\x89PNG") for w in looks) or "No closer look" in words(lab)
     assert lab.alert.startswith("Diverged")
+
+
+def test_the_spectrum_through_time_moves_twice_a_second_while_a_run_plays(opened, monkeypatch):
+    now, looks = [0.0], []
+
+    def look(trainer):
+        looks.append(now[0])
+        now[0] += 0.045  # what an LSTM's takes, with its picture
+        return through_time(trainer)
+
+    monkeypatch.setattr("gradlab.panel.sections.deeper.Seldom", partial(Seldom, clock=lambda: now[0]))
+    monkeypatch.setattr("gradlab.panel.sections.deeper.through_time", look)
+    lab = opened("Look deeper", architecture="rnn", dataset="latch", sequence_length=4, depth=1, width=4)
+    opened.browser.set(named(lab, "Jacobian and gates"), "value", True)
+    with opened.browser.cell():
+        lab.play()
+    looks.clear()
+    until = now[0] + 5.0
+    while now[0] < until:
+        opened.browser.tick(lab)
+        now[0] += 0.02
+    assert len(looks) == pytest.approx(10, abs=1)
 
 
 def test_the_gradient_check_is_made_when_it_is_asked_for(opened):

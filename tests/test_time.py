@@ -22,7 +22,7 @@ from gradlab import (
     sharpness,
     sweep,
 )
-from gradlab.engine.time import TimeProbe
+from gradlab.engine.time import TimeProbe, edges_of_states, note_fused
 from gradlab.history import PER_LAYER, SCALARS
 from gradlab.inspect import gate_means, jacobian_spectrum, recurrent_matrices
 
@@ -103,7 +103,7 @@ CASES = list(itertools.product(KINDS, [1, 2], [False, True], [False, True], ["ev
 
 
 @pytest.mark.parametrize(("kind", "layers", "both", "batch_first", "reads"), CASES)
-def test_the_recursion_is_the_unrolled_gradient(kind, layers, both, batch_first, reads):
+def test_the_graph_and_the_recursion_are_the_unrolled_gradient(kind, layers, both, batch_first, reads):
     module = filled(KINDS[kind](3, WIDTH, layers, bidirectional=both, batch_first=batch_first, bias=reads != "h_n"))
     x, ways = draw(T, BATCH, 3), 1 + both
     first = None
@@ -125,13 +125,20 @@ def test_the_recursion_is_the_unrolled_gradient(kind, layers, both, batch_first,
     given = x.transpose(0, 1) if batch_first else x
     state = (first if kind == "LSTM" else first[0]) if first else None
     found = probe.whole(seen(probe, lambda: module(given, state), of_module))
+    output = module(given, state)
+    noted = note_fused(module, (given, state), output)
+    edges = [edge for edge in noted.edges if edge is not None]
+    arrived = iter(torch.autograd.grad(of_module(output), edges, retain_graph=True, allow_unused=True))
+    recursion = noted.whole([None if edge is None else next(arrived) for edge in noted.edges])
+    assert (edges_of_states(module, output[0]) is None) == (kind == "LSTM")
     outputs, rows = unroll(module, x, first)
     ends = [states[0] if both and i % 2 else states[-1] for i, states in enumerate(rows)]
     last = [torch.stack([end[part] for end in ends]) for part in range(len(ends[0]))]
     value = loss(outputs, last)
     for part in range(len(rows[0][0])):
-        for mine, theirs in zip(found, oracle(value, rows, part), strict=True):
-            torch.testing.assert_close(mine[part], theirs, rtol=1e-10, atol=1e-13)
+        for one, other, theirs in zip(found, recursion, oracle(value, rows, part), strict=True):
+            torch.testing.assert_close(one[part], theirs, rtol=1e-10, atol=1e-13)
+            torch.testing.assert_close(other[part], theirs, rtol=1e-10, atol=1e-13)
 
 
 @pytest.mark.parametrize("kind", ["rnn", "lstm", "gru"])
@@ -301,9 +308,10 @@ def rnn_trainer(network=None, **knobs):
 
 
 class Own(nn.Module):
-    def __init__(self, kind, layers=1):
+    def __init__(self, kind, layers=1, columns=1, width=6):
         super().__init__()
-        self.rnn, self.head = filled(KINDS[kind](1, 6, layers, batch_first=True)), filled(nn.Linear(6, 2))
+        self.rnn = filled(KINDS[kind](columns, width, layers, batch_first=True))
+        self.head = filled(nn.Linear(width, 2))
 
     def forward(self, x):
         return self.head(self.rnn(x)[0][:, -1])
@@ -484,6 +492,19 @@ def test_the_column_survives_rewind_stages_and_a_step_that_is_undone():
     next(stages), next(stages)
     trainer.run(4)
     assert trainer.history.column("time_norm").tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(("kind", "measured"), [("LSTM", [0, 4]), ("GRU", range(7))])
+def test_a_large_lstm_is_measured_at_every_fourth_step_and_stands_in_words_between(kind, measured):
+    network, x = Own(kind, 1, 3, 64).float(), draw(32, 50, 3).float()
+    trainer = Trainer(Config(batch_size=32, lr=0.1), network=network, data=(x, (x[:, 0, 0] > 0).long()))
+    found = trainer.run(7).column("time_norm")
+    anew = [step for step in range(7) if not step or (found[step] != found[step - 1]).any()]
+    assert anew == list(measured)
+    assert [mark.step for mark in trainer.history.marks if mark.kind == "seldom"] == [0] * (kind == "LSTM")
+    trainer.preview()
+    trainer.rewind(5)
+    assert trainer.run(2).column("time_norm").tolist() == found.tolist()
 
 
 def test_a_long_history_thins_the_column_with_its_steps():

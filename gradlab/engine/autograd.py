@@ -13,7 +13,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from gradlab.data import Loss
 from gradlab.engine.layers import Layer, LayerObserver, find_layers
 from gradlab.engine.stats import Range, Stack, stacked
-from gradlab.engine.time import TimeProbe
+from gradlab.engine.time import SELDOM, TimeProbe
 from gradlab.network import Network
 from gradlab.network.activations import asymptotes
 
@@ -72,9 +72,10 @@ class AutogradPass:
         self._edges, self._states = [], []
         return of_params, stacked((number, g, None) for (number, _), g in deltas if g is not None)
 
-    def time_norms(self, samples: int) -> list[Tensor]:
-        """Return what `TimeProbe.norms` says of the backward pass, which must have been run."""
-        norms = [] if self._time is None else self._time.norms(self._of_states, samples)
+    def time_norms(self, samples: int, step: int) -> list[Tensor]:
+        """Return what `TimeProbe.norms` says of the backward pass, which must have been run; nothing if it rests."""
+        rests = self._time is None or (self._time.costly and step % SELDOM)
+        norms = [] if self._time is None or rests else self._time.norms(self._of_states, samples)
         self._of_states = ()
         return norms
 

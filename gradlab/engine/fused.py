@@ -270,7 +270,7 @@ class ChainPass:
         self._chain.backward(self._x, self._block, delta, into)
         return into, [(self._hidden, self._block.deltas, None), (self._last, delta[None], None)]
 
-    def time_norms(self, samples: int) -> list[Tensor]:
+    def time_norms(self, samples: int, step: int) -> list[Tensor]:
         """Return nothing: no layer of a chain is recurrent."""
         return []
 

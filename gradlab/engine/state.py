@@ -26,6 +26,9 @@ from gradlab.engine.parameters import FlatParameters, root_sum_square
 from gradlab.engine.precision import HalfNetwork, LossScale
 from gradlab.engine.sampler import Epoch, Window, pass_seed
 from gradlab.engine.stats import Scratch
+from gradlab.engine.time import SELDOM
+from gradlab.history import NO_TIME
+from gradlab.locale import Said
 from gradlab.rules.accumulation import ACCUMULATIONS
 from gradlab.rules.carry_over import CARRY_OVERS, State
 from gradlab.rules.clipping import CLIPS
@@ -176,6 +179,9 @@ class RunState:
         Smallest normal number of the format in which gradients are computed.
     recurrent : tuple of str
         A name per recurrent layer and direction, from the input.
+    time_norm : array (recurrent layers, T)
+        What was last measured of the signal through time; no part of a snapshot, as each has a step at which it is
+        measured anew.
     fused : FusedNetwork or None
         The same network run by kernels alone, where it can be.
     """
@@ -195,6 +201,7 @@ class RunState:
         self.normal = float(torch.finfo(config.half_dtype or config.torch_dtype).tiny)
         self.layers = general.layers
         self.recurrent = general.time.rows if isinstance(general, ObservedNetwork) else ()
+        self.time_norm = NO_TIME
         params = [p for p in self.network.parameters() if p.requires_grad]
         numbers = {id(p): i for i, p in enumerate(params)}
         self.groups = [[numbers[id(p)] for p in layer.weights if id(p) in numbers] for layer in self.layers]
@@ -220,9 +227,12 @@ class RunState:
             self.fused.chain(min(config.batch_size, data.n))  # a trial now rather than in the first step's time
 
     @property
-    def untimed(self) -> str | None:
-        """Why a recurrent module of the last pass has no signal through time; None if it has, or there is none."""
-        return self.general.time.why if isinstance(self.general, ObservedNetwork) else None
+    def said_of_time(self) -> tuple[str, Said] | None:
+        """Kind and text of a mark: that a recurrent module of the last pass is not, or seldom, measured."""
+        time = self.general.time if isinstance(self.general, ObservedNetwork) else None
+        if time is not None and time.why is not None:
+            return "untimed", time.why
+        return ("seldom", Said("record.seldom", every=SELDOM)) if time is not None and time.costly else None
 
     def draw_window(self) -> Window:
         """Return what the next step sees: a short tail of an epoch is a window of its own; nothing moves."""

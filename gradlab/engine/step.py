@@ -24,7 +24,7 @@ from gradlab.engine.parameters import Shares, merged, per_layer, quotients, root
 from gradlab.engine.state import Progress, RunState
 from gradlab.engine.stats import LayerStats, Stack
 from gradlab.engine.time import together
-from gradlab.history import NO_TIME, Array, Divergence, StepRecord
+from gradlab.history import Array, Divergence, StepRecord
 from gradlab.registry import brief
 from gradlab.rules.norms import norms
 
@@ -168,8 +168,8 @@ class TrainingStep:
             found, deltas = self._pass.gradients(self._flat.params, room)
         self._stats.see_deltas(deltas, rows.shape[0] * inverse)
         self._stats.read()  # before the next micro-batch writes to the same memory
-        if self._run.recurrent:
-            self._through_time.append([norm * inverse for norm in self._pass.time_norms(rows.shape[0])])
+        if self._run.recurrent and (rows_of_time := self._pass.time_norms(rows.shape[0], self._run.progress.step)):
+            self._through_time.append([norm * inverse for norm in rows_of_time])
         self._flat.accumulate(found, weight)
         self._found = found
 
@@ -283,12 +283,18 @@ class TrainingStep:
             clip_cosine=cosine,
             loss_scale=self._scaling.scale,
             lr=self._run.optimizer.lr_at(before.step) if self._config.warmup else self._config.lr,
-            time_norm=together(self._through_time, self._stats.samples) if self._run.recurrent else NO_TIME,
+            time_norm=self._time_norm(),
         )
         counts = (before.step + 1, self.record.samples, self.record.micro_batches, self.record.updates)
         start, scaling = self.window.start + self._stats.samples, before.scaling
         scaling = scaling.after(self.overflowed) if scaling.dynamic else scaling
         self.progress = Progress(*counts, self.record.seconds, self.window.epoch, start, scaling)
+
+    def _time_norm(self) -> Array:
+        """Return the signal of every time step; where it rests in this step, what was found last."""
+        if self._through_time:
+            self._run.time_norm = together(self._through_time, self._stats.samples)
+        return self._run.time_norm
 
     def _layers(self, raw: list[float], clipped: list[float], changes: list[float] | None) -> list[list[float]]:
         """Return the record's numbers per layer, in the order of its fields."""

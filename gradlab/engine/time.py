@@ -2,7 +2,8 @@
 
 Unrolled cells have each state as a tensor, and autograd says its gradient. A fused `nn.RNN`, `nn.LSTM` or `nn.GRU`
 returns all h_t as one tensor whose gradient is the direct part alone, through the output at t; what came back from
-t + 1 stays inside. It is found again by the recursion of backpropagation through time,
+t + 1 stays inside. On a CPU the graph of `nn.RNN` and `nn.GRU` still has a node per time step, and autograd says what
+arrives there. Where one node makes all steps, it is found again by the recursion of backpropagation through time,
 
     d loss / d s_t = direct_t + J_t^T d loss / d s_{t+1},    J_t = d s_{t+1} / d s_t,
 
@@ -21,12 +22,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
 
 from gradlab.history import NO_TIME, Array
 from gradlab.locale import Said
 from gradlab.network.recurrent import Cell
 from gradlab.rules.norms import norm
+
+SELDOM = 4
+"""A trainer measures a recursion over more than `LARGE` numbers, T x batch x width, at every fourth step alone."""
+LARGE = 100_000
 
 Whole = tuple[Tensor, ...]
 """d loss / d state of a layer at every time step: ``(T, batch, width)``, one of h and, of an LSTM, one of c."""
@@ -185,11 +190,12 @@ class FusedPass:
         return wholes[::-1]
 
     @torch.no_grad()
-    def jacobian(self, start: int, stop: int) -> Tensor:
-        """Return d s_stop / d s_start of the last layer, its forward way; the batch is one sample, once per row."""
+    def jacobian(self, start: int, stop: int, rows: int) -> Tensor:
+        """Return d s_stop / d s_start of the last layer, its forward way; the batch begins with a sample per row."""
         run = self.layers()[-1][0]
-        run = run._replace(x=run.x[: stop + 1], h=run.h[: stop + 1], before=run.before[: stop + 1])
-        eye, width = torch.eye(run.h.shape[1], dtype=run.h.dtype, device=run.h.device), run.h.shape[2]
+        x, h, before = (part[: stop + 1, :rows] for part in (run.x, run.h, run.before))
+        run = run._replace(x=x, h=h, before=before, c_first=None if run.c_first is None else run.c_first[:rows])
+        eye, width = torch.eye(rows, dtype=h.dtype, device=h.device), h.shape[2]
         direct = torch.zeros_like(run.h)
         direct[-1] = eye[:, :width]
         whole, _ = self._back(run, direct, eye[:, width:] if run.c_first is not None else None)
@@ -270,6 +276,44 @@ def why_not(module: nn.RNNBase, arguments: tuple[Any, ...]) -> Said | None:
     return None
 
 
+# ---------------------------------------------------------------------- a fused module whose graph has every step
+_TO_INPUT = {"RNN_TANH": (0, 1), "RNN_RELU": (0, 1), "GRU": (1, 0, 0, 0)}
+"""Which way leads from the node of h_t to what all steps read from the layer below, input by input."""
+
+_BELOW = {"UnbindBackward0": 0, "ViewBackward0": 0, "UnsafeViewBackward0": 0, "AddmmBackward0": 1, "MmBackward0": 0}
+
+
+def edges_of_states(module: nn.RNNBase, output: Tensor) -> list[list[GradientEdge]] | None:
+    """Return where each h_t is made, per layer and direction from the input; None if the graph is another."""
+    node = output.grad_fn
+    if node is not None and module.batch_first:
+        node = node.next_functions[0][0]
+    found: list[list[GradientEdge]] = []
+    for layer in range(module.num_layers if module.mode in _TO_INPUT else 0):
+        if layer:
+            node = _below(found[0][-1].node, module.mode)
+        stacks = [(node, 0)] if node is None or not module.bidirectional else node.next_functions
+        found[:0] = [
+            [GradientEdge(made, number) for made, number in own.next_functions if made is not None]
+            for own, _ in stacks
+            if own is not None and own.name() == "StackBackward0"
+        ]
+        if len(found) != (layer + 1) * (1 + module.bidirectional):
+            return None
+    return found or None
+
+
+def _below(node: Node | None, mode: str) -> Node | None:
+    """Go from the node of an h_t to the one that stacked the states of the layer below."""
+    for place in _TO_INPUT[mode]:
+        if node is None or place >= len(node.next_functions):
+            return None
+        node = node.next_functions[place][0]
+    while node is not None and node.name() in _BELOW:
+        node = node.next_functions[_BELOW[node.name()]][0]
+    return node
+
+
 # ---------------------------------------------------------------------- any network
 @dataclass(eq=False)
 class _Row:
@@ -296,10 +340,13 @@ class TimeProbe:
         A name per recurrent layer and direction, from the input.
     why : Said or None
         Why a recurrent module seen in the last pass has no time signal.
+    costly : bool
+        Whether a recursion of the last pass is one that a trainer measures seldom.
     """
 
     def __init__(self, network: nn.Module, hooks: bool = True) -> None:
         self.why: Said | None = None
+        self.costly = False
         self._on = False
         self._first: dict[nn.Module, int] = {}
         self._rows: list[_Row] = []
@@ -324,7 +371,7 @@ class TimeProbe:
 
     def begin(self) -> None:
         """Forget the last pass and note the next one."""
-        self._on, self.why = True, None
+        self._on, self.why, self.costly = True, None, False
         self._forget()
 
     def _forget(self) -> None:
@@ -352,8 +399,13 @@ class TimeProbe:
             self._note_cell(self._rows[first], output)
         elif isinstance(module, nn.RNNBase):
             given = (*arguments, *(named[name] for name in ("input", "hx") if name in named))
-            self.why = why_not(module, given) or self.why
-            if self.why is None:
+            if why := why_not(module, given):
+                self.why = why
+            elif found := edges_of_states(module, output[0]):
+                for row, edges in zip(self._rows[first:], found, strict=False):
+                    row.states += [(edge,) for edge in edges]
+            else:
+                self.costly = self.costly or output[0].numel() > LARGE
                 self._fused.append((first, note_fused(module, given, output)))
 
     @staticmethod

@@ -77,6 +77,9 @@ class Trainer:
     A step is a transaction, and so is whatever else changes the run: an exception or an interrupt at any point leaves
     it as it was before or as it is after, never between.
 
+    The signal through time of a large `nn.LSTM` (more than 100,000 numbers in all its h_t) costs as much as a plain
+    step: it is measured at steps 0, 4, 8, ..., the records between repeat it, and a mark of the history says so.
+
     The global random state is neither used nor changed, but for a network of your own, or a registered
     activation or norm, that draws from it (dropout): it is then seeded for the length of each forward pass and
     put back.
@@ -265,12 +268,8 @@ class Trainer:
         if not step.applied:
             self._run.revert(self._journal.state)
         self.history.append(record)
-        if (
-            self._run.recurrent
-            and (why := self._run.untimed)
-            and not any(mark.kind == "untimed" for mark in self.history.marks)
-        ):
-            self.history.mark(Mark(record.step, "untimed", why))
+        if (said := self._run.said_of_time) and not any(mark.kind == said[0] for mark in self.history.marks):
+            self.history.mark(Mark(record.step, *said))
         if trouble is not None and step.overflowed:
             scales = {"scale": record.loss_scale, "new": step.progress.scaling.scale}
             text = Said("record.unscaled", step=record.step, sentence=trouble.sentence, **scales)

@@ -15,6 +15,9 @@ from gradlab.locale import Said
 from gradlab.network.recurrent import Cell
 from gradlab.registry import brief
 
+RECURRENT = (nn.RNNBase, nn.RNNCellBase, Cell)
+_SAMPLES = 64
+
 
 def jacobian_spectrum(trainer: Trainer, start: int, stop: int, sample: int = 0) -> Array:
     """Return the singular values of d h_stop / d h_start of the last recurrent layer, for one sample.
@@ -45,15 +48,32 @@ def jacobian_spectrum(trainer: Trainer, start: int, stop: int, sample: int = 0) 
     n = trainer.data.n
     if not 0 <= sample < n:
         raise ValueError(f"sample={brief(sample)}; expected a row of the data, 0 to {n - 1}")
+    return _spectrum(_calls(trainer, _copies(trainer, sample))[-1], start, stop)
+
+
+def _copies(trainer: Trainer, sample: int) -> Tensor:
+    """Return a sample as often as the widest recurrent state has numbers, and so a Jacobian rows."""
     x = trainer.data.x[sample : sample + 1]
-    call = _calls(trainer, x)[-1]
+    widths = [_width(module) for module in trainer.network.modules() if isinstance(module, RECURRENT)]
+    return x.expand(max(widths, default=1), *x.shape[1:])
+
+
+def _width(module: nn.Module) -> int:
+    """Return how many numbers the state of a recurrent module has, of an LSTM h and c."""
+    if isinstance(module, Cell):
+        return module.width * (1 + module.carries_cell)
+    assert isinstance(module, nn.RNNBase | nn.RNNCellBase)
+    return module.hidden_size * (2 if isinstance(module, nn.LSTM | nn.LSTMCell) else 1)
+
+
+def _spectrum(call: _Call, start: int, stop: int) -> Array:
     steps = len(call.states) if call.fused is None else len(call.fused.x)
     if not 0 <= start <= stop < steps:
         said = f"start={brief(start)}, stop={brief(stop)}"
         raise ValueError(f"{said}; expected 0 <= start <= stop < {steps}, the time steps")
-    call = _calls(trainer, x.expand(call.width, *x.shape[1:]))[-1]
-    jacobian = call.fused.jacobian(start, stop) if call.fused is not None else _jacobian(call, start, stop)
-    return torch.linalg.svdvals(jacobian).numpy()
+    width = _width(call.module)
+    fused = call.fused.jacobian(start, stop, width) if call.fused is not None else None
+    return torch.linalg.svdvals(_jacobian(call, start, stop, width) if fused is None else fused).numpy()
 
 
 class _Call(NamedTuple):
@@ -64,12 +84,6 @@ class _Call(NamedTuple):
     states: list[tuple[Tensor, ...]]
     fused: FusedPass | None
     x: Tensor
-
-    @property
-    def width(self) -> int:
-        if self.fused is not None:
-            return self.fused.module.hidden_size * (2 if self.fused.module.mode == "LSTM" else 1)
-        return sum(part.shape[1] for part in self.states[0])
 
     def runs(self) -> list[Run]:
         """Return what each layer, forward in time, read and made; nothing of cells called one step at a time."""
@@ -105,7 +119,7 @@ def _calls(trainer: Trainer, x: Tensor) -> list[_Call]:
         found[module] = call
 
     for module in network.modules():
-        if isinstance(module, nn.RNNBase | nn.RNNCellBase | Cell):
+        if isinstance(module, RECURRENT):
             module.register_forward_hook(note, with_kwargs=True)
     with torch.random.fork_rng(devices=[]):
         network(x.double() if x.is_floating_point() else x)
@@ -114,16 +128,16 @@ def _calls(trainer: Trainer, x: Tensor) -> list[_Call]:
     return list(found.values())
 
 
-def _jacobian(call: _Call, start: int, stop: int) -> Tensor:
+def _jacobian(call: _Call, start: int, stop: int, width: int) -> Tensor:
     """Return d state_stop / d state_start: row i from the i-th of as many copies of the sample."""
     first, last = call.states[start], call.states[stop]
-    eye = torch.eye(call.width, dtype=torch.float64).chunk(len(last), 1)
-    along = sum((part * row).sum() for part, row in zip(last, eye, strict=True))
+    eye = torch.eye(width, dtype=torch.float64).chunk(len(last), 1)
+    along = sum((part[:width] * row).sum() for part, row in zip(last, eye, strict=True))
     found = torch.autograd.grad(along, list(first), allow_unused=True) if isinstance(along, Tensor) else ()
     parts = [torch.zeros_like(s) if g is None else g for g, s in zip(found, first, strict=True)]
     if not isinstance(call.module, Cell) and (slope := lstm_cell_slope(first)) is not None:
         parts[1] = parts[1] - parts[0] * slope
-    return torch.cat(parts, 1)
+    return torch.cat(parts, 1)[:width]
 
 
 class RecurrentMatrix(NamedTuple):
@@ -154,7 +168,7 @@ def recurrent_matrices(trainer: Trainer) -> list[RecurrentMatrix]:
     return found
 
 
-def gate_means(trainer: Trainer, samples: int = 64) -> dict[str, Array]:
+def gate_means(trainer: Trainer, samples: int = _SAMPLES) -> dict[str, Array]:
     """Return how far the gates of each LSTM (i, f, o) or GRU (r, u) stand open, per time step.
 
     Parameters
@@ -169,14 +183,20 @@ def gate_means(trainer: Trainer, samples: int = 64) -> dict[str, Array]:
     dict of str to ndarray
         ``"lstm1 f"`` and so on: mean over samples and units, shape ``(T,)``. Empty without gates.
     """
+    return _gates(_calls(trainer, trainer.data.x[:samples]), samples)
+
+
+def _gates(calls: list[_Call], samples: int) -> dict[str, Array]:
+    """Return what `gate_means` does, of the last so many samples of a pass."""
     found: dict[str, Array] = {}
-    for call in _calls(trainer, trainer.data.x[:samples]):
+    for call in calls:
         for layer, run in enumerate(call.runs()):
             gates = {4: {"i": 0, "f": 1, "o": 3}, 3: {"r": 0, "u": 1}}.get(
                 len(run.weights.w_hh) // run.h.shape[2], {}
             )
             w = run.weights
-            z = nn.functional.linear(run.x, w.w_ih, w.b_ih) + nn.functional.linear(run.before, w.w_hh, w.b_hh)
+            x, before = run.x[:, -samples:], run.before[:, -samples:]
+            z = nn.functional.linear(x, w.w_ih, w.b_ih) + nn.functional.linear(before, w.w_hh, w.b_hh)
             means = z.unflatten(2, (-1, run.h.shape[2])).sigmoid().mean((1, 3))
             name = call.name if len(call.runs()) == 1 else f"{call.name} {layer + 1}"
             found |= {f"{name} {gate}": means[:, row].detach().numpy() for gate, row in gates.items()}
@@ -192,7 +212,7 @@ class ThroughTime(NamedTuple):
 
 
 def through_time(trainer: Trainer) -> ThroughTime:
-    """Return the spectrum over the whole sequence, the gates and the recurrent matrices, of one forward pass each.
+    """Return the spectrum over the whole sequence, the gates and the recurrent matrices, of one forward pass.
 
     Raises
     ------
@@ -201,5 +221,7 @@ def through_time(trainer: Trainer) -> ThroughTime:
     """
     if not trainer.history.time_names:
         raise ValueError(Said("error.time_none"))
-    spectrum = jacobian_spectrum(trainer, 0, trainer.data.x.shape[1] - 1)
-    return ThroughTime(spectrum, gate_means(trainer), recurrent_matrices(trainer))
+    samples = trainer.data.x[:_SAMPLES]
+    calls = _calls(trainer, torch.cat([_copies(trainer, 0), samples]))
+    spectrum = _spectrum(calls[-1], 0, trainer.data.x.shape[1] - 1)
+    return ThroughTime(spectrum, _gates(calls, len(samples)), recurrent_matrices(trainer))

@@ -171,6 +171,11 @@ class Column:
         phase = self.sections.get("phase")
         self._stage.working = phase is not None and phase.mapping
 
+    def follow(self) -> None:
+        """Let a deeper look that is open follow a run that plays."""
+        if self.opened == "closeup":
+            self.sections["closeup"].show()
+
     def _show_knobs(self) -> None:
         for controls in self._controls:
             controls.show(self._of.trainer.config)

@@ -30,21 +30,21 @@ SEEDS = ("weight_seed", "data_seed", "batch_seed")
 class Seldom:
     """Says when something costly is due while a run plays: now and then, and at most a thirtieth of the time."""
 
-    def __init__(self, every: float) -> None:
-        self._every, self._next = every, 0.0
+    def __init__(self, every: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._every, self._clock, self._next = every, clock, 0.0
 
     @property
     def due(self) -> bool:
         """Whether enough time has passed since the last."""
-        return time.monotonic() >= self._next
+        return self._clock() >= self._next
 
     @contextmanager
-    def spend(self) -> Iterator[None]:
-        """Note what it takes."""
-        start = time.monotonic()
+    def spend(self, rest: float = _REST) -> Iterator[None]:
+        """Note what it takes: the next is due `every` seconds after it began, or after a rest of many times that."""
+        start = self._clock()
         yield
-        now = time.monotonic()
-        self._next = now + max(self._every, _REST * (now - start))
+        now = self._clock()
+        self._next = max(start + self._every, now + rest * (now - start))
 
 
 class Controller:

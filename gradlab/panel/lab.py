@@ -135,6 +135,7 @@ class GradLab(widgets.VBox):
             return None
         if kind == "tick" and message.get("run") == controller.run:
             controller.tick(message.get("steps"), message.get("ms"))
+            self._column.follow()
         elif kind == "command":
             controller.attempt(self._command(str(message.get("name")), message.get("value")))
         if kind == "command" or playing != controller.playing:

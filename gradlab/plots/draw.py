@@ -253,11 +253,11 @@ class NotebookFigure(Figure):
         return super().__repr__().replace(type(self).__name__, "Figure")
 
 
-def figure_png(figure: Figure) -> bytes:
-    """Return a figure as PNG bytes."""
+def figure_png(figure: Figure, compression: int = 6) -> bytes:
+    """Return a figure as PNG bytes; at a compression of 1 they are a sixth more, and made in less time."""
     canvas, out = FigureCanvasAgg(figure), io.BytesIO()
     with any_weight():
-        canvas.print_png(out)
+        canvas.print_png(out, pil_kwargs={"compress_level": compression})
     for text in figure.findobj(Label):  # each keeps the renderer, megabytes of pixels, until garbage is collected
         text._renderer = None  # pyright: ignore[reportAttributeAccessIssue]
     FigureCanvasAgg(figure)  # and so does the canvas: another takes its place

@@ -28,6 +28,7 @@ from gradlab.plots import draw_closeups, figure_png
 LOOKS = ("histogram", "noise", "sharpness", "clips", "time")
 _SIZE = (460, 290)  # pixels of a picture
 _POINTS = 200  # of the sharpness kept
+_LIVE = 9  # times what a look takes, until there is another: the spectrum through time shall move, twice a second
 _COLOURS = {"equal": "#009e73", "rounding": "#0072b2", "unequal": "#d55e00", "unknown": "#8c8c8c"}
 
 
@@ -67,7 +68,7 @@ class DeeperLook:
         self._points: deque[Sharpness] = deque(maxlen=_POINTS)
         self._sharp_of: Trainer | None = None
         self._of_step: object = None
-        self._seldom = Seldom(0.5)
+        self._seldom = Seldom(0.48)
         self.switches["units"].observe(lambda change: act(lambda: self._units(bool(change["new"]))), "value")
         for name in LOOKS:
             self.switches[name].observe(lambda _: act(self._again), "value")
@@ -83,7 +84,7 @@ class DeeperLook:
         """Follow the run: at once while it stands, now and then while it plays."""
         if self._of.playing and not self._seldom.due:
             return
-        with self._seldom.spend():
+        with self._seldom.spend(_LIVE) if self.switches["time"].value else self._seldom.spend():
             self._follow(self._of.trainer)
 
     def _follow(self, trainer: Trainer) -> None:
@@ -128,7 +129,7 @@ class DeeperLook:
             through_time=through_time(trainer) if name == "time" else None,
             clips=_clips(trainer) if name == "clips" else None,
         )
-        return figure_png(figure)
+        return figure_png(figure, compression=1)
 
     def _sharpness(self, trainer: Trainer) -> list[Sharpness]:
         if trainer is not self._sharp_of or (self._points and self._points[-1].step > trainer.step_count):
