@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import weakref
+from types import SimpleNamespace
 
 import ipywidgets as widgets
 import pytest
@@ -577,6 +578,30 @@ def test_the_repr_is_short_and_a_picture_travels_with_the_widget(panel):
     assert bundle["text/plain"] == "<GradLab(depth=3, width=8, gain=2.0), 2 steps>"
     assert bundle["image/png"].startswith("iVBORw0KGgo")
     assert "application/vnd.jupyter.widget-view+json" in bundle
+    assert "text/html" not in bundle
+
+
+def test_a_panel_with_a_replay_keeps_its_run_in_the_notebook(panel):
+    lab = panel(replay=True)
+    assert "text/html" not in lab._repr_mimebundle_(), "nothing has run"
+    lab.run(2)
+    assert "<iframe srcdoc=" in lab._repr_mimebundle_()["text/html"]
+
+
+def test_in_colab_the_bundle_names_the_manager_that_knows_anywidget(panel, monkeypatch):
+    output = SimpleNamespace(
+        _widgets=SimpleNamespace(_installed_url="https://manager"), enable_custom_widget_manager=lambda: None
+    )
+    monkeypatch.setitem(sys.modules, "google.colab.output", output)
+    data, metadata = panel()._repr_mimebundle_()
+    assert "image/png" in data
+    said = metadata["application/vnd.jupyter.widget-view+json"]["colab"]
+    assert said == {"custom_widget_manager": {"url": "https://manager"}}
+
+
+def test_marimo_is_given_the_stage_alone(panel):
+    shown = panel()._display_()
+    assert (shown._model_name, shown.controls_width) == ("AnyModel", 0)
 
 
 def test_no_picture_is_drawn_by_matplotlib_while_it_plays(browser, panel, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Unpack
@@ -25,8 +26,9 @@ from gradlab.panel.stage_widget import StageWidget
 from gradlab.panel.start import check_flag, chosen, close_earlier, first_trainer, look_of, refuse_own, starting_config
 from gradlab.plots import BOTH, CONTRAST, draw_view, figure_png
 from gradlab.rules.optimizers import adopt
-from gradlab.stage import Shown
+from gradlab.stage import Shown, replay_html
 
+_FRAME = '<iframe srcdoc="{page}" sandbox="allow-scripts" style="width: 100%; height: 640px; border: 0"></iframe>'
 _EVERY = 0.1  # seconds between two pictures while a cell trains
 
 
@@ -53,6 +55,9 @@ class GradLab(widgets.VBox):
         ``"preset"``, ``"measure"``, ``"theory"``, ``"phase"``. Default: all; a lecture's few with `lecture`.
     lang : str, default "en"
         Language of everything visible.
+    replay : bool, default False
+        Whether a saved notebook keeps the run as a replay, which an exported page plays without a kernel, beside the
+        picture that it always keeps.
     **knobs
         Fields of `Config` that differ from it. ``optimizer`` may be a callable ``(params) -> Optimizer`` of yours; it
         gets lr, momentum and weight_decay where it names them.
@@ -84,10 +89,12 @@ class GradLab(widgets.VBox):
         lecture: bool = False,
         show: Sequence[str] | None = None,
         lang: str = "en",
+        replay: bool = False,
         **knobs: Unpack[Knobs],
     ) -> None:
-        check_flag("predict", predict)
-        check_flag("lecture", lecture)
+        for name, flag in (("predict", predict), ("lecture", lecture), ("replay", replay)):
+            check_flag(name, flag)
+        self._replay = replay
         names = chosen(show, lecture)
         if callable(made := knobs.get("optimizer")):
             knobs["optimizer"] = adopt(made)
@@ -396,9 +403,17 @@ class GradLab(widgets.VBox):
         bundle = super()._repr_mimebundle_(**kwargs)
         if self.closed or bundle is None:
             return bundle or {"text/plain": repr(self)}
-        data, *metadata = bundle if isinstance(bundle, tuple) else (bundle,)
-        data = data | {"image/png": base64.b64encode(self.png()).decode()}
-        return (data, *metadata) if metadata else data
+        data = {**bundle, "image/png": base64.b64encode(self.png()).decode()}
+        if self._replay and len(self.history):
+            page = replay_html(self.history, config=self.config, lang=self._make.text.lang)
+            data["text/html"] = _FRAME.format(page=html.escape(page))
+        _, *metadata = self._stage._repr_mimebundle_(**kwargs) or ()  # where Colab finds anywidget's manager
+        return (data, *metadata) if any(metadata) else data
+
+    def _display_(self) -> widgets.Widget:
+        """Return what marimo shows, which knows a single anywidget and no boxes: the stage; knobs move by `set`."""
+        self._stage.controls_width = 0
+        return self._stage
 
     def __reduce_ex__(self, protocol: Any = 2) -> Any:
         """Refuse to be copied or pickled."""

@@ -56,8 +56,10 @@ export function themeOf(wanted, page) {
 function themeAround(page) {
   const body = page.body;
   if (body.dataset.jpThemeLight) return body.dataset.jpThemeLight === "false" ? "dark" : "light";
-  if (body.classList.contains("vscode-high-contrast")) return "dark";
-  if (body.classList.contains("vscode-dark")) return "dark";
+  const said = new Set([...body.classList, body.dataset.theme, page.documentElement.dataset.theme]); // VS Code; marimo, Sphinx
+  if (said.has("vscode-high-contrast-light")) return "contrast";
+  if (["vscode-high-contrast", "vscode-dark", "dark"].some((name) => said.has(name))) return "dark";
+  if (["vscode-light", "light"].some((name) => said.has(name))) return "light";
   if (matchMedia("(prefers-contrast: more)").matches) return "contrast";
   return matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
 }

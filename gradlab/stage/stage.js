@@ -326,7 +326,8 @@ export class Stage {
     });
     seen.observe(this.root);
     const themes = new MutationObserver(() => this.setTheme());
-    themes.observe(document.body, { attributeFilter: ["data-jp-theme-light", "data-jp-theme-name", "class"] });
+    themes.observe(document.body, { attributeFilter: ["data-jp-theme-light", "data-jp-theme-name", "data-theme", "class"] });
+    themes.observe(document.documentElement, { attributeFilter: ["data-theme"] });
     const scheme = matchMedia("(prefers-color-scheme: dark)");
     const changed = () => this.setTheme();
     scheme.addEventListener("change", changed);

@@ -74,7 +74,7 @@ class Work {
 
 /** @param {{model: any, el: HTMLElement}} view */
 function render({ model, el }) {
-  addStyle(document.body.contains(el) ? el : document.body);
+  addStyle(el.isConnected ? el : document.body); // in a shadow tree, too
   const setTrait = (/** @type {string} */ name, /** @type {any} */ value) => {
     model.set(name, value);
     model.save_changes();
@@ -84,7 +84,9 @@ function render({ model, el }) {
   const send = stage.transport.send;
   stage.transport.send = stage.send = (message) => send({ ...message, view: mine });
   const work = new Work({ send: (message) => stage.send(message), id: () => stage.transport.id(), seen: () => stage.seen, there: () => model.get("working") });
+  const alone = setTimeout(() => stage.error(stage.words["stage.no_kernel"], 0), 8000); // a page that was saved, or a long cell
   const heard = (/** @type {any} */ message, /** @type {any[]} */ buffers) => {
+    clearTimeout(alone);
     const id = message.view === undefined || message.view === mine ? message.id : undefined;
     if (id !== undefined) work.done(id);
     if (message.kind === "packet") stage.packet({ ...message, id }, buffers[0]);
@@ -109,6 +111,7 @@ function render({ model, el }) {
   return () => {
     free();
     work.close();
+    clearTimeout(alone);
     model.off("msg:custom", heard);
     for (const [name, act] of Object.entries(traits)) model.off(`change:${name}`, act);
     stage.close();
