@@ -14,7 +14,7 @@ from gradlab.history import History
 from gradlab.locale import Text
 from gradlab.plots import View, anchored, describe, draw_view
 from gradlab.plots.axes import Decades
-from gradlab.plots.stretches import CELL_MISSING, CELL_NONFINITE, CELL_ZERO, stretch_of, stretches
+from gradlab.plots.stretches import CELL_MISSING, CELL_NONFINITE, CELL_ZERO, cell_codes, stretch_of, stretches
 from gradlab.stage import Lane, Learned, PacketEncoder, Shown
 from tests.helpers.histories import history_of, record
 
@@ -297,3 +297,20 @@ def test_rows_of_biases_are_not_columns_of_the_picture():
     lane = told([PacketEncoder().new(Shown(1, (Lane(history),), View()))])["lanes"][0]
     assert lane["names"] == ["a", "b", "c"]
     assert numbers(lane["row"]["now"]).tolist() == [0, 1, 2]
+
+
+def test_a_run_told_bit_by_bit_has_the_stretches_of_the_whole():
+    rng = np.random.default_rng(0)
+    odd = rng.choice([1.0, 0.0, np.inf, np.nan], (700, 3), p=[0.7, 0.1, 0.1, 0.1])
+    rows = 10.0 ** rng.normal(size=(700, 3)) * odd
+    whole, records = stretches(history_of(*rows), "delta_norm"), list(history_of(*rows))
+    for size in (1, 3, 64):
+        encoder, packets = PacketEncoder(), []
+        history = history_of(*rows[:1])
+        for start in range(1, 700, size):
+            for row in records[start : start + size]:
+                history.append(row)
+            packets.append(encoder.new(Shown(1, (Lane(history),), View())))
+        lane = told(packets)["lanes"][0]
+        assert np.array_equal(lane["cells"], cell_codes(whole.cells))
+        assert np.array_equal(numbers(lane["high"]), whole.high.astype("f4"), equal_nan=True)

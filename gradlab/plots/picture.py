@@ -200,9 +200,14 @@ def _slope(history: History, view: View, measure: str, row: int | None) -> str:
     return growth_words(found, view.text, measure == TIME)
 
 
-def marks(history: History, since: int = 0) -> dict[str, Array]:
-    """Return the steps at which something happened, by kind; clipped ones from row `since` on, one a stretch."""
+def marks(history: History) -> dict[str, Array]:
+    """Return the steps at which something happened, by kind; clipped ones once a stretch."""
     kinds = ("knob", "skipped", "diverged")
     found = {kind: np.array([float(m.step) for m in history.marks if m.kind == kind]) for kind in kinds}
+    return {**found, "clipped": clipped_stretches(history)}
+
+
+def clipped_stretches(history: History, since: int = 0) -> Array:
+    """Return the first step of each stretch in which a step from row `since` on was clipped."""
     clipped = history.column("step", since)[history.column("clip_coef", since) < 1]
-    return {**found, "clipped": np.unique(stretch_of(clipped))}
+    return np.unique(stretch_of(clipped)) if len(clipped) else clipped

@@ -53,8 +53,11 @@ class Stretches(NamedTuple):
     end: float  # the step after the last
 
 
-def stretches(history: History, measure: str, since: int = 0) -> Stretches:
-    """Return the stretches of a history from row `since` on, which should begin one."""
+def stretches(history: History, measure: str, since: int = 0, kept: tuple[int, Array] | None = None) -> Stretches:
+    """Return the stretches of a history from row `since` on, which should begin one.
+
+    `kept` is for who reads on: the cells that the first of them had when the history had so many rows.
+    """
     steps, loss = history.column("step", since), history.column("loss", since)
     starts = stretch_of(steps)
     first = np.flatnonzero(np.diff(starts, prepend=-1.0))
@@ -62,29 +65,23 @@ def stretches(history: History, measure: str, since: int = 0) -> Stretches:
         none, cells = np.zeros(0), np.zeros((0, len(columns_of(history, measure))))
         return Stretches(none, none, none, none, none > 0, none > 0, cells, 0.0)
     logs = plain_log(loss)
-    plain = np.isfinite(logs)
-    low = np.minimum.reduceat(np.where(plain, logs, np.inf), first)
-    high = np.maximum.reduceat(np.where(plain, logs, -np.inf), first)
-    some = np.logical_or.reduceat(plain, first)
+    plain = np.where(np.isfinite(logs), logs, np.nan)
+    low, high = np.fmin.reduceat(plain, first), np.fmax.reduceat(plain, first)
     nonfinite = np.logical_or.reduceat(~np.isfinite(loss), first)
     zero = np.logical_or.reduceat(loss == 0, first)
-    cells = _cells(ratios(column_logs(history, measure, since)), first)
-    parts = [part[np.isfinite(part)] for part in np.split(logs, first[1:])]
-    median = np.array([np.median(part) if len(part) else np.nan for part in parts])
-    low, high = (np.where(some, values, np.nan) for values in (low, high))
+    parts = [np.sort(part[np.isfinite(part)]) for part in np.split(logs, first[1:])]
+    median = np.array([(p[len(p) // 2] + p[~(len(p) // 2)]) / 2 if len(p) else np.nan for p in parts])
+    cells = _cells(history, measure, first + since, kept)
     return Stretches(starts[first], low, median, high, zero, nonfinite, cells, float(steps[-1]) + 1)
 
 
-def _cells(ratio: Array, first: np.ndarray) -> Array:
-    known = np.isfinite(ratio)
-    largest = np.maximum.reduceat(np.where(known, ratio, -np.inf), first)
-    some = np.logical_or.reduceat(known, first)
-    nonfinite = np.logical_or.reduceat(np.isposinf(ratio), first)
-    missing = np.logical_and.reduceat(np.isnan(ratio), first)
-    cells = np.where(some, largest, -np.inf)
-    cells[missing] = np.nan
-    cells[nonfinite] = np.inf
-    return cells
+def _cells(history: History, measure: str, first: np.ndarray, kept: tuple[int, Array] | None) -> Array:
+    """Return the cells of the stretches that begin at rows `first`."""
+    start = int(first[0]) if kept is None else kept[0]
+    read = ratios(column_logs(history, measure, start))
+    if kept is not None:  # stands for all rows of the first stretch that were read before
+        read, start = np.vstack([kept[1], read]), start - 1
+    return np.fmax.reduceat(read, np.maximum(first - start, 0))  # inf above all, nan below all
 
 
 def cell_codes(cells: Array) -> np.ndarray:

@@ -10,11 +10,11 @@ import numpy as np
 
 from gradlab.blocks import groups_of
 from gradlab.engine.precision import FORMATS
-from gradlab.history import History
+from gradlab.history import Array, History
 from gradlab.locale import Text
 from gradlab.measures import MEASURES
 from gradlab.plots.axes import JUMP, TIME, Axes, Decades, Limits, columns_of, row_growth, row_logs, row_of
-from gradlab.plots.picture import View, fixed_series, last_finite, marks, measures_for
+from gradlab.plots.picture import View, clipped_stretches, fixed_series, last_finite, measures_for
 from gradlab.plots.stretches import cell_codes, stretch_of, stretches
 from gradlab.stage.shown import Lane, Learned, Shown, SlowStage
 
@@ -53,6 +53,7 @@ class _Sent:
         self.rewritten = history.rewritten
         self.rows = 0
         self.stretch_row = 0  # where the newest stretch begins
+        self.newest: tuple[int, Array] | None = None  # rows read, and the cells of the newest stretch
         self.marks: object = None
         self.learned: dict[str, Any] = {}
 
@@ -194,12 +195,12 @@ class PacketEncoder:
             if len(history):
                 parts.add(number, "given", row_logs(history, "delta_norm", 0)[-2:-1])
             return
-        found = stretches(history, measure, sent.stretch_row)
+        found = stretches(history, measure, sent.stretch_row, sent.newest)
         for name in ("start", "low", "median", "high"):
             parts.add(number, name, getattr(found, name))
         parts.add(number, "odd", found.zero + 2 * found.nonfinite.astype(int), "u1")
         parts.add(number, "cells", cell_codes(found.cells), "<i2")
-        clipped = marks(history, sent.stretch_row)["clipped"]
+        clipped = clipped_stretches(history, sent.stretch_row)
         if len(clipped):
             parts.add(number, "clipped", clipped)
         _add_rows(parts, number, history, view, _rows_to_send(history, measure, sent.rows, full))
@@ -208,6 +209,7 @@ class PacketEncoder:
             steps = history.column("step", sent.stretch_row)
             newest = stretch_of(steps)
             sent.stretch_row += int(np.searchsorted(newest, newest[-1]))
+            sent.newest = (len(history), found.cells[-1])
 
     def _changed(self, where: str, words: dict[str, Any]) -> dict[str, Any]:
         """Return those words that are not what was sent last."""
