@@ -191,26 +191,36 @@ class Monkey:
             target.select_option(label=label, timeout=800)
 
     def is_answered(self):
-        """Whether the panel obeys: paused, anew, a click on Step takes one step, which the stage shows."""
+        """Whether the panel obeys, once what the acts asked for is done: paused and anew, Step takes one step."""
         self.page.keyboard.press("Escape")
-        self.page.wait_for_timeout(700)  # what the acts before asked for is sent when the kernel is free
+        end, taken = time.monotonic() + PATIENCE, 0
         try:
-            self.lab.wait_idle(PATIENCE)
-            if trace := self.lab.evaluate("anew()"):
-                raise RuntimeError(trace)
-            self.lab.button("Step").first.click(timeout=1000 * PATIENCE)
-            self.lab.wait_idle(PATIENCE)
-            taken = self.lab.evaluate("lab.trainer.step_count")
-            self.note(f"after Reset and Step: {taken} steps")
-            return taken == 1
+            while taken != 1 and time.monotonic() < end:
+                self.lab.wait_idle(PATIENCE)
+                taken = 0
+                if trace := self.lab.evaluate("anew()"):
+                    raise RuntimeError(trace)
+                self.lab.button("Step").first.click(timeout=1000 * PATIENCE)
+                for _ in range(10):  # a large network takes its time
+                    self.page.wait_for_timeout(300)
+                    taken = taken or self.lab.evaluate("lab.trainer.step_count")
         except (Error, RuntimeError) as error:
             self.note(f"no answer: {str(error)[:2000]}")
-            return False
+        self.note(f"after Reset and Step: {taken} steps")
+        if taken != 1:
+            self.note(self.lab.evaluate("repr((lab.alert, lab.config))"))
+            self.lab.screenshot("monkey")
+        return taken == 1
 
 
 OPEN = """
+import gc
 import traceback
 from gradlab import GradLab
+
+def closed():
+    lab.close()
+    gc.collect()
 
 def anew():
     try:
@@ -237,6 +247,7 @@ def monkey(options):
             for _ in range(20):
                 one.act()
             answered = one.is_answered()
+        lab.evaluate("closed()")
         more = lab.memory() - before
         bad = not answered or lab.console_errors or lab.errors() or more > MONKEY
         line = (
