@@ -554,6 +554,7 @@ def test_start_and_stop_do_what_a_block_does():
     step(network, optimizer, *points())
     watcher.stop()
     assert watcher.history.column("step").tolist() == [0, 1]
+    assert np.isfinite(watcher.history.of_weights().column("delta_norm")).all()
 
 
 def test_a_logger_gets_every_recorded_step():

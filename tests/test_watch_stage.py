@@ -47,3 +47,29 @@ def test_a_stage_made_before_the_loop_has_its_end_and_folds_layers_to_blocks(cap
     assert shown.lanes[0].verdict[1]
     assert watcher.stage.png().startswith(b"\x89PNG")
     watcher.stage.close()
+
+
+def test_a_saved_notebook_keeps_the_picture_of_the_loops_end(monkeypatch):
+    bundles = []
+
+    class Handle:
+        def update(self, stage):
+            bundles.append(stage._repr_mimebundle_())
+
+    def display(stage, display_id):
+        bundles.append(stage._repr_mimebundle_())
+        return Handle()
+
+    monkeypatch.setattr("gradlab.panel.live.display", display)
+    network = nn.Linear(4, 2)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    watcher = watch(network, optimizer)
+    watcher.show()
+    with watcher:
+        network(torch.ones(2, 4)).sum().backward()
+        optimizer.step()
+    first, last = bundles
+    assert "image/png" not in first  # nothing to see before the first step
+    assert last["image/png"].startswith("iVBORw0KGgo")
+    assert last["application/vnd.jupyter.widget-view+json"] == first["application/vnd.jupyter.widget-view+json"]
+    watcher.stage.close()

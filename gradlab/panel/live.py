@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 import time
 import traceback
@@ -65,6 +66,7 @@ class WatchStage(widgets.VBox):
         self._measure = widgets.Dropdown(options=measures, value=BOTH, description=text("watch.measure"))
         for choice in (self._fold, self._measure):
             choice.observe(lambda _: self.take(now=True), "value")
+        self._displayed: Any = None
         super().__init__([widgets.HBox([self._measure, self._fold]), self._stage])
 
     def take(self, now: bool = False) -> None:
@@ -79,8 +81,14 @@ class WatchStage(widgets.VBox):
 
     def show(self) -> WatchStage:
         """Display it where the running cell stands."""
-        display(self)
+        self._displayed = display(self, display_id=True)
         return self
+
+    def finish(self) -> None:
+        """Show the end of the loop; the notebook keeps its picture for whoever reads it without a kernel."""
+        self.take(now=True)
+        if self._displayed is not None:
+            self._displayed.update(self)
 
     def shown(self) -> Shown:
         """Return everything that the stage shows now."""
@@ -108,6 +116,11 @@ class WatchStage(widgets.VBox):
         """Return the picture as matplotlib draws it, as a PNG."""
         shown = self.shown()
         return figure_png(draw_view(shown.history, shown.view))
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """Return the widget with its picture, once there is something to see."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        return bundle | {"image/png": base64.b64encode(self.png()).decode()} if len(self._history) else bundle
 
     def __repr__(self) -> str:
         return f"<WatchStage of {len(columns_of(self._history, BOTH))} layers>"

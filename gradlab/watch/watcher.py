@@ -162,7 +162,7 @@ class Watcher:
         for logger in self._loggers:
             logger.close()
         if self.stage is not None:
-            self.stage.take(now=True)
+            self.stage.finish()
         if not quietly:
             self._warn_of_nothing()
 
@@ -185,7 +185,7 @@ class Watcher:
             self._close_unused(skipped=False)
 
     def _remove(self) -> None:
-        self._state = "off"
+        self._state, self._recording = "off", False
         for handle in self._handles:
             handle.remove()
         self._handles = []
