@@ -119,7 +119,7 @@ class WatchStage(widgets.VBox):
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """Return the widget with its picture, once there is something to see."""
-        bundle = super()._repr_mimebundle_(**kwargs)
+        bundle: dict[str, Any] = super()._repr_mimebundle_(**kwargs) or {}
         return bundle | {"image/png": base64.b64encode(self.png()).decode()} if len(self._history) else bundle
 
     def __repr__(self) -> str:

@@ -7,8 +7,9 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -30,16 +31,6 @@ from gradlab.watch.window import GRADIENT, USED, Arranged, Norms, ParameterNorms
 
 STAGES: dict[str, Callable[..., Any]] = {}
 """What `Watcher.show` displays; the panel, which stands above, puts it here."""
-
-
-class _Filter(NamedTuple):
-    """A filter of warnings that can be taken off again: torch's own, that a hook for all modules is on."""
-
-    entry: Any
-
-    def remove(self) -> None:
-        if self.entry in warnings.filters:
-            warnings.filters.remove(self.entry)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class Watcher:
@@ -82,7 +73,7 @@ class Watcher:
         )
         self._lock = threading.RLock()  # a stage may read the history in a thread of the kernel's
         self.stage: Any = None
-        self._handles: list[Any] = []
+        self._hooks = ExitStack()
         self._state: Literal["new", "on", "tracing", "off"] = "new"
         self._began = time.perf_counter()
         self._step = self._samples = self._micro_batches = self._updates = self._per_pass = 0
@@ -131,14 +122,15 @@ class Watcher:
         self._state = "on"
         try:
             for optimizer in self._optimizers:
-                self._handles.append(optimizer.register_step_pre_hook(self._guard(self._before_step)))
-                self._handles.append(optimizer.register_step_post_hook(self._guard(self._after_step)))
+                self._hooks.callback(optimizer.register_step_pre_hook(self._guard(self._before_step)).remove)
+                self._hooks.callback(optimizer.register_step_post_hook(self._guard(self._after_step)).remove)
             self._calls.install()
             if self._tracer is not None:
                 self._tracer.start()
             if any(type(m).__name__ == "OptimizedModule" for m in self._network.modules()):
                 warnings.filterwarnings("ignore", "Using `torch.compile.module.` when there are global hooks")
-                self._handles.append(_Filter(warnings.filters[0]))
+                said: Any = warnings.filters[0]  # torch's own, that a hook for all modules is on
+                self._hooks.callback(lambda: said in warnings.filters and warnings.filters.remove(said))  # pyright: ignore[reportAttributeAccessIssue]
             self._renew()
         except BaseException:
             self._remove()
@@ -186,9 +178,7 @@ class Watcher:
 
     def _remove(self) -> None:
         self._state, self._recording = "off", False
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+        self._hooks.close()
         self._calls.remove()
         if self._tracer is not None:
             self._tracer.stop()
@@ -387,7 +377,7 @@ class Watcher:
             self._rescan()
             if self._tracer is not None:
                 self._tracer.renew()
-            self._window.frozen = self._frozen, self._measured.fixed(self._frozen)
+            self._window.frozen = self._frozen, self._measured.norms(self._frozen, gradients=False)
         if recording and not self._recording:
             self._versions = []
             self._observer.start()

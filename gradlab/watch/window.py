@@ -71,9 +71,9 @@ class ParameterNorms:
         return list(formats), torch.stack(rows)
 
     @torch.no_grad()
-    def norms(self, numbers: Iterable[int]) -> Tensor | None:
-        """Return the norms of the gradients that are there."""
-        found = [grad for i in numbers if (grad := self.params[i].grad) is not None]
+    def norms(self, numbers: Iterable[int], gradients: bool = True) -> Tensor | None:
+        """Return the norms of the gradients that are there, or of the parameters."""
+        found = [t for i in numbers if (t := self.params[i].grad if gradients else self.params[i]) is not None]
         return norms_of(found) if found else None
 
     def versions(self, numbers: Iterable[int]) -> Versions:
@@ -93,11 +93,6 @@ class ParameterNorms:
     def change(self, arranged: Arranged) -> None:
         """Take note of how parameters have changed since `weights`."""
         arranged.norms.change(CHANGE, WEIGHT, [self.params[i] for i in arranged.numbers])
-
-    @torch.no_grad()
-    def fixed(self, numbers: Sequence[int]) -> Tensor | None:
-        """Return the norms of parameters that do not move."""
-        return norms_of([self.params[i] for i in numbers]) if numbers else None
 
 
 class Shown(NamedTuple):
