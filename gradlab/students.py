@@ -21,13 +21,12 @@ def student_files(files: dict[str, bytes]) -> dict[str, bytes]:
     Parameters
     ----------
     files : dict of str to bytes
-        The lectures by name; what is no notebook goes to the students as it is.
+        The lectures by name; what is no notebook, such as the glossary, goes to both as it is.
     """
     made = {}
     for name, content in files.items():
-        made[name] = content
+        made[name] = made[f"{ANSWERS}/{name}"] = content
         if name.endswith(".ipynb"):
-            made[f"{ANSWERS}/{name}"] = content
             edition = student_edition(json.loads(content))
             made[name] = (json.dumps(edition, indent=1, ensure_ascii=False) + "\n").encode()
     return made

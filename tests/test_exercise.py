@@ -16,38 +16,25 @@ from torch import nn
 from gradlab import Config, GradLab, Trainer
 from gradlab.exercise import EXERCISES, Exercise, Goal, Result, Run, Setup, exercise
 from gradlab.locale import STRINGS
+from tests.science.exercises import ANSWERS
 
 START = {
-    "rescue-30": "diverges (seeds 0, 1, 2). The cause is there before the first step: the backward signal "
-    "is multiplied by",
-    "deep-sigmoid": "still above 0.4 (seeds 0, 1, 2). The cause is there before the first step: the backward signal "
+    "rescue-30": "The cause is there before the first step: the backward signal is multiplied by",
+    "deep-sigmoid": "still above 0.4 (seeds 11, 12). The cause is there before the first step: the backward signal "
     "is multiplied by",
     "dead-relus": "All units of a layer are dead",
-    "learning-rate": "diverges (seeds 0, 1, 2). The backward signal is sound at step 0: it is the steps",
-    "forgotten-division": "The accumulated gradient is not that of one large batch (seeds 0, 1, 2).",
-    "clip-order": "Clipping turns the gradient: its cosine falls below 0.999 (seeds 0, 1, 2).",
-    "batch-norm-depth": "differs more than 200-fold between the hidden layers (seeds 0, 1, 2).",
+    "learning-rate": "diverges (seeds 11, 12). The backward signal is sound at step 0: it is the steps",
+    "forgotten-division": "The accumulated gradient is not that of one large batch (seeds 11, 12).",
+    "clip-order": "Clipping turns the gradient: its cosine falls below 0.999 (seeds 11, 12).",
+    "batch-norm-depth": "differs more than 200-fold between the hidden layers (seeds 11, 12).",
     "no-clipping": "clip='global_norm' is not allowed here: it must be 'none'.",
-    "two-changes": "still above 0.3 (seeds 0, 1, 2). The cause is there before the first step: the backward signal "
+    "two-changes": "still above 0.3 (seeds 11, 12). The cause is there before the first step: the backward signal "
     "is multiplied by",
     "remember-40": "The cause is there before the first step: on its way from the last time step back to the first",
-    "choose-the-clip": "on its way from the last time step back to the first the signal is multiplied by",
-    "post-ln-12": "still above 0.3 (seeds 0, 1, 2).",
+    "choose-the-clip": "still above 0.3 (seeds 11, 12)",
+    "post-ln-12": "still above 0.3 (seeds 11, 12).",
 }
-SOLUTION = {
-    "rescue-30": {"residual": True, "norm": "layer"},
-    "deep-sigmoid": {"residual": True, "gain": 2.0},
-    "dead-relus": {"lr": 0.003},
-    "learning-rate": {"lr": 0.012},
-    "forgotten-division": {"accumulation": "mean"},
-    "clip-order": {"clip_order": "after"},
-    "batch-norm-depth": {"residual": True},
-    "no-clipping": {"clip": "none", "gain": 1.0},
-    "two-changes": {"init": "kaiming", "clip_threshold": 1.0},
-    "remember-40": {"recurrent_gain": 1.0, "gain": 0.3},
-    "choose-the-clip": {"clip": "global_norm", "clip_threshold": 2.0},
-    "post-ln-12": {"lr": 0.001, "warmup": 30},
-}
+SOLUTION = {name: answers[0] for name, answers in ANSWERS.items()}
 NAMES = list(EXERCISES)
 
 
@@ -84,16 +71,16 @@ def test_a_known_solution_passes_on_every_seed(name):
     assert result.passed, result.sentence
     assert result
     assert result.problems == ()
-    assert result.sentence.startswith("Passed (seeds 0, 1, 2). Changes: ")
+    assert result.sentence.startswith("Passed (at least 4 of seeds 11, 12, 13, 14, 15). Changes: ")
     assert {field: here for field, (_, here) in result.changes.items()} == SOLUTION[name]
-    assert [run.seed for run in result.runs] == [0, 1, 2]
+    assert [run.seed for run in result.runs] == [11, 12, 13, 14]  # the fourth decides
     assert {run.steps for run in result.runs} == {exercise(name).setup.steps}
 
 
 def test_other_solutions_pass_too():
-    assert exercise("rescue-30").check(gain=1.0, clip="global_norm", lr=0.05, seeds=[0])
-    assert exercise("deep-sigmoid").check(residual=True, seeds=[0])
-    assert exercise("forgotten-division").check(accumulation="naive_mean", seeds=[0])
+    assert exercise("rescue-30").check(gain=1.42, init="orthogonal", lr=0.01, seeds=[0])
+    assert exercise("deep-sigmoid").check(gain=8.0, lr=0.05, seeds=[0])
+    assert exercise("forgotten-division").check(accumulation="naive_mean", accumulation_steps=16, seeds=[0])
 
 
 @pytest.mark.parametrize(
@@ -103,11 +90,11 @@ def test_other_solutions_pass_too():
         ("rescue-30", {"carry_over": "running_sum"}, "diverges"),
         ("rescue-30", {"clip": "global_norm"}, "the backward signal is multiplied by"),
         ("dead-relus", {"clip": "global_norm"}, "All units of a layer are dead"),  # Adam divides it out
-        ("learning-rate", {"lr": 0.1}, "The loss rises above"),
+        ("learning-rate", {"lr": 0.05}, "The loss rises above"),
         (
             "learning-rate",
             {"lr": 0.001},
-            "still above 0.35 (seed 0). The backward signal is sound at step 0; in",
+            "is below 0.6 of the largest stable one, 2/sharpness (seed 0).",
         ),
         ("learning-rate", {"lr": 1e-7}, "The steps are too short"),
         ("forgotten-division", {"clip": "global_norm"}, "not that of one large batch"),
@@ -116,7 +103,7 @@ def test_other_solutions_pass_too():
         ("no-clipping", {"clip": "none"}, "diverges"),
         ("remember-40", {"recurrent_gain": 1.0}, "still above 0.3"),
         ("remember-40", {"gain": 0.3}, "the signal is multiplied by"),
-        ("choose-the-clip", {"clip": "global_norm", "clip_threshold": 100.0}, "the signal is multiplied by"),
+        ("choose-the-clip", {"clip": "per_layer_norm"}, "Clipping turns the gradient"),
     ],
 )
 def test_a_half_solution_fails_and_says_what_is_still_wrong(name, knobs, said):
@@ -124,6 +111,12 @@ def test_a_half_solution_fails_and_says_what_is_still_wrong(name, knobs, said):
     assert not result
     assert said in result.sentence
     assert result.runs  # the rules were kept
+
+
+def test_a_sound_answer_may_miss_one_seed_in_five_and_a_graders_share_is_the_same():
+    rules = exercise("no-clipping").setup
+    assert (len(rules.seeds), rules.needed) == (5, 4)
+    assert [rules.needed_of(n) for n in (1, 2, 3, 5, 10)] == [1, 2, 3, 4, 8]
 
 
 # ---------------------------------------------------------------------- tricks
@@ -165,7 +158,15 @@ def test_continuing_after_a_divergence_is_refused_too():
 @pytest.mark.parametrize("name", [name for name in NAMES if exercise(name).setup.most_changes])
 def test_one_change_too_many_is_refused(name):
     setup = exercise(name).setup
-    other = {"gain": 0.9, "lr": 0.011, "clip_threshold": 0.7, "bias_std": 0.3, "norm": "rms", "init": "orthogonal"}
+    other = {
+        "gain": 0.9,
+        "lr": 0.011,
+        "accumulation": "mean",
+        "clip_threshold": 0.7,
+        "bias_std": 0.3,
+        "norm": "rms",
+        "init": "orthogonal",
+    }
     more = {field: value for field, value in other.items() if field in setup.may and field not in SOLUTION[name]}
     knobs = SOLUTION[name] | dict(list(more.items())[: setup.most_changes + 1 - len(SOLUTION[name])])
     if name == "clip-order":
@@ -197,7 +198,7 @@ def test_the_configs_seeds_count_for_nothing():
 
 
 def test_a_grader_may_use_seeds_of_its_own():
-    result = exercise("learning-rate").check(lr=0.012, seeds=[40, 41])
+    result = exercise("learning-rate").check(lr=0.0165, seeds=[40, 41])
     assert result.passed
     assert [run.seed for run in result.runs] == [40, 41]
     assert "(seeds 40, 41)" in result.sentence
@@ -205,7 +206,7 @@ def test_a_grader_may_use_seeds_of_its_own():
 
 
 def test_a_run_longer_than_the_budget_is_checked_over_the_budget_alone():
-    trainer = Trainer(exercise("learning-rate").config.replace(lr=0.004))
+    trainer = Trainer(exercise("learning-rate").config.replace(lr=0.01))
     trainer.run(300)
     assert trainer.evaluate()["loss"] < 0.35  # the goal, after three times the steps
     result = exercise("learning-rate").check(trainer)
@@ -214,7 +215,7 @@ def test_a_run_longer_than_the_budget_is_checked_over_the_budget_alone():
 
 
 def test_weights_that_were_trained_under_other_rules_do_not_count():
-    trainer = Trainer(exercise("learning-rate").config.replace(lr=0.012))
+    trainer = Trainer(exercise("learning-rate").config.replace(lr=0.0165))
     trainer.run(100)
     trainer.reconfigure(lr=0.3)  # what is in force now is checked, from step 0
     assert repr(exercise("learning-rate").check(trainer).runs) == repr(start("learning-rate").runs)
@@ -245,7 +246,7 @@ def test_a_network_data_or_loss_of_ones_own_is_refused(parts, said):
 def test_a_config_that_lies_about_itself_is_read_by_its_fields():
     class Lying(Config):
         def replace(self, **knobs):
-            return exercise("learning-rate").config.replace(lr=0.012)
+            return exercise("learning-rate").config.replace(lr=0.0165)
 
         def differences(self, other):
             return {}
@@ -367,7 +368,7 @@ def test_a_goal_includes_its_limit_and_is_never_met_by_what_is_no_number():
 def test_the_numbers_are_those_of_a_trainer_with_that_seed():
     run = solved("forgotten-division").runs[2]
     config = exercise("forgotten-division").config.replace(
-        accumulation="mean", weight_seed=2, data_seed=2, batch_seed=2
+        **SOLUTION["forgotten-division"], weight_seed=13, data_seed=13, batch_seed=13
     )
     trainer = Trainer(config)
     history = trainer.run(40)
@@ -379,21 +380,21 @@ def test_the_numbers_are_those_of_a_trainer_with_that_seed():
     assert run.cosine == 1.0
 
 
-def test_eight_micro_batches_undivided_are_off_by_seven_times_the_gradient():
+def test_four_micro_batches_undivided_are_off_by_three_times_the_gradient():
     for run in start("forgotten-division").runs:
-        assert run.batch_error == pytest.approx(7, rel=1e-5)  # float32 sums in another order
+        assert run.batch_error == pytest.approx(3, rel=1e-5)  # float32 sums in another order
     assert all(run.batch_error < 1e-5 for run in solved("forgotten-division").runs)
     assert all(run.batch_error == 0 for run in solved("dead-relus").runs)  # one micro-batch a step
 
 
 def test_the_rate_is_the_root_of_chi():
     rates = [np.log([run.rate for run in start(name).runs]).mean() for name in ("rescue-30", "deep-sigmoid")]
-    # ReLU at Kaiming: the gain; sigmoid at sigma_w = 1: the root of 0.0557; three nets of width 32
-    np.testing.assert_allclose(np.exp(rates), [1.5, math.sqrt(0.0557207)], rtol=0.06)
+    # ReLU at Kaiming: the gain; sigmoid at sigma_w = 1: the root of 0.0557; two nets of width 64
+    np.testing.assert_allclose(np.exp(rates), [3.0, math.sqrt(0.0557207)], rtol=0.06)
 
 
 def test_spread_is_largest_over_smallest_of_the_hidden_layers():
-    config = exercise("deep-sigmoid").config.replace(weight_seed=1, data_seed=1, batch_seed=1)
+    config = exercise("deep-sigmoid").config.replace(weight_seed=12, data_seed=12, batch_seed=12)
     delta = Trainer(config).step().delta_norm[:10]
     assert start("deep-sigmoid").runs[1].spread == delta.max() / delta.min()
 
@@ -433,9 +434,13 @@ def test_a_hint_does_not_give_the_solution_away():
 
 def test_a_check_speaks_the_language_of_its_exercise():
     result = exercise("learning-rate", "zh").check()
-    assert result.sentence.startswith("还没有。训练发散（种子 0、1、2）。")
+    assert result.sentence.startswith("还没有。训练发散（种子 11、12）。")
     assert result.lang == "zh"
-    assert exercise("learning-rate", "zh").check(lr=0.012).sentence.startswith("通过（种子 0、1、2）。改动：")
+    assert (
+        exercise("learning-rate", "zh")
+        .check(lr=0.0165)
+        .sentence.startswith("通过（种子 11、12、13、14、15中至少 4 个）。改动：")
+    )
 
 
 # ---------------------------------------------------------------------- showing, grading

@@ -17,6 +17,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from tests import minutes
+
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 LECTURES = [path for path in NOTEBOOKS if path.name[:2] != "00"]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -86,9 +88,44 @@ def test_its_head_has_a_badge_that_opens_this_very_notebook_on_binder_and_a_line
     head = read(path).cells[0].source
     assert head.startswith("# ")
     badge = r"\[!\[Launch on Binder\]\(https://mybinder\.org/badge_logo\.svg\)\]"
-    link = rf"\(https://mybinder\.org/v2/gh/ORG/REPO/HEAD\?urlpath=lab/tree/notebooks/{re.escape(path.name)}\)"
+    link = rf"\(https://mybinder\.org/v2/gh/[\w.-]+/[\w.-]+/HEAD\?urlpath=lab/tree/notebooks/{re.escape(path.name)}\)"
     assert re.search(badge + link, head)
     assert f"Download: [{path.name}]({path.name})" in head
+
+
+@each_notebook
+def test_its_head_leads_to_the_glossary_and_it_keeps_torch_to_one_thread(path):
+    notebook = read(path)
+    assert "[glossary](glossary.md)" in notebook.cells[0].source
+    assert (path.parent / "glossary.md").is_file()
+    assert "torch.set_num_threads(1)" in "\n".join(cell.source for cell in code_cells(notebook))
+
+
+@each_notebook
+def test_each_section_has_one_goal_and_states_the_minutes_that_its_reader_takes(path):
+    notebook, stated = read(path), {}
+    for name, cells in minutes.sections(notebook).items():
+        goals = minutes.GOAL.findall("\n".join(cell for cell in cells if isinstance(cell, str)))
+        assert len(goals) == 1, name
+        stated[name] = int(goals[0][1])
+        # cells add seconds, less than a minute a section: the test of a whole run below says so
+        assert 0 <= stated[name] - minutes.reading(cells) <= 2, name
+    head = re.search(r"About (\d+) minutes without the exercises", notebook.cells[0].source)
+    assert head is not None
+    assert int(head.group(1)) == sum(stated.values())
+
+
+def test_every_word_of_the_glossary_is_used_where_it_says():
+    glossary = (NOTEBOOKS[0].parent / "glossary.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([^|]+?) \((\d+(?:, \d+)*)\) \|", glossary, re.M)
+    assert len(rows) >= 25
+    for word, numbers in rows:
+        for number in numbers.split(", "):
+            book = "\n".join(
+                cell.source for path in NOTEBOOKS if path.name[:2] == f"{int(number):02}" for cell in read(path).cells
+            )
+            stems = [re.split(r"[\s-]", part.strip("$\\"))[0][:7].lower() for part in word.split(", ")]
+            assert any(stem in book.lower() for stem in stems), (word, number)
 
 
 @each_notebook

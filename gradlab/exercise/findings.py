@@ -117,7 +117,7 @@ _STILL = 1e-4  # a largest update / weight ratio below this is no training; 1e-3
 
 
 def misses(setup: Setup, config: Config, runs: Sequence[Run], say: Say) -> list[str]:
-    """Say which goals are missed on which seeds, and what the cause looks like; nothing if all are reached."""
+    """Say which goals are missed on which seeds, and what the cause looks like."""
     lost = [run for run in runs if run.diverged]
     found = [say("miss.diverged", seeds=say.seeds([run.seed for run in lost]))] if lost else []
     for goal in setup.goals:
@@ -126,7 +126,7 @@ def misses(setup: Setup, config: Config, runs: Sequence[Run], say: Say) -> list[
         if failing:
             limit, steps = f"{goal.limit:g}", setup.steps
             found.append(say(f"miss.{goal.measure}", limit=limit, steps=steps, seeds=say.seeds(failing)))
-    return [*found, *_causes(config, _failing(setup, runs), say)] if found else []
+    return [*found, *_causes(config, _failing(setup, runs), say)]
 
 
 def _failing(setup: Setup, runs: Sequence[Run]) -> list[Run]:

@@ -16,6 +16,7 @@ from gradlab.engine import Trainer
 from gradlab.exercise.tasks import SEED_FIELDS
 from gradlab.growth import growth_per_layer
 from gradlab.history import Array, History, StepRecord
+from gradlab.inspect import sharpness
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,10 @@ class Run:
     # largest relative difference, over the layers, between the first step's accumulated gradient norm and that of one
     # batch of as many samples; 0 without accumulation
     batch_error: float
+    samples: int  # in the first step, all its micro-batches together
+    # sharpness at step 0 over the one that the rules can take (2 / lr for gradient descent); nan unless a step sees
+    # all the data, as the noise of smaller ones has an edge of its own
+    edge: float
     update_ratio: float  # median over steps of the largest update / weight ratio of a layer
 
 
@@ -47,6 +52,7 @@ def train(config: Config, seed: int, steps: int) -> Run:
     config = config.replace(**dict.fromkeys(SEED_FIELDS, seed))
     trainer = Trainer(config)
     first = trainer.preview()
+    edge = sharpness(trainer).ratio if config.batch_size >= trainer.data.n else None
     history = trainer.run(steps)
     gone = history.diverged is not None
     found = {} if gone else trainer.evaluate()
@@ -68,6 +74,8 @@ def train(config: Config, seed: int, steps: int) -> Run:
         cosine=float(history.column("clip_cosine").min()),
         longest=float(history.column("clipped_total_norm").max()),
         batch_error=_batch_error(config, first),
+        samples=first.samples,
+        edge=math.nan if edge is None else edge,
         update_ratio=_update_ratio(history),
     )
 
@@ -105,7 +113,21 @@ def _batch_error(config: Config, first: StepRecord) -> float:
     return float(error.max()) if np.isfinite(error).all() else math.inf
 
 
-_SHOWN = ("seed", "steps", "loss", "accuracy", "peak", "rate", "spread", "dead", "cosine", "longest", "batch_error")
+_SHOWN = (
+    "seed",
+    "steps",
+    "loss",
+    "accuracy",
+    "peak",
+    "rate",
+    "spread",
+    "dead",
+    "cosine",
+    "longest",
+    "batch_error",
+    "samples",
+    "edge",
+)
 
 
 @dataclass(frozen=True)
@@ -119,11 +141,11 @@ class Result:
     """
 
     exercise: str  # name of the exercise
-    passed: bool  # whether the rules were kept and every goal was reached on every seed
+    passed: bool  # whether the rules were kept and all goals were reached on enough seeds
     sentence: str  # the verdict, and what is still wrong
     problems: tuple[str, ...]  # what is still wrong, a sentence each; empty if it is passed
     changes: Mapping[str, tuple[Any, Any]]  # fields that differ from the broken start: name -> (there, here)
-    runs: tuple[Run, ...]  # the numbers of each seed; empty where a rule was broken, as nothing is trained then
+    runs: tuple[Run, ...]  # the numbers of the seeds up to the deciding one; empty where a rule was broken
     lang: str = "en"  # language of the sentences
 
     def __bool__(self) -> bool:

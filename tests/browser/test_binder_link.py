@@ -25,7 +25,7 @@ def repository(tmp_path):
 
 def test_the_badges_link_opens_the_start_notebook_and_its_panel_runs(browser, repository):
     head = (repository / "notebooks" / "00_start.ipynb").read_text(encoding="utf-8")
-    (place,) = set(re.findall(r"mybinder\.org/v2/gh/ORG/REPO/HEAD\?urlpath=lab/tree/([\w/.]+)\)", head))
+    (place,) = set(re.findall(r"mybinder\.org/v2/gh/[^/]+/[^/]+/HEAD\?urlpath=lab/tree/([\w/.]+)\)", head))
     command = [repository / "binder" / "start", sys.executable, "-m", "jupyter", "lab"]
     with serve([*map(str, command), f"--ServerApp.root_dir={repository}"]) as url:
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
