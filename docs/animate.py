@@ -26,9 +26,9 @@ from gradlab import Config, Trainer
 from gradlab.diagnosis import verdict
 from gradlab.locale import Text
 from gradlab.panel.description import stage_kind
-from gradlab.panel.learned import LearnedLooks
 from gradlab.plots import View
 from gradlab.stage import Lane, PacketEncoder, Shown, stage_source, stage_words
+from gradlab.stage.learned import LearnedLooks
 
 WIDTH, HEIGHT = 1000, 560
 FRAME = 90  # milliseconds of a frame in which something moves

@@ -15,7 +15,8 @@ from gradlab import OPTIMIZERS, Config, GradLab, Trainer
 lab = GradLab(depth=3, width=4)
 assert lab._repr_mimebundle_()["image/png"]
 print([name for name in ("torch._dynamo", "sympy") if name in sys.modules])
-lab.set_trait("_view_count", 1)  # as a front end does that shows the panel; no step is taken
+stage = next(part for part in lab.children if hasattr(part, "controls_width"))
+stage._handle_custom_msg({"kind": "all", "id": 1, "run": -1}, [])  # from a front end that shows it; no step is taken
 lab.close()
 print("torch._dynamo" in sys.modules, lab.trainer.step_count)
 

@@ -16,7 +16,7 @@ import gradlab
 from gradlab import Config, GradLab, Trainer
 from gradlab.locale import Text
 from gradlab.panel.controller import Controller
-from gradlab.panel.learned import LearnedLooks
+from gradlab.stage.learned import LearnedLooks
 
 SMALL = {"depth": 3, "width": 8}
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from gradlab import EXERCISES, Config, Trainer, accumulation_equality, exercise
 from gradlab.inspect import through_time
-from gradlab.panel.controller import Seldom
+from gradlab.stage.learned import Seldom
 
 SMALL = {"depth": 3, "width": 8}
 EVEN = {"n_samples": 128, "batch_size": 16, "accumulation_steps": 4}

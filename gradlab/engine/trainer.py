@@ -423,6 +423,7 @@ class Trainer:
         held = self.held_out
         before, buffers = TorchState.now(self._run.stochastic), self._run.buffers.copy()
         try:
+            self.network.eval()
             with torch.no_grad():
                 found = self._evaluate(self.data.x, self.data.y)
                 for name, value in self._evaluate(*held).items() if held is not None else ():
@@ -434,7 +435,6 @@ class Trainer:
         return found
 
     def _evaluate(self, x: Tensor, y: Tensor) -> dict[str, float]:
-        self.network.eval()
         with self._run.sealed_randomness(0) if self._run.stochastic else nullcontext():
             output = self.network(x.clone())  # a network may change what it is given
         found = {"loss": float(self.data.loss(output, y))}

@@ -12,7 +12,7 @@ from gradlab.config import Config
 from gradlab.panel.controller import Controller
 from gradlab.panel.controls import RULES, Controls, Field, measures
 from gradlab.panel.description import Description
-from gradlab.panel.layout import KNOBS_WIDTH, LECTURE_WIDTH, WidgetSet, visible
+from gradlab.panel.layout import KNOBS_WIDTH, LECTURE_WIDTH, WidgetSet, marked
 from gradlab.panel.sections import DeeperLook, Exercises, PhaseMap, SlowMotion, TakeHome
 from gradlab.panel.stage_widget import StageWidget
 from gradlab.panel.start import LECTURE
@@ -60,10 +60,10 @@ class Column:
         self.opened = ""
         first = FIRST if self._names is None else self._names
         self._controls = [Controls(make, controller.move, first)]
-        self._knobs = make.box("knobs", *self._controls[0].boxes(first), *self._views(make))
+        knobs = (*self._controls[0].boxes(first), *self._views(make))
+        self._knobs = make.box("knobs", *knobs, layout=widgets.Layout())  # their own: one of the two is hidden
         self._head = make.html()
-        self._pages = make.box("pages", self._head)
-        self._knobs.layout, self._pages.layout = widgets.Layout(), widgets.Layout(display="none")
+        self._pages = make.box("pages", self._head, layout=widgets.Layout(display="none"))
         self._menu = {name: self._toggle(make, name) for name in _TITLES if names is None or name in names}
         menu = [make.box("menu", *self._menu.values())] if self._menu else []
         self.box = make.box("column", self._knobs, self._pages, *menu)
@@ -84,19 +84,16 @@ class Column:
         self.theory = Field(theory, lambda on: act(lambda: setattr(of, "theory", on)))
         self.pin = make.button("button.pin", "tip.pin", "k")
         words = {"description": text("button.compare"), "tooltip": text("tip.compare")}
-        self.compare = make(widgets.ToggleButton, False, **words)
-        self.compare.add_class("gradlab-key-c")
+        self.compare = make(widgets.ToggleButton, False, css="key-c", **words)
         self.compare.observe(lambda change: self._compared(bool(change["new"])), "value")
         self.swap = make.button("button.swap", "tip.swap")
-        self.back = make.button("button.back", "tip.back", "b", step=0)
-        self.try_it = make.button("button.try", "tip.try", "", knobs="")
+        self.back = make.button("button.back", "tip.back", "b", "wide unseen", step=0)
+        self.try_it = make.button("button.try", "tip.try", css="wide unseen", knobs="")
         for button, work in ((self.pin, of.pin), (self.swap, of.swap), (self.back, of.back)):
             button.on_click(lambda _, work=work: act(work))
         self.try_it.on_click(lambda _: act(lambda: of.set(self._description.suggestion)))
-        for button in (self.try_it, self.back):
-            button.add_class("gradlab-wide")
         looks = [field.box for name, field in (("measure", self.measure), ("theory", self.theory)) if self._has(name)]
-        lanes = [make.row(self.pin, self.compare, self.swap)] if self._has("compare") else []
+        lanes = [make.box("row", self.pin, self.compare, self.swap)] if self._has("compare") else []
         offers = make.box("offers", self.try_it, self.back)
         return [*([make.box("looks", *looks)] if looks else []), *lanes, make.box("slack"), offers]
 
@@ -160,10 +157,10 @@ class Column:
         self.swap.disabled = of.rival is None
         back = of.last_finite_step
         knobs = {} if of.locked or back is not None else self._description.suggestion
-        visible(self.try_it, bool(knobs))
+        marked(self.try_it, "unseen", not knobs)  # its place is kept: nothing else moves
         if knobs:
             self.try_it.description = text("button.try", knobs=", ".join(f"{n}={v}" for n, v in knobs.items()))
-        visible(self.back, back is not None)
+        marked(self.back, "unseen", back is None)
         if back is not None:
             self.back.description = text("button.back", step=back)
         for section in self._following():

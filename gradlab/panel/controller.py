@@ -6,15 +6,14 @@ import copy
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gradlab.config import Config
 from gradlab.engine import Trainer
+from gradlab.exercise.predicting import Prediction
 from gradlab.history import History
 from gradlab.locale import Text
-from gradlab.panel.predicting import Prediction
 from gradlab.panel.start import failure_of
 from gradlab.plots import BOTH
 from gradlab.plots.axes import TIME
@@ -23,28 +22,7 @@ from gradlab.registry import brief
 
 LONGEST = 0.06  # seconds that one tick trains at most: so long a knob or Pause waits for it
 _RATE_OVER = 0.5  # seconds over which the pace is measured
-_REST = 30  # times what a costly look takes, until there is another
 SEEDS = ("weight_seed", "data_seed", "batch_seed")
-
-
-class Seldom:
-    """Says when something costly is due while a run plays: now and then, and at most a thirtieth of the time."""
-
-    def __init__(self, every: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._every, self._clock, self._next = every, clock, 0.0
-
-    @property
-    def due(self) -> bool:
-        """Whether enough time has passed since the last."""
-        return self._clock() >= self._next
-
-    @contextmanager
-    def spend(self, rest: float = _REST) -> Iterator[None]:
-        """Note what it takes: the next is due `every` seconds after it began, or after a rest of many times that."""
-        start = self._clock()
-        yield
-        now = self._clock()
-        self._next = max(start + self._every, now + rest * (now - start))
 
 
 class Controller:

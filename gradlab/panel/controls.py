@@ -13,7 +13,7 @@ import ipywidgets as widgets
 from gradlab.config import Config, Knob
 from gradlab.locale import Text
 from gradlab.measures import MEASURES
-from gradlab.panel.layout import WidgetSet
+from gradlab.panel.layout import WidgetSet, marked
 from gradlab.panel.start import WITHIN
 from gradlab.plots import BOTH
 from gradlab.registry import Registry
@@ -28,8 +28,7 @@ class Number:
     def __init__(self, make: WidgetSet, knob: Knob, default: Any, moved: Callable[[Any], None]) -> None:
         self._kind, self._moved = type(default), moved
         self._slider = _slider(make, knob, default)
-        self._field = make(widgets.Text, f"{default:g}", continuous_update=False, tooltip=knob.label)
-        self._field.add_class("gradlab-number")
+        self._field = make(widgets.Text, f"{default:g}", continuous_update=False, tooltip=knob.label, css="number")
         self.box = make.box("knob", self._slider, self._field)
         self._slider.observe(lambda change: moved(self._kind(change["new"])), "value")
         self._field.observe(lambda change: moved(self._typed(change["new"])), "value")
@@ -61,7 +60,7 @@ class Number:
 
     def refuse(self, refused: bool) -> None:
         """Mark what stands in the field as not accepted."""
-        (self._field.add_class if refused else self._field.remove_class)("gradlab-refused")
+        marked(self._field, "refused", refused)
 
     def disable(self, off: bool) -> None:
         """Grey the knob out."""
@@ -112,7 +111,7 @@ class Rule:
         self._moved(self._rule.value if self._switch.value else "none")
 
     def _dim(self, off: bool) -> None:
-        (self.box.add_class if off else self.box.remove_class)("gradlab-off")
+        marked(self.box, "off", off)
 
     def show(self, value: Any) -> None:
         """Show a rule, ``"none"`` for off."""

@@ -15,16 +15,14 @@ from gradlab.config import Config
 from gradlab.diagnosis import Verdict, diagnose, verdict
 from gradlab.engine import Trainer
 from gradlab.history import History
-from gradlab.locale import Text
-from gradlab.measures import MEASURES, kinds_of
 from gradlab.network import uses
-from gradlab.panel.controller import Controller, Seldom
-from gradlab.panel.learned import LearnedLooks
+from gradlab.panel.controller import Controller
 from gradlab.panel.start import without_effect
-from gradlab.plots import LIGHT, Theme, View, anchored, measures_of, row_beside
+from gradlab.plots import LIGHT, Theme, View, anchored, picture_in_words, row_beside
 from gradlab.plots.fonts import PACKAGE, can_draw
 from gradlab.presets import PRESETS
 from gradlab.stage import Lane, Shown, SlowStage
+from gradlab.stage.learned import LearnedLooks, Seldom
 from gradlab.theory import Band, Prediction, predict
 
 _AGREE = 1e-4  # finite differences in float64 of a right backward pass err by less
@@ -44,7 +42,7 @@ class Description:
     """
 
     def __init__(self, controller: Controller) -> None:
-        self._of, self._text, self._seldom = controller, controller.text, Seldom(0.25)
+        self._of, self._text, self._seldom = controller, controller.text, Seldom(0.5)
         self._idle = without_effect(controller.own)
         self.suggestion: Mapping[str, Any] = {}
         self.theme: Theme = LIGHT
@@ -224,13 +222,13 @@ class Description:
             return text("alt.hidden")
         view, history = self.view, self.history(c.trainer)
         row = -1 if view.at is None else view.at
-        said = [describe(history, view.measure, text, row)]
+        said = [picture_in_words(history, view.measure, text, row)]
         if ghost := self.ghost_words():
             said.append(text("alt.ghost", ghost=ghost))
         if c.rival is not None:
             other = self.history(c.rival)
             at = row_beside(c.trainer.history, view.at, other)
-            said.append(text("alt.lanes", words=describe(other, view.measure, text, at)))
+            said.append(text("alt.lanes", words=picture_in_words(other, view.measure, text, at)))
         return text("alt.between").join(said)
 
     # ------------------------------------------------------------------ theory and gradient check
@@ -345,49 +343,6 @@ def stage_kind(history: History, found: Verdict) -> str:
     if found.kind in ("exploding", "vanishing"):
         return str(found.kind)
     return "level" if found.tone == "good" else "other"
-
-
-def describe(history: History, measure: str, text: Text, row: int = -1) -> str:
-    """Return the picture at one row in words and numbers: loss, worst layers, decades from first to last layer."""
-    if not len(history):
-        return text("alt.empty")
-    sentences = [text("alt.loss", steps=history[row].step + 1, loss=f"{history[row].loss:.4g}")]
-    for name in measures_of(measure):
-        sentences += _profile(history, name, text, row)
-    if history.diverged:
-        sentences.append(text.say(history.diverged.sentence))
-    return text("alt.between").join(sentences)
-
-
-def _profile(history: History, name: str, text: Text, row: int) -> list[str]:
-    values = history.row(name, row)
-    kinds = kinds_of(history, name, values)
-    counted = np.where(kinds.plain | kinds.underflow, values, np.nan)
-    sentences = []
-    if np.isfinite(counted).any():
-        largest, smallest = int(np.nanargmax(counted)), int(np.nanargmin(counted))
-        measured = np.flatnonzero(np.isfinite(counted))
-        first, last = int(measured[0]), int(measured[-1])
-        decades = math.log10(counted[first]) - math.log10(counted[last])
-        sentences.append(
-            text(
-                "alt.profile",
-                measure=text(MEASURES[name].key),
-                largest=largest + 1,
-                largest_value=f"{counted[largest]:.2g}",
-                smallest=smallest + 1,
-                smallest_value=f"{counted[smallest]:.2g}",
-                first=first + 1,
-                last=last + 1,
-                decades=f"{abs(decades):.1f}",
-                direction=text("alt.above" if decades >= 0 else "alt.below"),
-            )
-        )
-    for kind in ("underflow", "zero", "nonfinite", "missing"):
-        count = int(np.count_nonzero(getattr(kinds, kind)))
-        if count:
-            sentences.append(text("alt.odd", count=count, kind=text(f"kind.{kind}")))
-    return sentences
 
 
 def cuts_of(trainer: Trainer) -> tuple[int, ...]:

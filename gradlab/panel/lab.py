@@ -18,15 +18,16 @@ from gradlab.engine.check import check_count
 from gradlab.history import History
 from gradlab.locale import Text
 from gradlab.panel.column import Column
-from gradlab.panel.controller import SEEDS, Controller, Seldom
+from gradlab.panel.controller import SEEDS, Controller
 from gradlab.panel.description import Description
 from gradlab.panel.layout import CSS, WidgetSet, close_all
-from gradlab.panel.sections import PlainPicture
-from gradlab.panel.stage_widget import StageWidget
+from gradlab.panel.stage_widget import PlainPicture, StageWidget
 from gradlab.panel.start import check_flag, chosen, close_earlier, first_trainer, look_of, refuse_own, starting_config
 from gradlab.plots import BOTH, CONTRAST, draw_view, figure_png
+from gradlab.plots.draw import DEFAULT
 from gradlab.rules.optimizers import adopt
 from gradlab.stage import Shown, replay_html
+from gradlab.stage.learned import Seldom
 
 _FRAME = '<iframe srcdoc="{page}" sandbox="allow-scripts" style="width: 100%; height: 640px; border: 0"></iframe>'
 _EVERY = 0.1  # seconds between two pictures while a cell trains
@@ -117,12 +118,12 @@ class GradLab(widgets.VBox):
         self._stage = make(
             StageWidget, self._asked, self._failed, controller.lock, look=look, speed="paced", layout=widgets.Layout()
         )
+        self._stage.on_seen = lambda: self.trainer.prepared or self.trainer.prepare()
         self._column = Column(controller, self._description, self._stage, make, names, lecture)
         self._plain = PlainPicture(make, controller)
-        super().__init__([make.html(CSS), self._stage, self._column.box, self._plain.box])
-        self.add_class("gradlab")
-        if lecture:
-            self.add_class("gradlab-lecture")
+        classes = ("gradlab", "gradlab-lecture") if lecture else ("gradlab",)
+        parts = [make.html(CSS), self._stage, self._column.box, self._plain.box]
+        super().__init__(parts, _dom_classes=classes)
         self._view_count = 0  # from now on the front end counts the views
         self.observe(self._views_changed, "_view_count")
         self._stage.observe(self._played, "playing")
@@ -183,9 +184,6 @@ class GradLab(widgets.VBox):
     def _views_changed(self, change: Any) -> None:
         if change["old"] and not change["new"]:
             self._stage.playing = False
-        elif change["new"] and not self.trainer.prepared:  # now that the panel is seen there is time for it
-            with self._controller.lock:
-                self.trainer.prepare()
 
     # ------------------------------------------------------------------ showing
     def _shown(self) -> Shown:
@@ -394,9 +392,9 @@ class GradLab(widgets.VBox):
 
     # ------------------------------------------------------------------ shown without a kernel
     def png(self) -> bytes:
-        """Return the picture as matplotlib draws it, as a PNG."""
+        """Return the picture as matplotlib draws it, as a PNG; before the first step the layers alone."""
         history, view = self._description.picture()
-        return figure_png(draw_view(history, view))
+        return figure_png(draw_view(history, view, DEFAULT if len(self.history) else ("profile",)), compression=1)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """Return the widget with its picture, which stands in the notebook when there is no kernel."""
@@ -407,7 +405,7 @@ class GradLab(widgets.VBox):
         if self._replay and len(self.history):
             page = replay_html(self.history, config=self.config, lang=self._make.text.lang)
             data["text/html"] = _FRAME.format(page=html.escape(page))
-        _, *metadata = self._stage._repr_mimebundle_(**kwargs) or ()  # where Colab finds anywidget's manager
+        _, *metadata = self._stage._repr_mimebundle_(**kwargs) or ({},)  # where Colab finds anywidget's manager
         return (data, *metadata) if any(metadata) else data
 
     def _display_(self) -> widgets.Widget:

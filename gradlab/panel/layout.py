@@ -25,8 +25,8 @@ class WidgetSet:
         self._made: list[widgets.Widget] = []
         self._looks: dict[tuple[Any, ...], widgets.Widget] = {}
 
-    def __call__(self, kind: type[Made], *args: Any, **traits: Any) -> Made:
-        """Return a widget of a kind.
+    def __call__(self, kind: type[Made], *args: Any, css: str = "", **traits: Any) -> Made:
+        """Return a widget of a kind, which the style sheet knows as ``gradlab-`` and each word of `css`.
 
         Its layout and style may be given as a dict, and are then those of all widgets with the same: they must
         not be changed. What is to change is given as a ``Layout`` of its own.
@@ -36,6 +36,8 @@ class WidgetSet:
             trait, wanted = looks.get(name), traits.get(name, {})
             if trait is not None and isinstance(wanted, dict):
                 traits[name] = self._look(trait.klass, wanted)
+        if css:  # given at once: a class that is added later is another message to the browser
+            traits["_dom_classes"] = tuple(f"gradlab-{name}" for name in css.split())
         self._made.append(made := kind(*args, **traits))
         return made
 
@@ -45,41 +47,29 @@ class WidgetSet:
             self._looks[key] = kind(**wanted)
         return self._looks[key]
 
-    def html(self, value: str = "") -> widgets.HTML:
+    def html(self, value: str = "", css: str = "") -> widgets.HTML:
         """Return a place for words."""
-        return self(widgets.HTML, value)
+        return self(widgets.HTML, value, css=css)
 
-    def box(self, name: str, *children: widgets.Widget) -> widgets.Box:
+    def box(self, name: str, *children: widgets.Widget, **traits: Any) -> widgets.Box:
         """Return a box that the style sheet knows as ``gradlab-name``."""
-        box = self(widgets.Box, children)
-        box.add_class(f"gradlab-{name}")
-        return box
+        return self(widgets.Box, children, css=name, **traits)
 
-    def row(self, *children: widgets.Widget) -> widgets.Box:
-        """Return widgets in a row that wraps."""
-        return self.box("row", *children)
-
-    def button(self, words: str, tip: str, key: str = "", **values: Any) -> widgets.Button:
+    def button(self, words: str, tip: str, key: str = "", css: str = "", **values: Any) -> widgets.Button:
         """Return a button; words and tip are keys of strings, `values` what the words have places for.
 
         Alt and the letter `key` press it.
         """
-        made = self(widgets.Button, description=self.text(words, **values), tooltip=self.text(tip))
-        if key:
-            made.add_class(f"gradlab-key-{key}")
-        return made
+        css += f" key-{key}" if key else ""
+        return self(widgets.Button, description=self.text(words, **values), tooltip=self.text(tip), css=css)
 
     def menu(self, label: str, tip: str, options: Sequence[tuple[str, str]], value: str) -> widgets.Dropdown:
         """Return a dropdown of (words, value); label and tip are words."""
-        made = self(widgets.Dropdown, options=options, value=value, description=label, tooltip=tip)
-        made.add_class("gradlab-choice")
-        return made
+        return self(widgets.Dropdown, options=options, value=value, description=label, tooltip=tip, css="choice")
 
-    def switch(self, on: bool, label: str, tip: str) -> widgets.Checkbox:
+    def switch(self, on: bool, label: str, tip: str, **traits: Any) -> widgets.Checkbox:
         """Return a switch that shows whether it is on; label and tip are words."""
-        made = self(widgets.Checkbox, on, description=label, tooltip=tip, indent=False)
-        made.add_class("gradlab-switch")
-        return made
+        return self(widgets.Checkbox, on, description=label, tooltip=tip, indent=False, css="switch", **traits)
 
     def close(self) -> None:
         """Close all that was made, with its looks."""
@@ -97,12 +87,9 @@ def close_all(parts: Iterable[widgets.Widget]) -> None:
                 look.close()
 
 
-def visible(widget: widgets.DOMWidget, shown: bool) -> None:
-    """Show a widget, or leave its place empty: nothing else moves."""
-    if shown:
-        widget.remove_class("gradlab-unseen")
-    else:
-        widget.add_class("gradlab-unseen")
+def marked(widget: widgets.DOMWidget, name: str, on: bool) -> None:
+    """Let the style sheet know a widget as ``gradlab-name``, or no longer."""
+    (widget.add_class if on else widget.remove_class)(f"gradlab-{name}")
 
 
 KNOBS_WIDTH, LECTURE_WIDTH = 222, 264

@@ -16,16 +16,16 @@ from gradlab.blocks import Blocks
 from gradlab.diagnosis import diagnose, verdict
 from gradlab.history import History
 from gradlab.locale import Text
-from gradlab.measures import MEASURES
+from gradlab.panel.controls import measures
 from gradlab.panel.description import stage_kind
 from gradlab.panel.stage_widget import StageWidget
 from gradlab.plots import BOTH, View, draw_view, figure_png
-from gradlab.plots.axes import columns_of
+from gradlab.plots.axes import TIME, columns_of
 from gradlab.stage import Lane, Shown, stage_words
+from gradlab.stage.learned import Seldom
 from gradlab.watch import STAGES
 
-_SHARE = 20  # a picture costs at most one part in so many of the loop's time
-_EVERY = 0.1  # seconds between two pictures at least
+_EVERY, _REST = 0.1, 20  # seconds between two pictures at least, and times what one takes
 _HIDDEN = ("top", "seen", "rewind", "along")  # parts of the stage that are about a run of the panel's own
 
 
@@ -55,15 +55,14 @@ class WatchStage(widgets.VBox):
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         text = self._text = Text(lang)
-        self._history, self._lock, self._clock, self._due = history, lock, clock, 0.0
+        self._history, self._lock, self._seldom = history, lock, Seldom(_EVERY, clock)
         self._blocks = Blocks(history)
         look = {"theme": "auto", "lang": lang, "words": stage_words(text), "groups": [], "hide": _HIDDEN}
         self._stage = StageWidget(self._asked, self._failed, lock, look=look)
         rows = [(text("watch.layers"), False), (text("watch.blocks"), True)]
         self._fold = widgets.Dropdown(options=rows, value=blocks, description=text("watch.rows"))
-        measures = [(text("measure.both"), BOTH)]
-        measures += [(text(m.key), m.name) for m in MEASURES.values() if m.name != "time_norm" or history.time_names]
-        self._measure = widgets.Dropdown(options=measures, value=BOTH, description=text("watch.measure"))
+        shown = [(words, name) for words, name in measures(text) if name != TIME or history.time_names]
+        self._measure = widgets.Dropdown(options=shown, value=BOTH, description=text("watch.measure"))
         for choice in (self._fold, self._measure):
             choice.observe(lambda _: self.take(now=True), "value")
         self._displayed: Any = None
@@ -71,13 +70,9 @@ class WatchStage(widgets.VBox):
 
     def take(self, now: bool = False) -> None:
         """Show what is new, at once or when the next picture is due."""
-        start = self._clock()
-        if not now and start < self._due:
-            return
-        with self._lock:
-            self._stage.publish(self.shown(), unseen=True)
-        took = self._clock() - start
-        self._due = start + max(_EVERY, _SHARE * took)
+        if now or self._seldom.due:
+            with self._seldom.spend(_REST), self._lock:
+                self._stage.publish(self.shown(), unseen=True)
 
     def show(self) -> WatchStage:
         """Display it where the running cell stands."""

@@ -1,4 +1,4 @@
-"""`StageWidget`: the stage as an anywidget: traits, questions of the browser in, packets out."""
+"""`StageWidget`: the stage as an anywidget: traits, questions in, packets out; `PlainPicture`: what replaces it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import anywidget
 import ipywidgets as widgets
 from traitlets import Bool, Dict, Int, Unicode
 
+from gradlab.panel.controller import Controller
+from gradlab.panel.layout import WidgetSet
 from gradlab.stage import PacketEncoder, Shown, stage_source
 
 
@@ -19,32 +21,15 @@ class StageWidget(anywidget.AnyWidget):
 
     ``asked(kind, message)`` does what it asks for, under the lock, and returns what is to be shown; what it raises
     ``failed(error)`` is told, and the sentence and traceback that this returns are the answer.
-
-    Attributes
-    ----------
-    playing : bool
-        Whether the browser asks for steps.
-    speed : str
-        ``"paced"``, ``"1"``, ``"10"``, ``"100"`` or ``"max"``.
-    working : bool
-        Whether the browser asks for more of some work under way.
-    controls_width : int
-        Pixels left free for the knobs.
-    look : dict
-        Words, presets and theme.
-    sent, answered : int
-        Packets so far, and how many of them were asked for.
-    seen : bool
-        Whether a browser has loaded the stage.
     """
 
     # as text: anywidget watches a path for changes, and what watches keeps every panel ever made
     _esm = Unicode(stage_source()).tag(sync=True)
-    playing = Bool(False).tag(sync=True)
-    working = Bool(False).tag(sync=True)
-    speed = Unicode("paced").tag(sync=True)
-    controls_width = Int(0).tag(sync=True)
-    look = Dict().tag(sync=True)
+    playing = Bool(False).tag(sync=True)  # whether the browser asks for steps
+    working = Bool(False).tag(sync=True)  # whether it asks for more of some work under way
+    speed = Unicode("paced").tag(sync=True)  # or ``"1"``, ``"10"``, ``"100"``, ``"max"``
+    controls_width = Int(0).tag(sync=True)  # pixels left free for the knobs
+    look = Dict().tag(sync=True)  # words, presets and theme
 
     def __init__(
         self,
@@ -55,9 +40,10 @@ class StageWidget(anywidget.AnyWidget):
     ) -> None:
         self._asked, self._failed, self._lock = asked, failed, lock
         self._encoder = PacketEncoder()
-        self.sent = self.answered = 0
-        self.seen = False
+        self.sent = self.answered = 0  # packets so far, and how many of them were asked for
+        self.seen = False  # whether a browser has loaded the stage
         self.on_copied: Callable[[str], None] = lambda error: None
+        self.on_seen: Callable[[], object] = lambda: None
         super().__init__(**traits)
         self.on_msg(self._heard)
 
@@ -66,7 +52,7 @@ class StageWidget(anywidget.AnyWidget):
         if kind == "copied":
             self.on_copied(str(message["error"]))
             return
-        self.seen = True
+        first, self.seen = not self.seen, True
         asked = {name: message[name] for name in ("id", "view") if name in message}
         with self._lock:
             try:
@@ -75,17 +61,18 @@ class StageWidget(anywidget.AnyWidget):
                     self._answer(str(kind), message, shown, asked)
                 else:
                     self.send({"kind": "done", **asked})
+                if first:  # what takes its time has it now that the panel is there
+                    self.on_seen()
             except BaseException as error:  # an interrupt, an exit of the user's own code too: the run stops, no more
                 sentence, trace = self._failed(error)
                 self.send({"kind": "error", "sentence": sentence, "trace": trace, **asked})
 
     def _answer(self, kind: str, message: dict[str, Any], shown: Shown, asked: dict[str, Any]) -> None:
+        encoder = self._encoder
         if kind == "rows":
-            head, parts = self._encoder.rows(shown, message["steps"])
-        elif kind == "all":
-            head, parts = self._encoder.everything(shown)
+            head, parts = encoder.rows(shown, message["steps"])
         else:
-            head, parts = self._encoder.new(shown)
+            head, parts = (encoder.everything if kind == "all" else encoder.new)(shown)
         self.answered += 1
         self._emit(head, parts, asked)
 
@@ -109,3 +96,31 @@ class StageWidget(anywidget.AnyWidget):
     def download(self, name: str, content: bytes, media_type: str) -> None:
         """Let the browser save a file."""
         self.send({"kind": "download", "id": uuid4().hex, "name": name, "type": media_type}, [content])
+
+
+class PlainPicture:
+    """Shown by the style sheet a few seconds after the start, unless the stage stands there: in its `box`."""
+
+    def __init__(self, make: WidgetSet, controller: Controller) -> None:
+        notice = make.html(f'<div class="gradlab-words">{make.text("plain.notice")}</div>')
+        works = {
+            "step": lambda: controller.take(1),
+            "many": lambda: controller.take(100),
+            "reset": controller.restart,
+        }
+        buttons = {name: make.button(f"plain.{name}", f"plain.tip_{name}") for name in works}
+        for name, work in works.items():
+            buttons[name].on_click(lambda _, work=work: self._use(controller, work))
+        self._image = make(widgets.Image, format="png", layout=widgets.Layout(display="none"))
+        self._used = False
+        self.box = make.box("plain", notice, make.box("row", *buttons.values()), self._image)
+
+    def _use(self, controller: Controller, work: Callable[[], None]) -> None:
+        self._used = True
+        controller.act(work)
+
+    def show(self, png: Callable[[], bytes]) -> None:
+        """Draw, once somebody has used the buttons."""
+        if self._used:
+            self._image.value = png()
+            self._image.layout.display = ""

@@ -15,7 +15,7 @@ import numpy as np
 from gradlab.growth import Growth, guessed_line, measured_decades, times
 from gradlab.history import Array, History
 from gradlab.locale import Text
-from gradlab.measures import MEASURES
+from gradlab.measures import MEASURES, kinds_of
 from gradlab.plots.axes import TIME, Axes, Limits, columns_of, measure_of, plain_log, row_growth, row_logs, row_of
 from gradlab.plots.stretches import Stretches, stretch_of, stretches
 from gradlab.plots.style import LIGHT, Theme
@@ -211,3 +211,47 @@ def clipped_stretches(history: History, since: int = 0) -> Array:
     """Return the first step of each stretch in which a step from row `since` on was clipped."""
     clipped = history.column("step", since)[history.column("clip_coef", since) < 1]
     return np.unique(stretch_of(clipped)) if len(clipped) else clipped
+
+
+# ------------------------------------------------------------------ in words
+def picture_in_words(history: History, measure: str, text: Text, row: int = -1) -> str:
+    """Return the picture at one row in words and numbers: loss, worst layers, decades from first to last layer."""
+    if not len(history):
+        return text("alt.empty")
+    sentences = [text("alt.loss", steps=history[row].step + 1, loss=f"{history[row].loss:.4g}")]
+    for name in measures_of(measure):
+        sentences += _profile(history, name, text, row)
+    if history.diverged:
+        sentences.append(text.say(history.diverged.sentence))
+    return text("alt.between").join(sentences)
+
+
+def _profile(history: History, name: str, text: Text, row: int) -> list[str]:
+    values = history.row(name, row)
+    kinds = kinds_of(history, name, values)
+    counted = np.where(kinds.plain | kinds.underflow, values, np.nan)
+    sentences = []
+    if np.isfinite(counted).any():
+        largest, smallest = int(np.nanargmax(counted)), int(np.nanargmin(counted))
+        measured = np.flatnonzero(np.isfinite(counted))
+        first, last = int(measured[0]), int(measured[-1])
+        decades = math.log10(counted[first]) - math.log10(counted[last])
+        sentences.append(
+            text(
+                "alt.profile",
+                measure=text(MEASURES[name].key),
+                largest=largest + 1,
+                largest_value=f"{counted[largest]:.2g}",
+                smallest=smallest + 1,
+                smallest_value=f"{counted[smallest]:.2g}",
+                first=first + 1,
+                last=last + 1,
+                decades=f"{abs(decades):.1f}",
+                direction=text("alt.above" if decades >= 0 else "alt.below"),
+            )
+        )
+    for kind in ("underflow", "zero", "nonfinite", "missing"):
+        count = int(np.count_nonzero(getattr(kinds, kind)))
+        if count:
+            sentences.append(text("alt.odd", count=count, kind=text(f"kind.{kind}")))
+    return sentences

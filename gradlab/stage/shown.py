@@ -17,120 +17,60 @@ GRID = 40
 
 @dataclass(frozen=True, eq=False)
 class Learned:
-    """What a network makes of its data.
+    """What a network makes of its data."""
 
-    Attributes
-    ----------
-    grid : bytes or None
-        ``GRID * GRID`` values in rows from the lowest y up. Two classes: the probability of class 1, 0 to 255;
-        more classes: the number of the class.
-    classes : int
-        Number of classes; 0 for a regression, whose points are target and answer.
-    extent : (float, float, float, float)
-        Left, right, bottom and top of the grid.
-    points, held : array (n, 3)
-        x, y and class of what is trained on, and of what is held out.
-    rows : sequence of (label, value)
-        Words: accuracy and loss.
-    samples : sequence of (image, target, output, right)
-        For digits and sequences: an array of values from 0 to 1 of shape ``(height, width)`` or ``(T,)``, two
-        words, and whether they agree.
-    """
-
+    # `GRID` rows from the lowest y up, a byte a cell: of two classes the probability of class 1, 0 to 255, of more
+    # the number of the class; None where there is no plane
     grid: bytes | None = None
-    classes: int = 2
-    extent: tuple[float, float, float, float] = (0.0, 1.0, 0.0, 1.0)
+    classes: int = 2  # 0 for a regression, whose points are target and answer
+    extent: tuple[float, float, float, float] = (0.0, 1.0, 0.0, 1.0)  # left, right, bottom and top of the grid
+    # (n, 3): x, y and class of what is trained on, and of what is held out
     points: Array = field(default_factory=lambda: np.zeros((0, 3)))
     held: Array = field(default_factory=lambda: np.zeros((0, 3)))
-    rows: tuple[tuple[str, str], ...] = ()
+    rows: tuple[tuple[str, str], ...] = ()  # (label, value) in words: accuracy and loss
+    # of digits and sequences: an image (height, width) or a series (T,) from 0 to 1, target and output in words, and
+    # whether they agree
     samples: tuple[tuple[Array, str, str, bool], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class Lane:
-    """One run on the stage.
-
-    Attributes
-    ----------
-    history : History
-        What was measured.
-    label, knobs : str
-        ``"A"`` or ``"B"`` and the settings in which the lanes differ; empty for a run alone.
-    verdict : (str, str, str)
-        Kind (``waiting``, ``level``, ``exploding``, ``vanishing``, ``diverged``, ``other``), headline, small print.
-    learned : Learned or None
-        What it makes of its data.
-    cuts : sequence of int
-        Time steps (0 the first) across whose start no gradient is sent back.
-    """
+    """One run on the stage."""
 
     history: History
-    label: str = ""
+    label: str = ""  # ``"A"`` or ``"B"``, and the settings in which the lanes differ; empty for a run alone
     knobs: str = ""
+    # kind (``waiting``, ``level``, ``exploding``, ``vanishing``, ``diverged``, ``other``), headline, small print
     verdict: tuple[str, str, str] = ("waiting", "", "")
     learned: Learned | None = None
-    cuts: tuple[int, ...] = ()
+    cuts: tuple[int, ...] = ()  # time steps (0 the first) across whose start no gradient is sent back
 
 
 @dataclass(frozen=True, eq=False)
 class SlowStage:
-    """One stage of a step in slow motion.
+    """One stage of a step in slow motion."""
 
-    Attributes
-    ----------
-    stage : str
-        ``forward``, ``backward``, ``accumulate``, ``clip`` or ``update``.
-    line : str
-        Its line of PyTorch.
-    words : str
-        What happens.
-    """
-
-    stage: str
-    line: str
-    words: str
+    stage: str  # ``forward``, ``backward``, ``accumulate``, ``clip`` or ``update``
+    line: str  # of PyTorch
+    words: str  # what happens
 
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """Everything a stage shows.
+    """Everything a stage shows."""
 
-    Attributes
-    ----------
-    run : int
-        Another number with each start: the browser then drops what it holds, and the axes start anew.
-    lanes : sequence of Lane
-        One run, or lane A and lane B.
-    view : View
-        How; its `rival` is not used, as the lanes are here.
-    lesson, alert, status : str
-        Sentences with places of their own.
-    rate : float or None
-        Steps a second.
-    slow : SlowStage or None
-        The stage at which a step in slow motion stands.
-    at : int or None
-        The step that code asks to look at; None to follow the run.
-    knobs : mapping
-        What the bar at the top shows of the settings: ``seed``.
-    preset : str
-        Name of the preset that was chosen.
-    predict : mapping or None
-        While a prediction is asked for or scored: ``question``, ``said``, ``score``.
-    """
-
-    run: int
-    lanes: tuple[Lane, ...]
-    view: View
-    lesson: str = ""
+    run: int  # another number with each start: the browser then drops what it holds, and the axes start anew
+    lanes: tuple[Lane, ...]  # one run, or lane A and lane B
+    view: View  # its `rival` is not used, as the lanes are here
+    lesson: str = ""  # three sentences with places of their own
     alert: str = ""
     status: str = ""
-    rate: float | None = None
-    slow: SlowStage | None = None
-    at: int | None = None
-    knobs: Mapping[str, Any] = field(default_factory=dict)
-    preset: str = ""
-    predict: Mapping[str, str] | None = None
+    rate: float | None = None  # steps a second
+    slow: SlowStage | None = None  # where a step in slow motion stands
+    at: int | None = None  # the step that code asks to look at; None to follow the run
+    knobs: Mapping[str, Any] = field(default_factory=dict)  # what the bar at the top shows of the settings: ``seed``
+    preset: str = ""  # the name of the one that was chosen
+    predict: Mapping[str, str] | None = None  # while a prediction is asked for or scored: `question`, `said`, `score`
 
     @property
     def history(self) -> History:

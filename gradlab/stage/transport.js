@@ -1,8 +1,11 @@
-// Who keeps the time: the browser asks for steps, at most twice before an answer comes, and stops asking to pause.
+// Who keeps the time: the browser asks for steps, at most twice before an answer comes (over a long line, at full speed,
+// three times), and stops asking to pause.
 
-const MOST_UNDER_WAY = 2;
+const UNDER_WAY = 2; // questions; one more at full speed while the kernel waits for them, as over a long line
 const FRAME = 1000 / 30; // milliseconds between questions, at most so often
-const BUSY = 55; // milliseconds of training that one question asks for at full speed
+const BUSY = 60; // milliseconds of training that one question asks for at full speed
+const WAITS = 95; // milliseconds between answers from which on the kernel waits for questions
+const KEEPS_UP = 70; // and below which it has enough of them
 const SLOW = 10; // steps a second of the first 50
 const FIRST = 50;
 const DOUBLES = 900; // milliseconds in which the pace doubles after them
@@ -43,6 +46,9 @@ export class Transport {
     this.owed = 0; // steps that the pace has earned and nobody asked for yet
     this.asked = 0; // when the last question was sent
     this.fast = 0; // when the paced steps were over
+    this.heard = 0; // when the last answer came
+    this.gap = BUSY; // milliseconds between answers, smoothed
+    this.more = 0; // questions under way beyond the two
     /** @type {any} */
     this.timer = null;
   }
@@ -57,7 +63,9 @@ export class Transport {
     if (this.playing) return;
     this.playing = true;
     this.owed = 1;
-    this.asked = this.now();
+    this.asked = this.heard = this.now();
+    this.gap = BUSY;
+    this.more = 0;
     this.fast = 0;
     this.turn();
   }
@@ -70,7 +78,13 @@ export class Transport {
 
   /** An answer came: there is room for another question. @param {number | undefined} id */
   answered(id) {
-    if (id !== undefined && this.underWay.delete(id) && this.playing && !this.timer) this.turn();
+    if (id === undefined || !this.underWay.delete(id)) return;
+    const now = this.now();
+    this.gap += (Math.min(now - this.heard, 500) - this.gap) / 4;
+    this.heard = now;
+    if (this.gap > WAITS) this.more = 1;
+    else if (this.gap < KEEPS_UP) this.more = 0;
+    if (this.playing && !this.timer) this.turn();
   }
 
   /** Steps a second that are wanted now. */
@@ -88,10 +102,11 @@ export class Transport {
     const rate = this.rate;
     const passed = now - this.asked;
     if (!this.seen()) return this.turnUnseen(now, passed, rate);
-    if (this.underWay.size >= MOST_UNDER_WAY) return; // the answer takes the next turn
+    const most = UNDER_WAY + (rate === Infinity ? this.more : 0);
+    if (this.underWay.size >= most) return; // the answer takes the next turn
     if (rate === Infinity) {
       this.ask({ steps: null, ms: BUSY }, now);
-      return this.wait(this.underWay.size < MOST_UNDER_WAY ? 0 : FRAME);
+      return this.wait(this.underWay.size < most ? 0 : FRAME);
     }
     this.owed = Math.min(this.owed + (passed * rate) / 1000, Math.max(1, rate / 4)); // what was missed is not made up for
     this.asked = now;

@@ -63,8 +63,11 @@ def slider(lab, key):
     lr = lab.evaluate("lab.config.lr")
     handle(lab, "Learning rate").press(key)
     pressed = lab.page.evaluate("window.pressed")
-    lab.page.wait_for_function(f"window.loaded.some(t => t > {pressed} + 0.6)")
-    sent = lab.evaluate(f"next(t for t, lr, _ in shown if t > {pressed} and lr != {lr!r})")
+    lab.page.wait_for_timeout(150)
+    moved = f"next((t for t, lr, _ in shown if t > {pressed} and lr != {lr!r}), None)"
+    while (sent := lab.evaluate(moved)) is None:
+        lab.page.wait_for_timeout(50)
+    lab.page.wait_for_function(f"window.loaded.some(t => t >= {sent})")
     return min(t for t in lab.page.evaluate("window.loaded") if t >= sent) - pressed
 
 
@@ -101,9 +104,9 @@ def row(name, times):
 
 
 def main(arguments=None):
-    found = options(__doc__, arguments, tries=50)
+    found = options(__doc__, arguments, tries=20)
     with jupyterlab() as lab:
-        first = [first_visible(lab, number) for number in range(max(2, found.tries // 5))]
+        first = [first_visible(lab, number) for number in range(max(2, found.tries // 10))]
         expect(lab.notebook.locator(".gl-stage")).to_be_visible()
         lab.notebook.get_by_role("radio", name="max", exact=True).click()
         lab.page.wait_for_timeout(3000)  # torch loads the rest of itself once a kernel's first panel is seen

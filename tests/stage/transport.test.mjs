@@ -2,9 +2,10 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { Transport, wantedRate } from "../../gradlab/stage/transport.js";
 
-/** A transport with a clock that the test moves, and a kernel that answers after `delay` ms. */
+/** A transport with a clock that the test moves, and a kernel that answers after `delay` ms; it does one thing at a time. */
 function rig({ speed, delay = 5, seen = () => true, rateOfKernel = 3 }) {
   let now = 0;
+  let free = 0;
   let steps = 1;
   const jobs = [];
   const sent = [];
@@ -13,7 +14,8 @@ function rig({ speed, delay = 5, seen = () => true, rateOfKernel = 3 }) {
     send: (message) => {
       sent.push({ at: now, ...message });
       most = Math.max(most, transport.underWay.size);
-      jobs.push({ at: now + delay + (message.ms ?? 0), act: () => {
+      free = Math.max(free, now + delay / 2) + (message.ms ?? 1);
+      jobs.push({ at: free + delay / 2, act: () => {
         steps += message.steps ?? message.ms * rateOfKernel;
         transport.answered(message.id);
       } });
@@ -72,14 +74,21 @@ test("paced play takes one step at a time for five seconds, and thousands soon a
   assert.equal(sent.at(-1).steps, null);
 });
 
-test("at most two questions are under way, however slow the kernel is", () => {
-  for (const speed of ["100", "max", "10"]) {
-    const { transport, pass, most, sent } = rig({ speed, delay: 700 });
+test("at most two questions are under way, three over a long line at full speed", () => {
+  for (const [speed, delay, limit] of [["100", 700, 2], ["10", 700, 2], ["max", 5, 2], ["max", 30, 2], ["max", 700, 3]]) {
+    const { transport, pass, most, sent } = rig({ speed, delay });
     transport.play();
     pass(20_000);
-    assert.ok(most() <= 2);
+    assert.equal(most(), limit, `${speed}, ${delay} ms`);
     assert.ok(sent.length > 20); // and it goes on asking
   }
+});
+
+test("over a line on which an answer takes a quarter of a second there are twelve answers a second", () => {
+  const { transport, pass, sent } = rig({ speed: "max", delay: 190 });
+  transport.play();
+  pass(20_000);
+  assert.ok(sent.length > 11 * 20, `${sent.length}`);
 });
 
 test("what a slow kernel missed is not made up for", () => {

@@ -7,8 +7,7 @@ stage. Its ``page`` is what is displayed, ``show()`` follows the run, ``close()`
 from gradlab.panel.sections.deeper import DeeperLook
 from gradlab.panel.sections.exercises import Exercises
 from gradlab.panel.sections.phase_map import PhaseMap
-from gradlab.panel.sections.plain_picture import PlainPicture
 from gradlab.panel.sections.slow_motion import SlowMotion
 from gradlab.panel.sections.take_home import TakeHome
 
-__all__ = ["DeeperLook", "Exercises", "PhaseMap", "PlainPicture", "SlowMotion", "TakeHome"]
+__all__ = ["DeeperLook", "Exercises", "PhaseMap", "SlowMotion", "TakeHome"]

@@ -20,10 +20,11 @@ from gradlab.inspect import (
     sharpness,
     through_time,
 )
-from gradlab.panel.controller import Controller, Seldom
+from gradlab.panel.controller import Controller
 from gradlab.panel.description import Description
 from gradlab.panel.layout import WidgetSet
 from gradlab.plots import draw_closeups, figure_png
+from gradlab.stage.learned import Seldom
 
 LOOKS = ("histogram", "noise", "sharpness", "clips", "time")
 _SIZE = (460, 290)  # pixels of a picture
@@ -53,8 +54,11 @@ class DeeperLook:
         act = controller.act
         self._of, self._description, self._text = controller, description, (text := make.text)
         names = ("units", *LOOKS)
-        self.switches = {name: make.switch(False, text(f"control.{name}"), text(f"tip.{name}")) for name in names}
-        self.switches["time"].layout = widgets.Layout()  # not the one that all switches share: it is hidden alone
+        alone = {"time": {"layout": widgets.Layout()}}  # not the one that all switches share: it is hidden alone
+        self.switches = {
+            name: make.switch(False, text(f"control.{name}"), text(f"tip.{name}"), **alone.get(name, {}))
+            for name in names
+        }
         self.check = make.button("button.check", "tip.check")
         self.check.on_click(lambda _: act(description.check_gradients))
         self._said, self._badge, self._words = make.html(), make.html(), make.html()
@@ -62,23 +66,19 @@ class DeeperLook:
             name: make(widgets.Image, format="png", layout=widgets.Layout(display="none")) for name in LOOKS
         }
         looks = (part for name in LOOKS for part in (self.switches[name], self._images[name]))
-        parts = (self._said, self._badge, make.row(self.check), self.switches["units"], *looks, self._words)
+        parts = (self._said, self._badge, make.box("row", self.check), self.switches["units"], *looks, self._words)
         self.page = make.box("page", *parts)
         self.badge, self.found = "", None
         self._points: deque[Sharpness] = deque(maxlen=_POINTS)
         self._sharp_of: Trainer | None = None
         self._of_step: object = None
         self._seldom = Seldom(0.48)
-        self.switches["units"].observe(lambda change: act(lambda: self._units(bool(change["new"]))), "value")
-        for name in LOOKS:
-            self.switches[name].observe(lambda _: act(self._again), "value")
+        for switch in self.switches.values():
+            switch.observe(lambda _: act(self._switched), "value")
         self.show()
 
-    def _units(self, on: bool) -> None:
-        self._of.units = on
-
-    def _again(self) -> None:
-        self._of_step = None
+    def _switched(self) -> None:
+        self._of.units, self._of_step = bool(self.switches["units"].value), None
 
     def show(self) -> None:
         """Follow the run: at once while it stands, now and then while it plays."""

@@ -8,8 +8,6 @@ from gradlab.exercise import EXERCISES, Exercise, exercise
 from gradlab.panel.controller import Controller
 from gradlab.panel.layout import WidgetSet
 
-NONE = ""
-
 
 class Exercises:
     """Choosing an exercise moves the panel's knobs to its broken network.
@@ -30,15 +28,15 @@ class Exercises:
         self._of, self._text, act = controller, (text := make.text), controller.act
         self.exercise: Exercise | None = None
         self._hints, self._keep = 0, False
-        titles = [(text("task.none"), NONE), *((exercise(name, text.lang).title, name) for name in EXERCISES)]
+        titles = [(text("task.none"), ""), *((exercise(name, text.lang).title, name) for name in EXERCISES)]
         usable = all(value is None for value in controller.own.values())
-        self.menu = make.menu("", text("task.tip_menu"), titles, NONE)
+        self.menu = make.menu("", text("task.tip_menu"), titles, "")
         self.menu.disabled = not usable
         self.buttons = {
             name: make.button(f"task.{name}", f"task.tip_{name}") for name in ("check", "hint", "restart")
         }
         self._task, self._said = make.html(), make.html()
-        self.page = make.box("page", self.menu, self._task, make.row(*self.buttons.values()), self._said)
+        self.page = make.box("page", self.menu, self._task, make.box("row", *self.buttons.values()), self._said)
         self.menu.observe(lambda change: act(lambda: self._choose(change["new"])), "value")
         self.buttons["check"].on_click(lambda _: self.check())
         self.buttons["hint"].on_click(lambda _: act(self.hint))

@@ -13,7 +13,7 @@ import numpy as np
 from gradlab.config import Config
 from gradlab.growth import MILD
 from gradlab.panel.controller import SEEDS, Controller
-from gradlab.panel.layout import WidgetSet
+from gradlab.panel.layout import WidgetSet, marked
 from gradlab.plots.phase import GROWTH_TICKS, KINDS, critical_lines, growth_colours, kinds
 from gradlab.sweep import Sweep, phase_axes, phase_diagram
 
@@ -61,11 +61,10 @@ class PhaseMap:
         self.button.on_click(lambda _: controller.act(self.toggle))
         self._colours: dict[str, widgets.ButtonStyle] = {}
         self._said, self._legend, self._line, self._gains, self._depths = (make.html() for _ in range(5))
-        self._grid = make(widgets.GridBox, layout=widgets.Layout())
-        self._grid.add_class("gradlab-plane-grid")
-        self._plane = make.box("plane", self._depths, make.box("plane-right", self._grid, self._gains), self._line)
-        self._plane.layout = widgets.Layout(display="none")
-        self.page = make.box("page", make.row(self.button), self._said, self._plane, self._legend)
+        self._grid = make(widgets.GridBox, layout=widgets.Layout(), css="plane-grid")
+        right, hidden = make.box("plane-right", self._grid, self._gains), widgets.Layout(display="none")
+        self._plane = make.box("plane", self._depths, right, self._line, layout=hidden)
+        self.page = make.box("page", make.box("row", self.button), self._said, self._plane, self._legend)
         self._say(self.words)
 
     @property
@@ -151,8 +150,8 @@ class PhaseMap:
         layout = widgets.Layout(width="auto", height="auto", min_width="0", margin="0", padding="0")
         for cell in wanted:
             if cell not in self.cells:
-                button = self._make(widgets.Button, layout=layout, style=self._coloured(_UNKNOWN), tabbable=False)
-                button.add_class("gradlab-cell")
+                looks = {"layout": layout, "style": self._coloured(_UNKNOWN), "css": "cell"}
+                button = self._make(widgets.Button, tabbable=False, **looks)
                 button.on_click(partial(self._pressed, cell))
                 self.cells[cell] = button
         for cell in self.cells.keys() - set(wanted):
@@ -187,8 +186,8 @@ class PhaseMap:
         """Frame one cell, and let Tab stop there and at its neighbours."""
         if here != self._here:
             if self._here is not None:
-                self.cells[self._here].remove_class("gradlab-here")
-            self.cells[here].add_class("gradlab-here")
+                marked(self.cells[self._here], "here", False)
+            marked(self.cells[here], "here", True)
             self._here = here
         x, y = gains.index(here[0]), depths.index(here[1])
         for i, gain in enumerate(gains):

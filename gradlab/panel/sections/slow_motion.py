@@ -44,13 +44,12 @@ class SlowMotion:
         self._shown: Config | None = None
         self.stages: list[Stage] = []
         self.words = self._text("slow.about")
-        self.next, self.finish = make.button("slow.next", "tip.next", "m"), make.button("slow.finish", "tip.finish")
-        self.next.add_class("gradlab-strong")
+        self.next = make.button("slow.next", "tip.next", "m", "strong")
+        self.finish = make.button("slow.finish", "tip.finish")
         self.next.on_click(lambda _: controller.act(self.advance))
         self.finish.on_click(lambda _: controller.act(self.go_to_end))
-        self._said, self._code = make.html(), make.html()
-        self._code.add_class("gradlab-code")
-        self.page = make.box("page", make.row(self.next, self.finish), self._said, self._code)
+        self._said, self._code = make.html(), make.html(css="code")
+        self.page = make.box("page", make.box("row", self.next, self.finish), self._said, self._code)
         self._say(self.words)
         self.show()
 

@@ -63,7 +63,7 @@ class TakeHome:
             work = self._copy if name in self._copies else self._save
             button.on_click(lambda _, name=name, work=work: controller.act(lambda: self._try(work, name)))
         self._said = make.html()
-        copies, files = (make.row(*(self.buttons[name] for name in names)) for names in (self._copies, FILES))
+        copies, files = (make.box("row", *(self.buttons[name] for name in names)) for names in (self._copies, FILES))
         self.page = make.box("page", copies, files, self._said)
         stage.on_copied = self._copied
         self.words = ""

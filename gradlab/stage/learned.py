@@ -1,7 +1,10 @@
-"""`LearnedLooks`: what a network makes of its data, looked at now and then."""
+"""`LearnedLooks`: what a network makes of its data, looked at now and then; `Seldom`: when that is."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,18 +15,38 @@ from gradlab.data import Data
 from gradlab.engine import Trainer
 from gradlab.history import Array
 from gradlab.locale import Text
-from gradlab.panel.controller import Seldom
-from gradlab.stage import GRID, Learned
+from gradlab.stage.shown import GRID, Learned
 
 _POINTS, _SAMPLES = 160, 6
+_REST = 30  # times what a costly look takes, until there is another
 _MARGIN = 0.12  # of the data's width, on each side of the boundary's grid
+
+
+class Seldom:
+    """Says when something costly is due while a run plays: now and then, and at most a thirtieth of the time."""
+
+    def __init__(self, every: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._every, self._clock, self._next = every, clock, 0.0
+
+    @property
+    def due(self) -> bool:
+        """Whether enough time has passed since the last."""
+        return self._clock() >= self._next
+
+    @contextmanager
+    def spend(self, rest: float = _REST) -> Iterator[None]:
+        """Note what it takes: the next is due `every` seconds after it began, or after a rest of many times that."""
+        start = self._clock()
+        yield
+        now = self._clock()
+        self._next = max(start + self._every, now + rest * (now - start))
 
 
 class LearnedLooks:
     """Looks at one lane's network in evaluation mode."""
 
     def __init__(self, text: Text) -> None:
-        self._text, self._seldom = text, Seldom(0.2)
+        self._text, self._seldom = text, Seldom(0.4)
         self._of: Trainer | None = None
         self._step = -1
         self._fixed: dict[str, Any] = {}
@@ -102,14 +125,14 @@ class LearnedLooks:
 
 def _answers(trainer: Trainer, x: Tensor) -> Tensor:
     """Return the network's outputs in evaluation mode; what training sees of it stays as it is."""
-    trained = {module: module.training for module in trainer.network.modules()}
+    training = [module for module in trainer.network.modules() if module.training]
     trainer.network.eval()
     try:
         with torch.no_grad():
             return trainer.network(x.clone())
     finally:
-        for module, training in trained.items():
-            module.training = training
+        for module in training:
+            module.training = True
 
 
 def _points(x: Tensor, y: Tensor) -> Array:
