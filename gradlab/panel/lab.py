@@ -392,9 +392,13 @@ class GradLab(widgets.VBox):
 
     # ------------------------------------------------------------------ shown without a kernel
     def png(self) -> bytes:
-        """Return the picture as matplotlib draws it, as a PNG; before the first step the layers alone."""
-        history, view = self._description.picture()
-        return figure_png(draw_view(history, view, DEFAULT if len(self.history) else ("profile",)), compression=1)
+        """Return the picture as matplotlib draws it, as a PNG; before the first step the layers alone, and small."""
+        figure = draw_view(*self._description.picture(), DEFAULT if len(self.history) else ("profile",))
+        if not len(self.history):  # a panel is opened to be played: nobody should wait for its first picture
+            figure.set_dpi(100)
+        png = figure_png(figure, compression=1)
+        figure.clear()  # else a megabyte waits until garbage is collected
+        return png
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """Return the widget with its picture, which stands in the notebook when there is no kernel."""

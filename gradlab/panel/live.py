@@ -30,21 +30,7 @@ _HIDDEN = ("top", "seen", "rewind", "along")  # parts of the stage that are abou
 
 
 class WatchStage(widgets.VBox):
-    """The stage, fed by whoever appends to a history.
-
-    Parameters
-    ----------
-    history : History
-        What is shown.
-    lock : RLock
-        Held by who appends to it.
-    blocks : bool, default False
-        Whether layers are folded to the blocks they stand in, at first.
-    lang : str, default "en"
-        Language.
-    clock : callable
-        Seconds.
-    """
+    """The stage, fed by whoever appends to a history under `lock`; with `blocks` layers are folded at first."""
 
     def __init__(
         self,
