@@ -42,6 +42,7 @@ html_theme = "furo"
 html_title = "gradlab"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = [("page.js", {"defer": "defer"})]
 html_copy_source = False
 html_show_sphinx = False
 html_theme_options = {"navigation_with_keys": False, "top_of_page_buttons": []}
@@ -72,6 +73,7 @@ def make_pages(app: Sphinx) -> None:
     notebooks.mkdir(exist_ok=True)
     for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
         (notebooks / notebook.name).write_text(notebook_page(notebook), encoding="utf-8")
+    shutil.copy2(ROOT / "notebooks" / "glossary.md", notebooks)
     shutil.copy2(ROOT / "CHANGELOG.md", HERE / "changes.md")
 
 
@@ -127,12 +129,23 @@ def own_signature(app: Sphinx, kind: str, name: str, it: Any, options: object, *
     return str(signature.replace(parameters=own, return_annotation=inspect.Signature.empty)).replace("'", ""), ""
 
 
+class LecturesDirective(SphinxDirective):
+    """``{gradlab-lectures}``: the lecture notebooks as cards."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return the cards."""
+        pictures = Path(self.env.app.outdir) / "_static" / "lectures"
+        stories = (HERE / "guide" / "lecturer.md").read_text(encoding="utf-8")
+        return [nodes.raw("", gallery.lectures(ROOT / "notebooks", pictures, stories), format="html")]
+
+
 # ---------------------------------------------------------------------- formulas
 TEX = (  # what MathJax understands and docutils does not
     (r"\\[Bb]igg?[lr]?(?![a-zA-Z])", ""),
     (r"\\dots(?![a-zA-Z])", r"\\ldots"),
     (r"\\([td]?frac)(\d)(\d)", r"\\\1{\2}{\3}"),
     ("°", r"^{\\circ}"),
+    (r"(\\text\{[^}]*?)\\_", r"\1_"),
 )
 
 
@@ -165,6 +178,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("gradlab_steps", 300, "env", int)
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))
     app.add_directive("gradlab-stage", StageDirective)
+    app.add_directive("gradlab-lectures", LecturesDirective)
     app.connect("builder-inited", make_pages)
     app.connect("source-read", adapt_links)
     app.connect("autodoc-process-docstring", escape_bars)

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 import json
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.colors import to_hex
+from PIL import Image
 
 from gradlab import PRESETS, Config, History, Trainer, to_call
 from gradlab.locale import Text
@@ -23,7 +26,7 @@ from gradlab.panel.description import Description
 from gradlab.panel.start import first_trainer
 from gradlab.plots.axes import columns_of, row_logs
 from gradlab.plots.picture import last_finite
-from gradlab.plots.style import RAMP
+from gradlab.plots.style import cell_colours
 from gradlab.stage import PacketEncoder, Shown, stage_source, stage_words
 
 EACH = 40  # steps recorded one by one; later ones further and further apart
@@ -84,7 +87,7 @@ def of_preset(name: str, steps: int) -> Run:
     if problem is not None:
         controller.reject(problem)
         controller.preset = name
-        return record(controller, 0)
+        return replace(record(controller, 0), insight={})  # it would be the default network's
     controller.choose(name)
     return record(controller, steps)
 
@@ -230,7 +233,7 @@ def index(runs: dict[str, Run]) -> str:
     lines += [
         "Every preset of the lab as a run to play, scrub and point at, recorded as this site was built: no kernel is "
         "needed. A small picture shows the backward signal of every layer, input at the left: dots at the first "
-        "step, a line at the last. Blue has vanished, red has exploded.",
+        "step, a line at the last, and beside it every layer at every step. Blue has vanished, red has exploded.",
     ]
     for group, names in groups.items():
         lines += ["", f"## {text(f'preset.group.{group}')}", "```{raw} html", '<ul class="gradlab-cards">']
@@ -251,38 +254,51 @@ def card(name: str, run: Run) -> str:
 
 
 # ---------------------------------------------------------------------- thumbnails
-WIDE, HIGH, EDGE = 240.0, 104.0, 8.0
+WIDE, HIGH, EDGE = 138.0, 104.0, 8.0  # of the curves; beside them stands the map of layers and steps
+MAP, GAP, COLUMNS = 94.0, 8.0, 40
+SPAN = 8.0  # decades from neutral to the end of the colours
 
 
 def thumbnail(run: Run) -> str:
-    """Return a small SVG: the backward signal of every layer against the last one's, of each lane."""
+    """Return a small SVG: the backward signal of every layer against the last one's, and its map over the steps."""
     parts = [f'<line class="gradlab-axis" x1="0" x2="{WIDE}" y1="{HIGH / 2}" y2="{HIGH / 2}"/>']
-    for history, _ in run.lanes:
+    high = HIGH / len(run.lanes)
+    for n, (history, _) in enumerate(run.lanes):
         measure = "time_norm" if history.time_names else "delta_norm"
-        parts += lane(history, measure, muted=len(run.lanes) > 1 and history is run.lanes[0][0])
-    inner = "".join(parts)
-    return f'<svg viewBox="0 0 {WIDE} {HIGH}" role="img" aria-label="{html.escape(run.headline)}">{inner}</svg>'
+        parts += curves(history, measure, muted=n < len(run.lanes) - 1)
+        parts.append(
+            f'<image x="{WIDE + GAP}" y="{n * high + n}" width="{MAP}" height="{high - n}" '
+            f'preserveAspectRatio="none" href="{layers_by_steps(history, measure)}"/>'
+        )
+    wide = WIDE + GAP + MAP
+    label = html.escape(run.headline)
+    return f'<svg viewBox="0 0 {wide} {HIGH}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
 
 
-def lane(history: History, measure: str, muted: bool) -> Iterator[str]:
+def curves(history: History, measure: str, muted: bool) -> Iterator[str]:
     """Yield the dots of a run at the first step, and its curve at the last."""
-    if not len(history):
-        return
     n = len(columns_of(history, measure))
     x = np.linspace(EDGE, WIDE - EDGE, max(n, 2))
     first, last = (relative(row_logs(history, measure, row)) for row in (0, newest_finite(history, measure)))
     if not muted:
         points = " ".join(f"{a:.1f},{height(b):.1f}" for a, b in zip(x, last, strict=False) if np.isfinite(b))
         yield f'<polyline class="gradlab-last" points="{points}"/>'
-    radius = float(np.clip(70 / max(n, 1), 1.6, 4.5))
-    for a, b in zip(x, first, strict=False):
+    radius = float(np.clip(45 / max(n, 1), 1.4, 4.0))
+    colours = cell_colours(first, SPAN)
+    for a, b, colour in zip(x, first, colours, strict=False):
         if np.isfinite(b):
-            kind = (
-                ' class="gradlab-muted"'
-                if muted
-                else f' fill="{to_hex(RAMP(0.5 + 0.5 * np.clip(b / DECADES, -1, 1)))}"'
-            )
+            kind = ' class="gradlab-muted"' if muted else f' fill="{to_hex(colour)}"'
             yield f'<circle cx="{a:.1f}" cy="{height(b):.1f}" r="{radius:.1f}"{kind}/>'
+
+
+def layers_by_steps(history: History, measure: str) -> str:
+    """Return the map of layers (upward) and steps (to the right, later ones closer together) as a data URL."""
+    steps = np.unique(np.geomspace(1, len(history), COLUMNS).round().astype(int)) - 1
+    cells = np.stack([relative(row_logs(history, measure, int(row))) for row in steps], axis=1)[::-1]
+    picture = Image.fromarray((cell_colours(cells, SPAN)[..., :3] * 255).round().astype(np.uint8))
+    out = io.BytesIO()
+    picture.resize((COLUMNS * 6, max(96, 2 * len(cells))), Image.Resampling.NEAREST).save(out, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode('ascii')}"
 
 
 def newest_finite(history: History, measure: str) -> int:
@@ -301,3 +317,35 @@ def relative(logs: np.ndarray) -> np.ndarray:
 def height(decades: float) -> float:
     """Return where a value stands in a thumbnail; what is outside stands at its edge."""
     return HIGH / 2 - float(np.clip(decades / DECADES, -1, 1)) * (HIGH / 2 - EDGE)
+
+
+# ---------------------------------------------------------------------- the lecture notebooks
+def lectures(notebooks: Path, pictures: Path, stories: str) -> str:
+    """Return the notebooks as cards, each with its last picture and its story.
+
+    `stories` is the Markdown in whose table each notebook stands with its story.
+    """
+    pictures.mkdir(parents=True, exist_ok=True)
+    told = dict(re.findall(r"/(\d\d_\w+)\.ipynb\) \| (.+?) \|$", stories, re.M))
+    cards = []
+    for path in sorted(notebooks.glob("*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        title = "".join(cells[0]["source"]).splitlines()[0].removeprefix("# ")
+        image = last_picture(cells)
+        image.thumbnail((560, 560))
+        image.save(pictures / f"{path.stem}.webp", quality=80)
+        story = html.escape(told[path.stem].replace("`", ""))
+        shown = f'<img src="_static/lectures/{path.stem}.webp" alt="" loading="lazy">'
+        cards.append(
+            f'<li><a href="notebooks/{path.stem}.html">{shown}'
+            f"<strong>{html.escape(title)}</strong><span>{story[0].upper()}{story[1:]}</span></a></li>"
+        )
+    return f'<ul class="gradlab-cards gradlab-lectures">{"".join(cards)}</ul>'
+
+
+def last_picture(cells: list[dict[str, Any]]) -> Image.Image:
+    """Return the last picture among a notebook's outputs: the first shows a panel before it has played."""
+    found = [
+        o["data"]["image/png"] for cell in cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})
+    ]
+    return Image.open(io.BytesIO(base64.b64decode(found[-1]))).convert("RGB")

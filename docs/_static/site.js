@@ -19,6 +19,10 @@
     const packets = gradlab.runs[place.dataset.run];
     const look = { theme: theme(), lang: "en", words: gradlab.words, groups: [], hide };
     const { stage, record } = gradlab.showRecord(place, { look, packets, speed: "paced" });
+    for (const heading of place.querySelectorAll("h3")) { // below the page's title, not below a section
+      heading.setAttribute("role", "heading");
+      heading.setAttribute("aria-level", "2");
+    }
     new MutationObserver(() => {
       look.theme = theme();
       stage.setTheme();

@@ -1,0 +1,7 @@
+// What a keyboard and a screen reader need beyond the theme: names of the two side bars, and boxes that scroll.
+
+document.querySelector(".sidebar-drawer")?.setAttribute("aria-label", "Pages");
+document.querySelector(".toc-drawer")?.setAttribute("aria-label", "On this page");
+for (const box of document.querySelectorAll(".highlight pre, div.math, .table-wrapper")) {
+  if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+}
