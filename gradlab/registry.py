@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import entry_points
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
+
+Chosen = TypeVar("Chosen")
 
 
 def brief(value: Any, most: int = 60) -> str:
@@ -68,8 +73,18 @@ class Entry:
         return str(getattr(self.function, "__module__", "")).startswith("gradlab.")
 
 
-class Registry(Mapping[str, Any]):
+@cache
+def _installed() -> Any:
+    """Return the entry points of every distribution, read once."""
+    return entry_points()
+
+
+class Registry(Mapping[str, Chosen]):
     """A mapping name -> `Entry`, in order of registration.
+
+    Another distribution adds to it by an entry point in the group ``gradlab.`` and the kind in the plural, such as
+    ``gradlab.activations``, that names a module: it is imported when the table is first asked, and registers what
+    it has. One that cannot be imported warns.
 
     Parameters
     ----------
@@ -83,7 +98,19 @@ class Registry(Mapping[str, Any]):
 
     def __init__(self, kind: str, takes: str | None = None, made: bool = False) -> None:
         self.kind, self.takes, self._made = kind, takes, made
-        self._entries: dict[str, Entry] = {}
+        self._own: dict[str, Entry] = {}
+        self._complete = False
+
+    @property
+    def _entries(self) -> dict[str, Entry]:
+        if not self._complete:
+            self._complete = True
+            for point in _installed().select(group=f"gradlab.{self.kind}s"):
+                try:
+                    point.load()
+                except Exception as error:  # somebody else's package must not take gradlab down
+                    warnings.warn(f"{point.group}: {point.value} could not be loaded: {error!r}", stacklevel=4)
+        return self._own
 
     def register(self, name: str, label: str, **options: Any) -> Callable[[Callable[..., Any]], Any]:
         """Decorate a function to make it the entry `name`; its docstring's first line is the summary.
@@ -105,9 +132,9 @@ class Registry(Mapping[str, Any]):
             summary = doc.strip().split("\n")[0].strip()
             if not summary:
                 raise ValueError(f"{self.kind} {name!r} has no summary; give its function a docstring")
-            if name in self._entries and not self._is_same_cell(name, function):
+            if name in self._own and not self._is_same_cell(name, function):
                 raise ValueError(f"{self.kind} {name!r} is registered already; choose another name")
-            self._entries[name] = Entry(name, function, label, summary, options)
+            self._own[name] = Entry(name, function, label, summary, options)
             return function
 
         return add
@@ -132,11 +159,12 @@ class Registry(Mapping[str, Any]):
             raise ValueError(f"{self.kind} {name!r} takes {signature} ({error}); expected {expected}") from None
 
     def _is_same_cell(self, name: str, function: Callable[..., Any]) -> bool:
-        old = self._entries[name].function
+        old = self._own[name].function
         return function.__module__ == "__main__" == old.__module__ and function.__qualname__ == old.__qualname__
 
-    def __getitem__(self, name: str) -> Any:
-        return self.entry(name)() if self._made else self.entry(name)
+    def __getitem__(self, name: str) -> Chosen:
+        entry: Any = self.entry(name)
+        return entry() if self._made else entry
 
     def entry(self, name: str) -> Entry:
         """Return an entry, whatever ``[name]`` is; raise `UnknownNameError` where there is none."""
@@ -156,6 +184,9 @@ class Registry(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         return f"Registry({self.kind}: {', '.join(self._entries)})"
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self)
 
     def table(self) -> str:
         """Return the entries as a Markdown table of name, label and summary."""

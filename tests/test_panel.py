@@ -1,6 +1,8 @@
 """The panel without a browser: a front end that asks, code and words. The mouse is tested in tests/browser."""
 
 import gc
+import inspect
+import pydoc
 import subprocess
 import sys
 import threading
@@ -597,6 +599,13 @@ def test_in_colab_the_bundle_names_the_manager_that_knows_anywidget(panel, monke
     assert "image/png" in data
     said = metadata["application/vnd.jupyter.widget-view+json"]["colab"]
     assert said == {"custom_widget_manager": {"url": "https://manager"}}
+
+
+def test_help_and_a_notebooks_completion_name_every_knob_first():
+    head = " ".join(pydoc.plain(pydoc.render_doc(GradLab)).splitlines()[:4])
+    assert all(f"{name}: " in head for name in Config.knobs())
+    assert {"steps", *Config.knobs()} > set(inspect.signature(GradLab.compare).parameters) - {"self"}
+    assert inspect.signature(GradLab.set).parameters["lr"].default is inspect.Parameter.empty
 
 
 def test_marimo_is_given_the_stage_alone(panel):

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -274,3 +275,24 @@ def test_what_a_user_registers_is_accepted_and_used_without_another_edit():
     assert weights == "[0.25, 0.25]"  # gradient < 0, its sign times .25, flipped, minus it: .5 - .25
     assert repeated == "True 5"  # the same bits in two runs and after a rewind; another mask every step
     assert untouched == "True [0.0, 0.0, 0.0]"
+
+
+def test_another_distribution_adds_to_a_table_when_it_is_first_asked(tmp_path, monkeypatch):
+    info = tmp_path / "gradlab_playthings-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: gradlab-playthings\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[gradlab.playthings]\nball = playthings\nbroken = no_such_module\n")
+    (tmp_path / "playthings.py").write_text(
+        "from own_table import TABLE\n@TABLE.register('ball', 'Ball')\ndef ball():\n    'Round.'\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    table = Registry("plaything")
+    monkeypatch.setitem(sys.modules, "own_table", SimpleNamespace(TABLE=table))
+    gradlab.registry._installed.cache_clear()
+    try:
+        with pytest.warns(UserWarning, match="no_such_module could not be loaded"):
+            assert list(table) == ["ball"]
+        assert table["ball"].label == "Ball"
+        assert table._ipython_key_completions_() == ["ball"]
+    finally:
+        gradlab.registry._installed.cache_clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import inspect
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Unpack
@@ -430,3 +431,17 @@ class GradLab(widgets.VBox):
         knobs = repr(controller.trainer.config).removeprefix("Config(").removesuffix(")")
         steps = controller.trainer.step_count
         return f"<GradLab({knobs}), {steps} step{'' if steps == 1 else 's'}>"
+
+
+def _name_the_knobs(function: Any, defaults: bool) -> inspect.Signature:
+    """Return a signature with every knob by its name, for `help` and for a notebook that completes it."""
+    signature = inspect.signature(function)
+    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    knobs = inspect.signature(Config).parameters.values()
+    parameters = [*own, *(p if defaults else p.replace(default=p.empty) for p in knobs)]
+    return signature.replace(parameters=parameters)
+
+
+for _method in (GradLab.set, GradLab.compare):
+    _method.__signature__ = _name_the_knobs(_method, defaults=False)
+GradLab.__signature__ = _name_the_knobs(GradLab, defaults=True)  # pyright: ignore[reportAttributeAccessIssue]

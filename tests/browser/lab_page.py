@@ -13,6 +13,22 @@ from playwright.sync_api import ConsoleMessage, Locator, Page
 
 _KERNEL = "window.jupyterapp.shell.currentWidget.sessionContext.session?.kernel"
 _MODEL = "window.jupyterapp.shell.currentWidget.content.model.sharedModel"
+# As Colab does: a comm message of the kernel whose request has finished is dropped.
+DROP_FINISHED = f"""() => {{
+  const kernel = {_KERNEL};
+  const finished = new Set();
+  window.dropped = window.taken = 0;
+  const handle = kernel._handleCommMsg.bind(kernel);
+  kernel._handleCommMsg = async (message) => {{
+    if (finished.has(message.parent_header.msg_id)) {{ window.dropped += 1; return; }}
+    window.taken += 1;
+    await handle(message);
+  }};
+  kernel.iopubMessage.connect((_, message) => {{
+    if (message.header.msg_type === "status" && message.content.execution_state === "idle")
+      finished.add(message.parent_header.msg_id);
+  }});
+}}"""
 
 
 class LabPage:

@@ -73,7 +73,7 @@ def serve(command: Sequence[str]) -> Iterator[str]:
             try:
                 yield _wait_until_up(process, own / "runtime", log)
             finally:
-                _stop(process)
+                stop(process)
 
 
 def _options(own: Path) -> list[str]:
@@ -124,7 +124,7 @@ def _wait_until_up(process: subprocess.Popen[bytes], runtime: Path, log: Path) -
     raise RuntimeError(f"JupyterLab did not start; its log ends with\n{log.read_text()[-4000:]}")
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()  # it shuts its kernels down first
     try:
         process.wait(STOP_SECONDS)

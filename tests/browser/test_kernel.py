@@ -1,6 +1,7 @@
 """A panel and the life of its kernel, its page and its notebook."""
 
 import pytest
+from lab_page import DROP_FINISHED
 from panel_page import open_panel, speed, stage, step_shown, wait_for_step
 from playwright.sync_api import expect
 
@@ -8,27 +9,11 @@ pytestmark = pytest.mark.browser
 
 OPEN = "from gradlab import GradLab\nlab = GradLab(depth=4, width=16)\nlab\n"
 KERNEL = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
-# As Colab does: a comm message of the kernel whose request has finished is dropped.
-DROP = f"""() => {{
-  const kernel = {KERNEL};
-  const finished = new Set();
-  window.dropped = window.taken = 0;
-  const handle = kernel._handleCommMsg.bind(kernel);
-  kernel._handleCommMsg = async (message) => {{
-    if (finished.has(message.parent_header.msg_id)) {{ window.dropped += 1; return; }}
-    window.taken += 1;
-    await handle(message);
-  }};
-  kernel.iopubMessage.connect((_, message) => {{
-    if (message.header.msg_type === "status" && message.content.execution_state === "idle")
-      finished.add(message.parent_header.msg_id);
-  }});
-}}"""
 
 
 def test_where_messages_of_finished_requests_are_dropped_the_panel_plays(lab):
     open_panel(lab, OPEN)
-    lab.page.evaluate(DROP)
+    lab.page.evaluate(DROP_FINISHED)
     lab.button("Play").click()
     wait_for_step(lab, 12)
     speed(lab, "max")
