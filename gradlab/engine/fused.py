@@ -28,6 +28,7 @@ from gradlab.engine.autograd import TracedNetwork
 from gradlab.engine.parameters import LINE, FlatParameters
 from gradlab.engine.stats import Range, Stack
 from gradlab.network import Network
+from gradlab.network.build import hooked_everywhere
 
 _aten = torch.ops.aten
 _requires_grad = attrgetter("requires_grad")
@@ -297,7 +298,7 @@ def _held(network: Network) -> list[list[Any]]:
 def _hooked(network: nn.Module) -> bool:
     """Return whether a hook hangs on a module, on a parameter or on all modules there are."""
     return (
-        bool(torch.nn.modules.module._has_any_global_hook())
+        hooked_everywhere()
         or any(p._backward_hooks for p in network.parameters())
         or any(
             any((m._forward_hooks, m._forward_pre_hooks, m._backward_hooks, m._backward_pre_hooks))

@@ -251,9 +251,16 @@ class Network(nn.Module):
         return z, z if first else h + z
 
 
+def hooked_everywhere() -> bool:
+    """Return whether a hook hangs on all modules there are, which old versions of torch have no function for."""
+    of = torch.nn.modules.module
+    hooks = (of._global_forward_hooks, of._global_forward_pre_hooks, of._global_backward_hooks)
+    return any((*hooks, of._global_backward_pre_hooks))
+
+
 def _calls() -> Callable[[nn.Module], Map]:
     """Return how a module is called: by its forward alone, a third of the cost, where nothing is hooked on it."""
-    hooked_all = torch.nn.modules.module._has_any_global_hook()
+    hooked_all = hooked_everywhere()
 
     def call(module: nn.Module) -> Map:
         hooked = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
