@@ -144,7 +144,7 @@ def notebook(desk):
 
 @front("nbclassic", "nbclassic")
 def nbclassic(desk):
-    ready = "window.Jupyter?.notebook?.kernel?.is_connected()"
+    ready = "window.Jupyter?.notebook?.kernel?.widget_manager"
     return jupyter(
         desk, "nbclassic", "/nbclassic/notebooks/panel.ipynb", (ready, "Jupyter.notebook.execute_all_cells();")
     )[1]
