@@ -292,12 +292,15 @@ def remember_40() -> Setup:
 
 @EXERCISES.register("choose-the-clip", _title("choose-the-clip"))
 def choose_the_clip() -> Setup:
-    """An RNN whose signal explodes through time; only the clipping may be chosen, rule and threshold."""
+    """An RNN whose signal explodes through time; a rule that keeps the direction, and a threshold, rescue it."""
     return Setup(
-        config=_REMEMBERING.replace(sequence_length=30, n_samples=256, recurrent_gain=2.0, lr=1.0),
-        may=("clip", "clip_threshold"),
+        config=_REMEMBERING.replace(
+            sequence_length=30, n_samples=256, recurrent_gain=2.0, lr=1.0, clip_threshold=100.0
+        ),
+        may=("clip", "clip_threshold", "bias_std", "momentum", "weight_decay"),
         goals=(_LEARNED, Goal("cosine", at_least=0.999)),
         steps=120,
+        most_changes=2,
     )
 
 

@@ -76,7 +76,7 @@ WRONG = {
     "two-changes": [{"init": "kaiming"}, {"clip": "none"}, {"lr": 10.0}, {"lr": 10.0, "momentum": 0.9}],
     "remember-40": [{"recurrent_gain": 1.0}, {"gain": 0.3}, {"lr": 0.03}, {"clip": "global_norm", "lr": 0.01}],
     "choose-the-clip": [
-        {"clip": "global_norm", "clip_threshold": 100.0},
+        {"clip": "global_norm"},
         {"clip": "global_norm", "clip_threshold": 1e-3},
         {"clip": "value", "clip_threshold": 1.0},
         {},
