@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -97,22 +96,3 @@ def test_the_start_notebook_is_where_the_link_points():
     link = "urlpath=lab/tree/notebooks/00_start.ipynb"
     assert link in (ROOT / "README.md").read_text()
     assert (ROOT / "notebooks" / "00_start.ipynb").is_file()
-
-
-def test_one_command_points_every_badge_of_a_fork_at_the_fork(tmp_path):
-    for name in ("notebooks", "binder"):
-        shutil.copytree(ROOT / name, tmp_path / name)
-    shutil.copy(ROOT / "README.md", tmp_path)
-
-    def places():
-        texts = [path.read_text(encoding="utf-8") for path in (tmp_path / "notebooks").glob("*.ipynb")]
-        return {place for text in texts for place in re.findall(r"mybinder\.org/v2/gh/([^/]+/[^/]+)/HEAD", text)}
-
-    assert len(places()) == 1
-    for fork in ("me/my.lab-2", "you/gradlab"):  # a fork of a fork fills it again
-        done = subprocess.run([sys.executable, tmp_path / "binder/badge.py", fork], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        assert places() == {fork}
-    wrong = subprocess.run([sys.executable, tmp_path / "binder/badge.py", "nowhere"], capture_output=True, text=True)
-    assert "expected OWNER/REPO" in wrong.stderr
-    assert places() == {"you/gradlab"}
