@@ -545,6 +545,15 @@ def open_all(browser, lab):
         browser.set(named(lab, title), "value", True)
 
 
+def test_a_panel_opens_with_one_message_a_widget_and_few_more(browser):
+    with browser.cell():
+        lab = GradLab(**SMALL)
+    again = [tuple(data["state"]) for _, data, _ in browser.heard if data.get("method") == "update"]
+    assert ("_dom_classes",) not in again
+    assert len(again) < 12
+    lab.close()
+
+
 def test_closing_a_panel_leaves_no_widget_behind(browser, panel):
     before = alive()
     with browser.cell():

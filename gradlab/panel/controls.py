@@ -74,11 +74,6 @@ class Field:
         self.box = widget
         widget.observe(lambda change: moved(change["new"]), "value")
 
-    @property
-    def value(self) -> Any:
-        """What is chosen."""
-        return self.box.value
-
     def show(self, value: Any) -> None:
         """Show a value."""
         if self.box.value != value:
@@ -99,16 +94,15 @@ class Rule:
         self._switch = Field(make.switch(False, knob.label, text(f"tip.{key}")), lambda _: self._tell())
         tip = text(f"tip.{key}_rule")
         self._rule = Field(make.menu(text("control.rule"), tip, options, RULES[name][0]), lambda _: self._chose())
-        self.box = make.box("card", self._switch.box, self._rule.box, number.box)
-        self._dim(True)
+        self.box = make.box("card off", self._switch.box, self._rule.box, number.box)
 
     def _chose(self) -> None:
-        if self._switch.value:  # moving the menu of a switch that is off changes nothing
+        if self._switch.box.value:  # moving the menu of a switch that is off changes nothing
             self._tell()
 
     def _tell(self) -> None:
-        self._dim(not self._switch.value)
-        self._moved(self._rule.value if self._switch.value else "none")
+        self._dim(not self._switch.box.value)
+        self._moved(self._rule.box.value if self._switch.box.value else "none")
 
     def _dim(self, off: bool) -> None:
         marked(self.box, "off", off)
