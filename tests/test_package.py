@@ -1,15 +1,16 @@
 """What the package says of itself: its address, once it has one, and what an index shows."""
 
 import re
+import runpy
 import shutil
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from docs.address import current, fill
-
 ROOT = Path(__file__).parents[1]
+ADDRESS = runpy.run_path(str(ROOT / "docs" / "address.py"))
+current, fill = ADDRESS["current"], ADDRESS["fill"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
