@@ -176,7 +176,7 @@ function words32(/** @type {Scene} */ s, span) {
   return (/** @type {number} */ code) => special[code] ?? table[Math.round((clamp(code / 100 / span, -1, 1) + 1) * 256)];
 }
 
-/** One pixel a cell, kept, so that only new stretches are painted; the canvas makes it large. */
+/** One pixel a cell, kept, so that only new stretches are painted; returns from which on they are. */
 function cells(/** @type {Scene} */ s, lane, number) {
   const layers = lane.names.length;
   const key = `${s.limits[4]}|${s.theme}|${layers}|${s.store.run}`;
@@ -188,18 +188,39 @@ function cells(/** @type {Scene} */ s, lane, number) {
     held = s.memory.heat[number] = { key, canvas };
     lane.painted = 0;
   }
-  if (lane.painted < lane.start.length) {
+  const from = Math.min(lane.painted, lane.start.length);
+  if (from < lane.start.length) {
     const g = held.canvas.getContext("2d");
-    const image = g.createImageData(lane.start.length - lane.painted, layers);
+    const image = g.createImageData(lane.start.length - from, layers);
     const out = new Uint32Array(image.data.buffer);
     const colour = words32(s, s.limits[4]);
-    for (let i = lane.painted; i < lane.start.length; i += 1) {
-      for (let l = 0; l < layers; l += 1) out[(layers - 1 - l) * image.width + i - lane.painted] = colour(lane.cells[i][l]);
+    for (let i = from; i < lane.start.length; i += 1) {
+      for (let l = 0; l < layers; l += 1) out[(layers - 1 - l) * image.width + i - from] = colour(lane.cells[i][l]);
     }
-    g.putImageData(image, lane.painted, 0);
+    g.putImageData(image, from, 0);
     lane.painted = Math.max(0, lane.start.length - 1); // the newest may still change
   }
-  return held.canvas;
+  return from;
+}
+
+/** The map as large as it is shown, kept as well: a run of hundreds of stretches costs no more than one of a few. */
+function heatMap(/** @type {Scene} */ s, lane, number, rect, x) {
+  let from = cells(s, lane, number);
+  const held = s.memory.heat[number];
+  const [left, right] = [s.snap(rect.x), s.snap(rect.x + rect.w)];
+  const [w, h] = [right - left, rect.h].map((side) => Math.max(1, Math.round(side * s.dpr)));
+  const shown = [held.key, w, h, left, s.limit, s.logTime].join();
+  if (held.shown !== shown) {
+    held.shown = shown;
+    held.large = Object.assign(held.large ?? document.createElement("canvas"), { width: w, height: h });
+    from = 0;
+  }
+  const g = held.large.getContext("2d");
+  const at = (/** @type {number} */ i) => Math.round((x.at(i < lane.start.length ? lane.start[i] : Math.max(lane.steps, lane.start[i - 1] + 1)) - left) * s.dpr);
+  g.imageSmoothingEnabled = false;
+  g.clearRect(at(from), 0, w, h);
+  for (let i = from; i < lane.start.length; i += 1) g.drawImage(held.canvas, i, 0, 1, lane.names.length, at(i), 0, Math.max(at(i + 1) - at(i), 1), h);
+  s.g.drawImage(held.large, left, rect.y, right - left, rect.h);
 }
 
 /** @param {Scene} s */
@@ -214,15 +235,12 @@ export function drawHeat(s) {
     g.fillStyle = pal.soft;
     g.fillRect(rect.x, rect.y, rect.w, rect.h);
     if (lane.cells.length && layers) { // beside a network through time, one without has no rows
-      const image = cells(s, lane, number);
-      g.imageSmoothingEnabled = false;
+      heatMap(s, lane, number, rect, x);
       for (let i = 0; i < lane.start.length; i += 1) {
         const from = s.snap(x.at(lane.start[i]));
         const to = s.snap(x.at(i + 1 < lane.start.length ? lane.start[i + 1] : Math.max(lane.steps, lane.start[i] + 1)));
-        g.drawImage(image, i, 0, 1, layers, from, rect.y, Math.max(to - from, 1 / s.dpr), rect.h);
         if (to - from > 5 && lane.cells[i].includes(CELL_NONFINITE)) hatchCells(s, lane.cells[i], rect, from, to, layers);
       }
-      g.imageSmoothingEnabled = true;
     }
     g.strokeStyle = pal.edge;
     g.lineWidth = 1;

@@ -29,6 +29,7 @@ import { showWords } from "./words.js";
 
 const WIDEN = 450; // milliseconds in which an axis widens
 const ANNOUNCED = 8000; // and for so long it is said
+const WORDS = 150; // milliseconds between words of a run that plays as fast as it can
 const FORWARD = 0.38; // share of a pulse that runs forward
 const SLOWEST_PULSE = 700;
 const FASTEST_PULSED = 14; // steps a second up to which a pulse can be followed
@@ -67,6 +68,8 @@ export class Stage {
     this.send = send;
     this.intersects = true;
     this.announced = "";
+    this.news = false; // words that can wait
+    this.worded = 0; // when words were last written
     this.dirty = true;
     this.closers = /** @type {(() => void)[]} */ ([]);
     this.setLook(look);
@@ -143,7 +146,8 @@ export class Stage {
       else if (widened.length) this.widen(widened, limits);
       if ("at" in head) this.at = head.at;
       if (!fresh && this.at === null && this.store.last === steps + 1) this.startPulse(old);
-      this.tell();
+      if (!fresh && this.transport.playing && this.transport.rate === Infinity) this.dirty = this.news = true;
+      else this.tell();
     }
     this.transport.answered(head.id);
   }
@@ -415,8 +419,11 @@ export class Stage {
       this.drawCross(scene);
     }
     this.labels.end();
-    if (this.changed) showWords(this, scene);
-    this.changed = false;
+    if (this.changed || (this.news && start - this.worded > WORDS)) {
+      showWords(this, scene);
+      this.worded = start;
+      this.changed = this.news = false;
+    }
     this.cost = performance.now() - start;
   }
 
