@@ -109,7 +109,7 @@ def _hash(content: bytes) -> str:
 
 # ---------------------------------------------------------------------- the command
 def main(arguments: Sequence[str] | None = None, start: Callable[[list[str]], object] | None = None) -> int:
-    """Run the command `gradlab`; return the exit status: 0, or 2 if the directory cannot be used.
+    """Run the command `gradlab`; return the exit status: 0, or 2 if the directory, or JupyterLab, cannot be used.
 
     `arguments` are ``sys.argv[1:]`` by default; `start` is called with JupyterLab's, by default `start_jupyterlab`.
     """
@@ -130,7 +130,15 @@ def main(arguments: Sequence[str] | None = None, start: Callable[[list[str]], ob
         return 0
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch's threads wait for one another beside a busy browser
     opened = [f"--ServerApp.root_dir={directory}", f"--LabApp.default_url=/lab/tree/{START}"]
-    (start or start_jupyterlab)([*opened, *passed_on])
+    try:
+        (start or start_jupyterlab)([*opened, *passed_on])
+    except SystemExit as end:  # a port that is taken, say; JupyterLab has logged why
+        if end.code:
+            given = " ".join(passed_on) or "no options"
+            sys.stderr.write(
+                f"gradlab: JupyterLab did not start with {given}, see its log above; expected a free port\n"
+            )
+            return 2
     return 0
 
 

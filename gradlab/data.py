@@ -17,7 +17,12 @@ from gradlab.registry import Registry
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
-DATASETS = Registry("dataset", "n, noise, generator")
+DATASETS = Registry(
+    "dataset",
+    "n, noise, generator",
+    gives="a pair (X, y)",
+    fits=lambda made, *_: isinstance(made, tuple | list) and len(made) == 2,
+)
 
 
 @dataclass(frozen=True)

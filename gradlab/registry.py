@@ -62,15 +62,37 @@ class Entry:
     label: str
     summary: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    table: Registry[Any] | None = field(default=None, repr=False, compare=False)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the function."""
-        return self.function(*args, **kwargs)
+        """Call the function; one that somebody registered is named where it fails, or returns what is no use.
+
+        Raises
+        ------
+        ValueError
+            Then, with what is expected of the table's entries.
+        """
+        if self.table is None or self.shipped:
+            return self.function(*args, **kwargs)
+        what, gives = f"{self.table.kind}={self.name!r}", self.table.gives
+        try:
+            found = self.function(*args, **kwargs)
+        except Exception as error:
+            said = " ".join(str(error).split())[:200]
+            raise ValueError(f"{what}: fails ({type(error).__name__}: {said}); expected {gives}") from error
+        if not self.table.fits(found, *args):
+            raise ValueError(f"{what}: returned {brief(found)}; expected {gives}")
+        return found
 
     @property
     def shipped(self) -> bool:
         """Whether it is one of gradlab's own entries, and not one that somebody registered."""
         return str(getattr(self.function, "__module__", "")).startswith("gradlab.")
+
+    @property
+    def direct(self) -> Callable[..., Any]:
+        """The function itself of gradlab's own entries, where nothing needs to be named; else the entry."""
+        return self.function if self.shipped else self
 
 
 @cache
@@ -94,10 +116,21 @@ class Registry(Mapping[str, Chosen]):
         What an entry is called with: the names of its arguments by position. Left out, any signature goes.
     made : bool, default False
         Whether ``[name]`` is what the entry's function returns rather than the `entry` itself.
+    gives : str
+        What an entry's function is to do or return, as error messages say it.
+    fits : callable
+        ``fits(returned, *arguments)``: whether it has; default: anything goes.
     """
 
-    def __init__(self, kind: str, takes: str | None = None, made: bool = False) -> None:
-        self.kind, self.takes, self._made = kind, takes, made
+    def __init__(
+        self,
+        kind: str,
+        takes: str | None = None,
+        made: bool = False,
+        gives: str = "a function that takes what it is given",
+        fits: Callable[..., bool] = lambda *_: True,
+    ) -> None:
+        self.kind, self.takes, self._made, self.gives, self.fits = kind, takes, made, gives, fits
         self._own: dict[str, Entry] = {}
         self._complete = False
 
@@ -134,7 +167,7 @@ class Registry(Mapping[str, Chosen]):
                 raise ValueError(f"{self.kind} {name!r} has no summary; give its function a docstring")
             if name in self._own and not self._is_same_cell(name, function):
                 raise ValueError(f"{self.kind} {name!r} is registered already; choose another name")
-            self._own[name] = Entry(name, function, label, summary, options)
+            self._own[name] = Entry(name, function, label, summary, options, self)
             return function
 
         return add

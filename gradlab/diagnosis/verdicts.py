@@ -50,6 +50,13 @@ class Diagnosis:
     suggestion: Mapping[str, Any]
     key: str
 
+    def __post_init__(self) -> None:
+        for name in ("evidence", "suggestion"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    def __reduce__(self) -> Any:  # a mappingproxy can be neither copied nor pickled
+        return Diagnosis, (self.kind, self.sentence, dict(self.evidence), dict(self.suggestion), self.key)
+
     def __repr__(self) -> str:
         return f"Diagnosis({self.kind}: {self.sentence})"
 
@@ -115,7 +122,7 @@ def diagnose(
     history = history.of_weights()
     if len(history) == 0:
         sentence = text("diagnosis.unsure_short", steps=0)
-        return Diagnosis("unsure", sentence, MappingProxyType({}), MappingProxyType({}), "unsure_short")
+        return Diagnosis("unsure", sentence, {}, {}, "unsure_short")
     found = find(history, config, chance)
     own_network = not describes(config, history)
     key = _key(history, found)
@@ -139,8 +146,8 @@ def diagnose(
     return Diagnosis(
         kind=_kind(key),
         sentence=sentence,
-        evidence=MappingProxyType(found.evidence()),
-        suggestion=MappingProxyType(suggest(key, config, found, own_network)),
+        evidence=found.evidence(),
+        suggestion=suggest(key, config, found, own_network),
         key=key,
     )
 

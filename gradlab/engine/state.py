@@ -148,9 +148,9 @@ class Rules(NamedTuple):
         accumulation, carry = ACCUMULATIONS[config.accumulation], CARRY_OVERS[config.carry_over]
         single, clip = bool(accumulation.options.get("single")), CLIPS[config.clip]
         as_one = bool(clip.options.get("as_one")) and clip.shipped  # the flat gradient's gaps must stay zeros
-        carry_over = None if config.carry_over == "none" else carry.function
+        carry_over = None if config.carry_over == "none" else carry.direct
         whole = not clip.options.get("exempt_output")
-        return cls(accumulation.function, single, clip.function, as_one, whole, carry_over)
+        return cls(accumulation.direct, single, clip.direct, as_one, whole, carry_over)
 
 
 class RunState:

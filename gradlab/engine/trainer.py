@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import nullcontext
@@ -37,6 +38,18 @@ class Journal(NamedTuple):
     checkpoints: Checkpoints
     knob_log: KnobLog
     torch_state: TorchState
+
+
+_PROCESS = os.getpid()  # that gradlab was imported in
+
+
+def check_process() -> None:
+    """Raise RuntimeError in a forked child: it would wait for ever for PyTorch's threads, which its parent has."""
+    if os.getpid() != _PROCESS and (threads := torch.get_num_threads()) > 1:
+        raise RuntimeError(
+            f"a forked process has none of PyTorch's {threads} threads and would wait for them; expected "
+            "torch.set_num_threads(1) in it first, or a process that was spawned"
+        )
 
 
 class Trainer:
@@ -93,6 +106,7 @@ class Trainer:
         data: Any = None,
         loss: Loss | None = None,
     ) -> None:
+        check_process()
         config = Config() if config is None else config
         if not isinstance(config, Config):
             raise ValueError(f"config={brief(config)}; expected a Config")
@@ -258,6 +272,7 @@ class Trainer:
     # ------------------------------------------------------------------ transactions
     def _open(self, state: Snapshot) -> None:
         """Begin a transaction: from here on `_undo` goes back to `state`, until something is committed."""
+        check_process()
         now = TorchState.now(self._run.stochastic)
         self._journal = Journal(state, self.history.state(), self._checkpoints, self._knob_log, now)
 

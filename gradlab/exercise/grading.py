@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import inspect
-from types import MappingProxyType
 from typing import Any
 
 from gradlab.config import Config
@@ -142,10 +141,12 @@ class Exercise:
             said.append(say("changes", changes=changed))
         elif not changes:
             said.append(say("unchanged"))
-        frozen = MappingProxyType(changes)
-        return Result(self.name, not problems, say.joined(said), tuple(problems), frozen, runs, self.lang)
+        return Result(self.name, not problems, say.joined(said), tuple(problems), changes, runs, self.lang)
 
     # ------------------------------------------------------------------ showing
+    def __reduce__(self) -> Any:
+        return exercise, (self.name, self.lang)
+
     def __repr__(self) -> str:
         return f"Exercise({self.name}: {self.title})"
 

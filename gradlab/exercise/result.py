@@ -7,6 +7,7 @@ import html
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -147,6 +148,13 @@ class Result:
     changes: Mapping[str, tuple[Any, Any]]  # fields that differ from the broken start: name -> (there, here)
     runs: tuple[Run, ...]  # the numbers of the seeds up to the deciding one; empty where a rule was broken
     lang: str = "en"  # language of the sentences
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "changes", MappingProxyType(dict(self.changes)))
+
+    def __reduce__(self) -> Any:  # a mappingproxy can be neither copied nor pickled
+        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return Result, tuple((own | {"changes": dict(self.changes)}).values())
 
     def __bool__(self) -> bool:
         return self.passed

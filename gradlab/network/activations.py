@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
 from gradlab.registry import Registry
 
-ACTIVATIONS = Registry("activation", "")
-NORMS = Registry("norm", "width")
+_MODULE: dict[str, Any] = {"gives": "a torch.nn.Module", "fits": lambda made, *_: isinstance(made, nn.Module)}
+ACTIVATIONS = Registry("activation", "", **_MODULE)
+NORMS = Registry("norm", "width", **_MODULE)
 
 
 @ACTIVATIONS.register("linear", "Linear (none)")

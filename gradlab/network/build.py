@@ -15,7 +15,12 @@ from gradlab.network.activations import ACTIVATIONS, NORMS
 from gradlab.network.inits import initialise
 from gradlab.registry import Registry
 
-ARCHITECTURES = Registry("architecture", "config, input_shape, outputs")
+ARCHITECTURES = Registry(
+    "architecture",
+    "config, input_shape, outputs",
+    gives="a torch.nn.Module",
+    fits=lambda made, *_: isinstance(made, nn.Module),
+)
 """Each entry is ``(config, input_shape, outputs) -> nn.Module``; its option ``uses`` names the knobs it reads."""
 
 KNOBS = (

@@ -9,7 +9,7 @@ from torch import Generator, Tensor, nn
 
 from gradlab.registry import Registry
 
-INITS = Registry("init", "weight, gain, generator")
+INITS = Registry("init", "weight, gain, generator", gives="it to write in place (weight.copy_)")
 _SENTINEL = 12345.678  # what no init would fill a whole weight with
 
 
@@ -94,9 +94,7 @@ def _check_writes(name: str, like: Tensor, gain: float) -> None:
     returned = INITS[name](weight, gain, Generator().manual_seed(0))
     if (weight == _SENTINEL).all():
         what = " and returned a tensor" if isinstance(returned, Tensor) else ""
-        raise ValueError(
-            f"init={name!r}: left the weight as it was{what}; expected it to write in place (weight.copy_)"
-        )
+        raise ValueError(f"init={name!r}: left the weight as it was{what}; expected {INITS.gives}")
 
 
 def initialise(network: nn.Module, init: str, gain: float, bias_std: float, generator: Generator) -> None:

@@ -9,9 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gradlab.registry import Registry
+from gradlab.registry import Registry, items_of
 
-ACCUMULATIONS = Registry("accumulation", "sizes")
+
+def _are_weights(weights: object, sizes: Sequence[int]) -> bool:
+    return [hasattr(weight, "__float__") for weight in items_of(weights) or []] == [True] * len(sizes)
+
+
+ACCUMULATIONS = Registry(
+    "accumulation", "sizes", gives="a list with a weight, a number, for each micro-batch", fits=_are_weights
+)
 
 
 @ACCUMULATIONS.register("none", "Off", single=True)

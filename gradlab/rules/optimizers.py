@@ -10,7 +10,12 @@ from torch import Tensor, optim
 
 from gradlab.registry import Registry
 
-OPTIMIZERS = Registry("optimizer", "params, lr, momentum, weight_decay")
+OPTIMIZERS = Registry(
+    "optimizer",
+    "params, lr, momentum, weight_decay",
+    gives="a torch.optim.Optimizer of params",
+    fits=lambda made, *_: isinstance(made, optim.Optimizer),
+)
 
 
 @OPTIMIZERS.register("sgd", "SGD")

@@ -209,7 +209,7 @@ def map_clip(name: str, network: StackedNetwork, gradient: Tensor, threshold: Te
         params = [weight.detach() for weight in weights]
         for param, grad in zip(params, grads, strict=True):
             param.grad = grad
-        entry(params, threshold)
+        entry.function(params, threshold)
         return [param.grad for param in params if param.grad is not None]
 
     for grad, clipped in zip(grads, vmap(clip)(weights, grads, threshold), strict=True):

@@ -102,6 +102,10 @@ class Watcher:
         self._measured = ParameterNorms(self._params)
         self._observer = PassObserver(network, self._layers, others, self._batch_dim, self._guard, self._states)
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Refuse to be copied or pickled: its hooks are on one network and its optimizers."""
+        raise TypeError("a Watcher cannot be copied or pickled; expected watcher.history, or another gradlab.watch")
+
     # ------------------------------------------------------------------ on and off
     def __enter__(self) -> History:
         self.start()

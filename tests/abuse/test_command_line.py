@@ -1,6 +1,9 @@
 """The command `gradlab`: a directory that cannot be used is refused in one sentence, with exit code 2."""
 
 import os
+import socket
+import subprocess
+import sys
 
 import pytest
 from refusals import in_time
@@ -56,6 +59,20 @@ def test_a_directory_that_cannot_be_used(directory, tmp_path, monkeypatch, capsy
     assert said.err.count("\n") == 1
     assert said.err.startswith("gradlab: DIR=")
     assert "expected a directory" in said.err
+
+
+def test_a_port_that_is_taken(tmp_path):
+    """JupyterLab takes the next one, unless it is told not to; then the command says so."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = [f"--port={taken.getsockname()[1]}", "--ServerApp.port_retries=0"]
+        program = [sys.executable, "-c", "import sys; from gradlab.cli import main; sys.exit(main())", str(tmp_path)]
+        options = ["--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", *port]
+        with in_time(60):
+            ended = subprocess.run([*program, *options], capture_output=True, text=True)
+    assert ended.returncode == 2
+    said = ended.stderr.splitlines()[-1]
+    assert said.startswith("gradlab: JupyterLab did not start with --no-browser")
+    assert said.endswith("expected a free port")
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), PermissionError(13, "Permission denied")])

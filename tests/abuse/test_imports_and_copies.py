@@ -12,7 +12,8 @@ import torch
 from refusals import in_time, refusal
 from torch import nn
 
-from gradlab import Config, GradLab, Sweep, Trainer, compare, replay_html, sweep, watch
+from gradlab import Config, GradLab, Sweep, Trainer, compare, diagnose, exercise, replay_html, sweep, watch
+from gradlab.exercise.result import Result
 
 SMALL = Config(n_samples=24, batch_size=12, depth=2, width=4)
 COPIES = {"copy": copy.copy, "deepcopy": copy.deepcopy, "pickle": lambda value: pickle.loads(pickle.dumps(value))}
@@ -48,6 +49,34 @@ def test_a_history_and_a_sweep_are_copied_whole(copied):
         again = copied(Sweep(SMALL, {"gain": [1.0, 2.0]}, steps=2, seeds=1)).run(progress=False)
     assert again.column("final_loss").tolist() == found.column("final_loss").tolist()
     assert copied(SMALL) == SMALL
+
+
+@each_copy
+def test_a_diagnosis_and_an_exercise_are_copied_whole_and_a_watcher_says_what_to_use(copied):
+    found, task = diagnose(Trainer(SMALL).run(3), SMALL), exercise("rescue-30", lang="zh")
+    with in_time():
+        assert copied(found) == found
+        assert repr(copied(task)) == repr(task)
+        again = copied(result := Result("own", False, "no", ("no",), {"gain": (1.5, 1.0)}, ()))
+    assert (again, dict(again.changes)) == (result, {"gain": (1.5, 1.0)})
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        copied(found).suggestion["gain"] = 1.0
+    network = nn.Linear(2, 2)
+    watcher = watch(network, torch.optim.SGD(network.parameters(), 0.1))
+    refusal(lambda: copied(watcher), "a Watcher cannot be copied", "watcher.history", kind=TypeError)
+
+
+def test_a_child_that_forked_off_says_that_it_has_no_threads(monkeypatch):
+    trainer = Trainer(SMALL)
+    monkeypatch.setattr(os, "getpid", lambda: -1)  # a child has another number
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    for act in (lambda: Trainer(SMALL), trainer.step, trainer.preview, lambda: list(trainer.stages())):
+        refusal(
+            act, "a forked process has none of PyTorch's 4 threads", "torch.set_num_threads(1)", kind=RuntimeError
+        )
+    assert trainer.step_count == 0
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert len(trainer.run(2)) == 2
 
 
 def test_a_child_that_forked_off_goes_on_by_itself_and_the_parent_too():

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from refusals import refusal
 from torch import nn
 
 from gradlab import (
@@ -15,6 +16,7 @@ from gradlab import (
     OPTIMIZERS,
     PRESETS,
     Config,
+    GradLab,
     Trainer,
 )
 
@@ -78,6 +80,41 @@ def test_an_init_that_writes_nothing_is_refused_before_the_first_step(init, said
         Trainer(Config(depth=1, width=4, init="odd", architecture=architecture, **sequence))
 
 
+def fails(*given):
+    raise KeyError("from the entry")
+
+
+NO_USE = [
+    *(
+        (table, fails)
+        for table in (INITS, CLIPS, ACCUMULATIONS, CARRY_OVERS, OPTIMIZERS, NORMS, ACTIVATIONS, DATASETS)
+    ),
+    *(
+        (table, lambda *given: None)
+        for table in (ACCUMULATIONS, CARRY_OVERS, OPTIMIZERS, NORMS, ACTIVATIONS, DATASETS)
+    ),
+    (ACCUMULATIONS, lambda sizes: [1.0]),
+    (ACCUMULATIONS, lambda sizes: ["a" for _ in sizes]),
+    (OPTIMIZERS, lambda params, lr, momentum, weight_decay: torch.optim.SGD),
+    (DATASETS, lambda n, noise, generator: torch.ones(n, 2)),
+]
+
+
+@pytest.mark.parametrize(("table", "function"), NO_USE)
+def test_an_entry_that_fails_or_returns_what_is_no_use_is_named_and_a_panel_keeps_its_run(table, function):
+    add(table, function)
+    knobs = {table.kind: "odd", "n_samples": 32, "batch_size": 4}
+    refusal(lambda: Trainer(Config(depth=2, width=4, **knobs)).step(), f"{table.kind}='odd': ")
+    lab = GradLab(depth=2, width=4, n_samples=32, batch_size=4)
+    lab.run(2)
+    weights = [p.clone() for p in lab.trainer.network.parameters()]
+    refusal(lambda: lab.set(**{table.kind: "odd"}) or lab.run(1), f"{table.kind}='odd': ")
+    assert f"{table.kind}='odd': " in lab.alert
+    assert lab.trainer.step_count == 2
+    assert all(map(torch.equal, weights, lab.trainer.network.parameters()))
+    lab.close()
+
+
 @pytest.mark.parametrize("answer", [None, 1, "yes"])
 def test_a_carry_over_that_says_neither_true_nor_false_is_refused_and_nothing_moves(answer):
     add(CARRY_OVERS, lambda gradients, state: answer)
@@ -100,7 +137,7 @@ def test_a_carry_over_that_answers_is_obeyed(answer):
     [
         (lambda: nn.GLU(), r"maps shape \(2, 4\) to \(2, 2\)"),
         (nn.ReLU(), r"fails \(TypeError"),
-        (lambda: None, "returned NoneType"),
+        (lambda: None, "returned None;"),
         (lambda: torch.tanh, "expected a torch.nn.Module"),
         (lambda: nn.Linear(7, 7), "fails on a tensor"),
     ],
