@@ -264,6 +264,34 @@ def test_the_pace_is_measured_over_half_a_second_and_forgotten_with_a_new_start(
     assert controller.rate is None
 
 
+def test_a_click_tries_what_the_diagnosis_suggests(browser, panel):
+    with browser.cell():
+        lab = panel(depth=10, width=32, activation="sigmoid", init="xavier")
+    browser.show(lab)
+    browser.command(lab, "step", 5)
+    (offer,) = [w for w in widgets_of(lab) if getattr(w, "description", "").startswith("Try ")]
+    suggestion = gradlab.diagnose(lab.history, lab.config).suggestion
+    assert offer.description == "Try " + ", ".join(f"{name}={value}" for name, value in suggestion.items())
+    assert suggestion
+    before = lab.config
+    browser.press(offer)
+    assert lab.config == before.replace(**suggestion)
+
+
+def test_threads_that_wait_for_one_another_are_told_with_what_to_do(browser, panel, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr("gradlab.panel.controller.time.thread_time", lambda: 0.0)  # it computes nothing, and waits
+    with browser.cell():
+        lab = panel()
+        lab.play()
+    browser.show(lab)
+    browser.tick(lab)
+    assert "100% of the time torch's 2 threads wait for one another" in lab.said["Threads"]
+    assert "torch.set_num_threads(1)" in lab.said["Threads"]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert not lab.said.get("Threads")
+
+
 def test_playing_stops_at_a_divergence_and_the_browser_hears_it(browser, panel):
     with browser.cell():
         lab = panel(lr=1e12)

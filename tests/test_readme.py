@@ -1,5 +1,6 @@
 """What README and the site's guides promise: their code runs, README's commands are CI's, links lead somewhere."""
 
+import importlib.util
 import json
 import os
 import re
@@ -8,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from tests.promises import PROMISES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -105,3 +108,21 @@ def test_the_start_command_ends_in_the_lab_and_the_test_command_in_one_thread():
 def test_every_link_into_the_repository_leads_to_a_file(name):
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", PAGES[name]) if "://" not in link]
     assert [link for link in links if not (ROOT / name).parent.joinpath(link).is_file()] == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_promise_stands_on_its_page_and_has_a_test_that_is_there(name):
+    words = " ".join(PAGES[name].split())
+    tests = {
+        found
+        for path in ROOT.glob("tests/**/test_*.py")
+        for found in re.findall(r"^def (test_\w+)", path.read_text(), re.M)
+    }
+    assert [promise for promise in PROMISES.get(name, {}) if promise not in words] == []
+    assert [test for held in PROMISES.get(name, {}).values() for test in held.split() if test not in tests] == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_command_of_the_repository_can_be_started(name):
+    modules = set(re.findall(r"python -m ((?:tests|docs)[\w.]*)", PAGES[name]))
+    assert [m for m in modules if importlib.util.find_spec(m) is None] == []

@@ -35,8 +35,6 @@ class Description:
 
     Attributes
     ----------
-    suggestion : Mapping
-        The knobs of the next experiment that the last diagnosis suggests.
     theme : Theme
         Colours of pictures by matplotlib.
     """
@@ -44,7 +42,7 @@ class Description:
     def __init__(self, controller: Controller) -> None:
         self._of, self._text, self._seldom = controller, controller.text, Seldom(0.5)
         self._idle = without_effect(controller.own)
-        self.suggestion: Mapping[str, Any] = {}
+        self._suggestion: Mapping[str, Any] = {}
         self.theme: Theme = LIGHT
         self.forget()
 
@@ -156,14 +154,21 @@ class Description:
             return self._text.name(f"summary.preset.{c.preset}", PRESETS.entry(c.preset).summary)
         return self._differences() if c.rival is not None else self.diagnosis()
 
+    @property
+    def suggestion(self) -> Mapping[str, Any]:
+        """The knobs of the next experiment that the diagnosis suggests; while a run plays, the last one."""
+        if not self._of.playing:
+            self.diagnosis()
+        return self._suggestion
+
     def diagnosis(self) -> str:
         """Return what the diagnosis says, and note what it suggests."""
         trainer = self._of.trainer
         if not len(trainer.history):
-            self.suggestion = {}
+            self._suggestion = {}
             return ""
         found = diagnose(trainer.history, trainer.config, lang=self._text.lang)
-        self.suggestion = found.suggestion
+        self._suggestion = found.suggestion
         return found.sentence
 
     # ------------------------------------------------------------------ sentences
