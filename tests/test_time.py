@@ -542,7 +542,7 @@ def test_the_learning_rate_that_is_recorded_is_the_warmed_one():
 
 @pytest.mark.parametrize("architecture", ["rnn", "lstm", "gru", "conv", "transformer"])
 def test_whatever_looks_at_a_run_looks_at_every_architecture(architecture):
-    """Copies of the network, rewind, slow motion, comparison and sweep; between steps and within one."""
+    """Copies of the network, rewind, slow motion, replay, comparison and sweep; between steps and within one."""
     dataset = "digits" if architecture == "conv" else "latch"
     base = {"n_samples": 24, "batch_size": 8, "depth": 1, "width": 4, "sequence_length": 5, "activation": "tanh"}
     config = Config(architecture=architecture, dataset=dataset, **base)
@@ -555,6 +555,8 @@ def test_whatever_looks_at_a_run_looks_at_every_architecture(architecture):
     gradient_noise(trainer)
     trainer.rewind(1)
     assert trainer.run(1).column("loss").tolist() == Trainer(config).run(2).column("loss").tolist()
+    page = gradlab.replay_html(trainer.history, config=config)
+    assert f"architecture={architecture!r}" in page.replace("&#x27;", "'")
     lanes = compare({"a": config, "b": config.replace(lr=0.1)}, 2)
     assert all(len(history) == 2 for history in lanes.values())
     found = sweep(config, over={"lr": [0.01, 0.1]}, steps=2, seeds=2, progress=False)
