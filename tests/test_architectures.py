@@ -227,7 +227,7 @@ def test_own_sequences_may_be_answered_step_by_step():
 
 
 def test_an_architecture_of_ones_own_is_one_function(monkeypatch):
-    monkeypatch.setattr(ARCHITECTURES, "_entries", dict(ARCHITECTURES._entries))
+    monkeypatch.setattr(ARCHITECTURES, "_own", dict(ARCHITECTURES._entries))
 
     @ARCHITECTURES.register("double", "Two matrices")
     def double(config, input_shape, outputs):

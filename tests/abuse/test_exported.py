@@ -54,7 +54,7 @@ def own_clip(params, threshold):
 @pytest.fixture
 def config(name, monkeypatch):
     for table in TABLES.values():
-        monkeypatch.setattr(table, "_entries", dict(table._entries))
+        monkeypatch.setattr(table, "_own", dict(table._entries))
     ACTIVATIONS.register(name, name)(own_activation)
     INITS.register(name, name)(own_init)
     CLIPS.register(name, name)(own_clip)

@@ -27,7 +27,7 @@ each_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.ki
 @pytest.fixture(autouse=True)
 def _tables_as_they_were(monkeypatch):
     for table in TABLES:
-        monkeypatch.setattr(table, "_entries", dict(table._entries))
+        monkeypatch.setattr(table, "_own", dict(table._entries))
 
 
 def add(table, function):
