@@ -109,7 +109,7 @@ def test_an_error_of_the_instrument_warns_once_and_the_loop_runs_on_as_if_unwatc
 
     where = {
         "forward": (watcher_module.PassObserver, "_returned"),
-        "backward": (watcher_module.PassObserver, "_come_back"),
+        "backward": (watcher_module.PassObserver, "_come_to"),
         "before": (watcher_module.ParameterNorms, "weights"),
         "after": (watcher_module.ParameterNorms, "change"),
     }[place]
@@ -526,6 +526,37 @@ def test_a_functions_dead_units_are_seen():
     with watch(network, optimizer) as history:
         step(network, optimizer, *points(64))
     assert history[0].dead[0] == 0.25
+
+
+def distributed(network):
+    return nn.parallel.DistributedDataParallel(network)
+
+
+def sharded(network):
+    from torch.distributed.fsdp import fully_shard
+
+    return fully_shard(network, mesh=torch.distributed.device_mesh.init_device_mesh("cpu", (1,)))
+
+
+@pytest.mark.parametrize("wrap", [distributed, sharded])
+def test_of_one_process_a_distributed_and_a_sharded_network_show_what_the_network_does(wrap, tmp_path):
+    network = mlp()
+    batches = [points() for _ in range(2)]
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/peers", rank=0, world_size=1)
+    try:
+        histories = []
+        for own in (copy.deepcopy(network), wrap(copy.deepcopy(network))):
+            optimizer = sgd(own)
+            with watch(own, optimizer, on_error="raise") as history:
+                for batch in batches:
+                    step(own, optimizer, *batch)
+            histories.append(history)
+    finally:
+        torch.distributed.destroy_process_group()
+    alone, together = histories
+    assert together.layer_names == alone.layer_names
+    for name in ("grad_norm", "delta_norm", "weight_norm", "update_ratio", "activation_std"):
+        np.testing.assert_allclose(together.column(name), alone.column(name), rtol=1e-6, err_msg=name)
 
 
 def test_only_the_process_of_rank_zero_records(monkeypatch):

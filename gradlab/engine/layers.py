@@ -59,7 +59,7 @@ def find_layers(network: nn.Module) -> list[Layer]:
     module, one that owns any parameter. A module owns what its weight is parametrized by (weight norm). A wrapper's
     part of the names (``module.`` of DDP, ``_orig_mod.`` of a compiled network) is left out.
     """
-    owners = [(_plain(name), m, _own_parameters(m)) for name, m in network.named_modules() if not _is_part(name)]
+    owners = [(plain_name(name), m, _own_parameters(m)) for name, m in network.named_modules() if not _is_part(name)]
     least = 2 if any(p.dim() >= 2 for _, _, own in owners for p in own.values()) else 0
     found = []
     for name, module, own in owners:
@@ -81,7 +81,8 @@ def _is_part(name: str) -> bool:
     return "parametrizations" in name.split(".")
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """Return a name in the network without the parts that are a wrapper's."""
     return ".".join(part for part in name.split(".") if part not in ("module", "_orig_mod", "_fsdp_wrapped_module"))
 
 

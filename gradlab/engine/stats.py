@@ -29,6 +29,8 @@ _ENDS = 0.025  # share of a bounded activation's range that counts as its end
 # ---------------------------------------------------------------------- tensors of any kind
 def dense(tensor: Tensor) -> Tensor:
     """Return the entries that are here: those of a sparse gradient, the local shard of a distributed tensor."""
+    if type(tensor) is Tensor and tensor.layout is torch.strided:
+        return tensor
     to_local = getattr(tensor, "to_local", None)
     if to_local is not None:
         tensor = to_local()

@@ -33,6 +33,7 @@ class Recording:
         return None if self.watcher is None else self.watcher.history
 
     def _begin(self, network: Any, optimizers: Any, scaler: Any = None) -> None:
+        self._end(quietly=True)  # of a training before that raised, which not every library tells
         how: dict[str, Any] = {"every": self._every, "loggers": self._loggers, "on_error": self._on_error}
         self.watcher = watch(network, optimizers, scaler=scaler, **how).start()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import count
 from typing import Any
 from weakref import ref
 
@@ -31,6 +32,9 @@ class ForwardPass:
         self.reached = False
 
 
+Arrival = tuple[int | None, ForwardPass, int]  # a layer's number, None: the network itself; its pass; a serial number
+
+
 class PassObserver:
     """Observes every pass through a network that a gradient can come back from.
 
@@ -55,8 +59,6 @@ class PassObserver:
         Whether a layer ever returned something that a gradient can come back from.
     deaf : bool
         Whether nothing is looked at until `renew`.
-    passes : list of ForwardPass
-        Those that a backward pass has come to since `renew`.
 
     Notes
     -----
@@ -74,11 +76,13 @@ class PassObserver:
         states: StateObserver,
     ) -> None:
         self._signals, self._layers = len(layers) + len(others), len(layers)
-        self._batch_dim, self._guarded = batch_dim, guard(self._come_back)
+        self._batch_dim, self._guarded = batch_dim, guard(self._measure_large)
         self._scratch = Scratch()
         self._hooked: list[ref[Any]] = []
         self.called = False
-        self.passes: list[ForwardPass] = []
+        self._passes: list[ForwardPass] = []
+        self._arrived: dict[Arrival, Tensor | None] = {}  # gradients of the backward pass, as they come
+        self._serial = count()
         self._stats = LayerStats(self._signals, self._scratch)
         self._deltas: list[tuple[int, Tensor, None]] = []
         self._on = self.deaf = False
@@ -108,16 +112,26 @@ class PassObserver:
         """Return what was seen since the last time, not yet read, and let go of it."""
         self.settle()
         found = self._stats
-        for watched in self.passes:
+        for watched in self._passes:
             found.absorb(watched.stats)
         self._open = self._current = None
         self._hooked = []
-        self._stats, self.passes = LayerStats(self._signals, self._scratch), []
+        self._stats, self._passes = LayerStats(self._signals, self._scratch), []
         self.deaf, self._large = False, 0
         return found
 
+    @property
+    def passes(self) -> list[ForwardPass]:
+        """Those that a backward pass has come to since `renew`."""
+        self._arrive()
+        return self._passes
+
     def settle(self) -> None:
         """Measure what is still held of a backward pass that has ended."""
+        self._arrive()
+        if not self._on:  # what failed once must not be tried again on the way out
+            self._deltas = []
+            return
         if self._current is not None:
             self._measure(self._current)
         if self._deltas:
@@ -153,9 +167,12 @@ class PassObserver:
     def _pass_of(self, number: int, z: Tensor) -> ForwardPass | None:
         """Return the pass that a layer's run belongs to, None if it is not to be counted."""
         if in_backward():  # gradient checkpointing runs the layer again
+            if self._arrived:
+                self._come_to(next(reversed(self._arrived))[1])
             if self._current is None:
                 self._current = self._new_pass(z)
             return None if number in self._current.seen else self._current
+        self._arrive()
         if self._open is None or self._open.reached:
             self._open = self._new_pass(z)
         self._open.seen.add(number)
@@ -196,27 +213,40 @@ class PassObserver:
         if hooks is None:
             z._backward_hooks = hooks = OrderedDict()
             z.grad_fn._register_hook_dict(z)  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
-        hooks[self, number] = partial(self._guarded, watched, number)  # pyright: ignore[reportArgumentType]
+        key = (number, watched, next(self._serial))
+        small = number is None or z.numel() <= LARGE
+        # without a frame of Python's: that costs as much as all else that is done for a layer of a small network
+        taken = partial(self._arrived.__setitem__, key) if small else partial(self._guarded, key)
+        hooks[self, number] = taken  # pyright: ignore[reportArgumentType]
         self._hooked.append(ref(hooks))
 
-    def _come_back(self, watched: ForwardPass, number: int | None, gradient: Tensor | None) -> None:
-        if not self._on or self.deaf:
-            return
+    def _measure_large(self, key: Arrival, gradient: Tensor | None) -> None:
+        if self._on and not self.deaf and gradient is not None:
+            self._arrived[key] = None
+            self._stats.see_deltas(stacked([(key[0] or 0, dense(gradient), None)]), 1)
+
+    def _come_to(self, watched: ForwardPass) -> None:
+        """Note that the backward pass has come to a forward pass; measure what it left of the one before."""
         if self._current is not watched:
             if self._current is not None:
                 self._measure(self._current)
             self._current = watched
         if not watched.reached:
             watched.reached = True
-            self.passes.append(watched)
+            self._passes.append(watched)
             if self._open is watched:  # a part of the network was called by itself
                 self._measure(watched)
-        if number is None or gradient is None:
+
+    def _arrive(self) -> None:
+        """Take note of the gradients that have come since the last time."""
+        if not self._arrived:
             return
-        if gradient.numel() > LARGE:
-            self._stats.see_deltas(stacked([(number, dense(gradient), None)]), 1)
-        else:
-            self._deltas.append((number, dense(gradient), None))
+        if self._on and not self.deaf:
+            for (number, watched, _), gradient in self._arrived.items():
+                self._come_to(watched)
+                if number is not None and gradient is not None:
+                    self._deltas.append((number, dense(gradient), None))
+        self._arrived.clear()
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from torch import nn
 
-from gradlab.engine.layers import Layer
+from gradlab.engine.layers import Layer, plain_name
 from gradlab.history import PER_LAYER, History
 from gradlab.watch.window import Norms
 
@@ -49,7 +49,7 @@ def rows_of(
         i = number[id(p)]
         if i not in taken:
             kind = "bias" if name.endswith("bias") else "norm"
-            rows.append(Row(name, kind, [i], owner.get(id(p))))
+            rows.append(Row(plain_name(name), kind, [i], owner.get(id(p))))
     return rows
 
 

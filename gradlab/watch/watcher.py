@@ -478,7 +478,9 @@ class Watcher:
 
     def _append(self, stats: LayerStats, shown: Shown, samples: int, micro_batches: int, applied: bool) -> None:
         raw, used = shown.used | shown.gradient, shown.used
-        total, used_total = root_sum_square(list(raw.values())), root_sum_square(list(used.values()))
+        same = raw == used
+        total = root_sum_square(list(raw.values()))
+        used_total = total if same else root_sum_square(list(used.values()))
         self._samples += samples
         self._micro_batches += micro_batches
         self._updates += applied
@@ -496,7 +498,7 @@ class Watcher:
                 total_norm=total,
                 clipped_total_norm=used_total,
                 clip_coef=used_total / total if total > 0 else 1.0,
-                clip_cosine=cosine(raw, used),
+                clip_cosine=1.0 if same else cosine(raw, used),
                 lr=shown.lr,
                 loss_scale=self._window.scale,
                 time_norm=self._through_time(max(samples, 1)),

@@ -36,6 +36,7 @@ class ParameterNorms:
 
     def __init__(self, params: list[nn.Parameter]) -> None:
         self.params = params
+        self._half = any(is_half(p.dtype) for p in params)
         self._arranged: dict[tuple[int, ...], Arranged] = {}
 
     def _arrange(self, numbers: tuple[int, ...], tensors: Sequence[Tensor]) -> Arranged:
@@ -63,6 +64,8 @@ class ParameterNorms:
     @torch.no_grad()
     def shares(self, numbers: Iterable[int], dtype: torch.dtype | None) -> tuple[list[int], Tensor] | None:
         """Return what a half format, `dtype` or the gradients' own, made of their entries; None where none did."""
+        if dtype is None and not self._half:
+            return None
         found = {i: grad for i in numbers if (grad := self.params[i].grad) is not None}
         formats = {i: dtype or g.dtype for i, g in found.items() if dtype is not None or is_half(g.dtype)}
         if not formats:

@@ -17,7 +17,8 @@ from torch.nn import functional as F
 from gradlab import watch
 from tests.bench import report
 
-ROUNDS, BLOCK = 20, 50
+ROUNDS = 20
+BLOCKS = {"mlp": 50, "transformer": 10, "cnn": 10}  # steps in turn
 WANTED = {
     ("mlp", 1): 1.35,
     ("transformer", 1): 1.10,
@@ -84,6 +85,13 @@ def minai_hooks(network):
     return [m.register_forward_hook(hook) for m in network.modules() if not list(m.children())]
 
 
+def items(network):
+    """The norm of each parameter and of its gradient, read one by one, as most training scripts do."""
+    for p in network.parameters():
+        p.grad.norm().item()
+        p.detach().norm().item()
+
+
 def grad_norm(network):
     """Lightning's `grad_norm`: the norm of each gradient, read one by one, and their total."""
     norms = {name: p.grad.data.norm(2) for name, p in network.named_parameters()}
@@ -113,9 +121,35 @@ def tensorboard(stack):
     return look
 
 
-def many(step):
+def cockpit_step():
+    """Return one step of the MLP with Cockpit's economy set of instruments (Schneider et al. 2021)."""
+    import backpack
+    import cockpit
+    from cockpit.utils.configuration import configuration
+
+    torch.manual_seed(0)
+    network, x, y = mlp()
+    network = backpack.extend(network)
+    loss_of_all, loss_of_each = (backpack.extend(nn.CrossEntropyLoss(reduction=r)) for r in ("mean", "none"))
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
+    panel = cockpit.Cockpit(network.parameters(), quantities=configuration("economy"))
+    steps = iter(range(10**9))
+
+    def step():
+        output = network(x)
+        loss, each = loss_of_all(output, y), loss_of_each(output, y)
+        info = {"batch_size": len(x), "individual_losses": each, "loss": loss, "optimizer": optimizer}
+        optimizer.zero_grad()
+        with panel(next(steps), info=info):
+            loss.backward(create_graph=panel.create_graph(0))
+        optimizer.step()
+
+    return step
+
+
+def many(step, name):
     def steps():
-        for _ in range(BLOCK):
+        for _ in range(BLOCKS[name]):
             step()
 
     return steps
@@ -127,9 +161,9 @@ def watched(name, every, rounds):
 
     def steps():
         with watcher_on(watcher):
-            many(step)()
+            many(step, name)()
 
-    found = report.ratio(steps, many(plain), rounds, warmup=3)
+    found = report.ratio(steps, many(plain, name), rounds, warmup=2)
     wanted = WANTED[name, every]
     times = f"processor time {found.cpu:.3f} (wanted: {wanted} or less), clock {found.ratio:.2f}"
     print(f"{name:12} every={every:<3} {times}", flush=True)
@@ -148,20 +182,27 @@ def watcher_on(watcher):
 
 def others(rounds):
     with contextlib.ExitStack() as stack:
-        ways = {"Lightning's grad_norm": grad_norm, "wandb.watch's histograms": histograms}
-        with contextlib.suppress(ImportError):
-            ways["TensorBoard's histograms"] = tensorboard(stack)
+        looks = {
+            ".item() of each norm": items,
+            "Lightning's grad_norm": grad_norm,
+            "wandb.watch's histograms": histograms,
+        }
+        looks["TensorBoard's histograms"] = tensorboard(stack)
         for name in NETWORKS:
-            plain = loop(NETWORKS[name])[0]
-            for way, look in ways.items():
-                found = report.ratio(many(loop(NETWORKS[name], look)[0]), many(plain), max(3, rounds // 8), warmup=1)
+            ways = {way: loop(NETWORKS[name], look)[0] for way, look in looks.items()}
+            ways["minai-like hooks"], network, _ = loop(NETWORKS[name])
+            minai_hooks(network)
+            if name == "mlp":
+                try:
+                    ways["Cockpit, economy"] = cockpit_step()
+                except ImportError as error:
+                    packages = "cockpit-for-pytorch backpack-for-pytorch 'setuptools<80'"
+                    print(f"Cockpit is not installed ({error}): pip install {packages}", flush=True)
+            plain = many(loop(NETWORKS[name])[0], name)
+            for way, step in ways.items():
+                found = report.ratio(many(step, name), plain, max(2, rounds // 8), warmup=1)
                 print(f"{name:12} {way:26} {found.cpu:.2f}", flush=True)
                 yield {"network": name, "way": way, **found._asdict()}
-            step, network, _ = loop(NETWORKS[name])
-            minai_hooks(network)
-            found = report.ratio(many(step), many(plain), max(3, rounds // 8), warmup=1)
-            print(f"{name:12} {'minai-like hooks':26} {found.cpu:.2f}", flush=True)
-            yield {"network": name, "way": "minai-like hooks", **found._asdict()}
 
 
 def peak(way):
