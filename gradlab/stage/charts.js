@@ -1,11 +1,13 @@
 // Over the steps: the loss as median and range, and every layer at every step, with the bar that reads its colours.
 
 import { CELL_MISSING, CELL_NONFINITE, CELL_ZERO } from "./store.js";
-import { clamp, css, decadeTicks, formatNumber, linear, rampColour, stepTicks, timeScale } from "./scales.js";
+import { clamp, css, decadeTicks, formatNumber, linear, rampColour, roughWidth, stepTicks, timeScale } from "./scales.js";
 import { hatch } from "./strip.js";
 
 /** @typedef {import("./stage.js").Scene} Scene */
 /** @typedef {import("./store.js").Lane} Lane */
+/** @typedef {import("./scales.js").Rect} Rect */
+/** @typedef {ReturnType<typeof timeScale>} Axis */
 
 /** @param {Scene} s @param {{x: number, w: number}} rect */
 export const time = (s, rect) => timeScale(s.limit, s.logTime, rect.x, rect.x + rect.w);
@@ -13,7 +15,7 @@ export const time = (s, rect) => timeScale(s.limit, s.logTime, rect.x, rect.x + 
 /** Where a stretch is drawn: at its middle. @param {Lane} lane @param {number} i */
 const middle = (lane, i) => (i + 1 < lane.start.length ? (lane.start[i] + lane.start[i + 1] - 1) / 2 : (lane.start[i] + lane.steps - 1) / 2);
 
-function band(/** @type {Scene} */ s, lane, y, x, colour) {
+function band(/** @type {Scene} */ s, /** @type {Lane} */ lane, /** @type {(v: number) => number} */ y, /** @type {Axis} */ x, /** @type {string} */ colour) {
   const { g } = s;
   g.fillStyle = colour;
   g.globalAlpha = 0.18;
@@ -25,7 +27,7 @@ function band(/** @type {Scene} */ s, lane, y, x, colour) {
 }
 
 /** What a loss without a logarithm looks like: 0 is a hollow ring at the foot, not finite is hatched at the top. */
-function oddLosses(/** @type {Scene} */ s, lane, x) {
+function oddLosses(/** @type {Scene} */ s, /** @type {Lane} */ lane, /** @type {Axis} */ x) {
   const { g, lay, pal } = s;
   const { loss } = lay;
   for (let i = 0; i < lane.start.length; i += 1) {
@@ -42,7 +44,7 @@ function oddLosses(/** @type {Scene} */ s, lane, x) {
 }
 
 /** Upright lines where something happened. */
-function marks(/** @type {Scene} */ s, lane, x) {
+function marks(/** @type {Scene} */ s, /** @type {Lane} */ lane, /** @type {Axis} */ x) {
   const { g, pal } = s;
   const { loss } = s.lay;
   const foot = loss.y + loss.h;
@@ -69,11 +71,12 @@ function marks(/** @type {Scene} */ s, lane, x) {
 }
 
 /** The loss scale as steps over the upper third of the chart, and its value now. */
-function lossScales(/** @type {Scene} */ s, lane, x) {
+function lossScales(/** @type {Scene} */ s, /** @type {Lane} */ lane, /** @type {Axis} */ x) {
   const { loss } = s.lay;
   const rows = [...lane.rows.values()].filter((row) => row.scale).sort((a, b) => a.step - b.step);
   if (rows.every((row) => row.scale === 1)) return;
-  const logs = rows.map((row) => Math.log2(row.scale));
+  const scale = (/** @type {import("./store.js").Row} */ row) => row.scale ?? 1;
+  const logs = rows.map((row) => Math.log2(scale(row)));
   const [low, high] = [Math.min(...logs), Math.max(...logs)];
   const y = linear(low - 1, high + 1, loss.y + loss.h * 0.36, loss.y + 4);
   s.g.strokeStyle = s.pal.after;
@@ -86,7 +89,7 @@ function lossScales(/** @type {Scene} */ s, lane, x) {
   s.g.lineTo(x.at(lane.steps), y(logs[logs.length - 1]));
   s.g.stroke();
   const now = [...rows].reverse().find((row) => row.step <= (s.shown(s.store.lanes.indexOf(lane))?.step ?? 0)) ?? rows[0];
-  s.labels.put("loss.scale", s.say("stage.loss_scale", { scale: now.scale < 1e6 ? String(Number(now.scale.toPrecision(6))) : formatNumber(now.scale) }), loss.x + loss.w, s.lay.heads.foot, { side: "right", kind: "strong", colour: s.pal.after });
+  s.labels.put("loss.scale", s.say("stage.loss_scale", { scale: scale(now) < 1e6 ? String(Number(scale(now).toPrecision(6))) : formatNumber(scale(now)) }), loss.x + loss.w, s.lay.heads.foot, { side: "right", kind: "strong", colour: s.pal.after });
 }
 
 /** @param {Scene} s */
@@ -97,7 +100,7 @@ export function drawLoss(s) {
   const x = time(s, loss);
   labels.put("loss.head", words["stage.loss"], loss.x, lay.heads.foot, { kind: "head" });
   const scaled = store.lanes.some((lane) => (lane.rows.get(lane.steps - 1)?.scale ?? 1) !== 1);
-  if (loss.w > 200 * s.k && !scaled) labels.put("loss.how", words["stage.median"], loss.x + loss.w, lay.heads.foot, { side: "right", kind: "dim" });
+  if (!scaled && loss.w > (roughWidth(words["stage.loss"] + words["stage.median"]) + 24) * s.k) labels.put("loss.how", words["stage.median"], loss.x + loss.w, lay.heads.foot, { side: "right", kind: "dim" });
   g.strokeStyle = pal.line;
   g.lineWidth = 1;
   for (const d of decadeTicks(s.limits[2], s.limits[3], Math.max(2, loss.h / (24 * s.k)))) {
@@ -144,7 +147,7 @@ export function drawLoss(s) {
   timeLabels(s, loss, "lt");
 }
 
-function timeLabels(/** @type {Scene} */ s, rect, key) {
+function timeLabels(/** @type {Scene} */ s, /** @type {Rect} */ rect, /** @type {string} */ key) {
   const x = time(s, rect);
   const y = s.lay.loss.y + s.lay.loss.h + 9 * s.k;
   let free = -Infinity;
@@ -161,7 +164,7 @@ function timeLabels(/** @type {Scene} */ s, rect, key) {
 }
 
 /** The colour of a cell as one 32-bit word, little-endian. */
-function words32(/** @type {Scene} */ s, span) {
+function words32(/** @type {Scene} */ s, /** @type {number} */ span) {
   const { pal } = s;
   const table = new Uint32Array(513);
   for (let i = 0; i <= 512; i += 1) {
@@ -172,12 +175,13 @@ function words32(/** @type {Scene} */ s, span) {
     const v = parseInt(c.slice(1), 16);
     return ((255 << 24) | ((v & 255) << 16) | (v & 0xff00) | (v >> 16)) >>> 0;
   };
+  /** @type {Record<number, number>} */
   const special = { [CELL_ZERO]: hex(pal.bg), [CELL_NONFINITE]: hex(pal.inf), [CELL_MISSING]: hex(pal.edge) };
   return (/** @type {number} */ code) => special[code] ?? table[Math.round((clamp(code / 100 / span, -1, 1) + 1) * 256)];
 }
 
 /** One pixel a cell, kept, so that only new stretches are painted; returns from which on they are. */
-function cells(/** @type {Scene} */ s, lane, number) {
+function cells(/** @type {Scene} */ s, /** @type {Lane} */ lane, /** @type {number} */ number) {
   const layers = lane.names.length;
   const key = `${s.limits[4]}|${s.theme}|${layers}|${s.store.run}`;
   let held = s.memory.heat[number];
@@ -204,7 +208,7 @@ function cells(/** @type {Scene} */ s, lane, number) {
 }
 
 /** The map as large as it is shown, kept as well: a run of hundreds of stretches costs no more than one of a few. */
-function heatMap(/** @type {Scene} */ s, lane, number, rect, x) {
+function heatMap(/** @type {Scene} */ s, /** @type {Lane} */ lane, /** @type {number} */ number, /** @type {Rect} */ rect, /** @type {Axis} */ x) {
   let from = cells(s, lane, number);
   const held = s.memory.heat[number];
   const [left, right] = [s.snap(rect.x), s.snap(rect.x + rect.w)];
@@ -248,7 +252,7 @@ export function drawHeat(s) {
     if (store.lanes.length > 1) labels.put(`heat${number}`, lane.label, rect.x - 6, rect.y + rect.h / 2, { side: "right", kind: "lane", colour: number ? pal.laneB : pal.laneA });
     else {
       labels.put("heat.top", String(layers), rect.x - 5, rect.y + 5 * s.k, { side: "right", kind: "tick" });
-      if (!s.through) labels.put("heat.name", words["axis.layer_short"], rect.x - 5, rect.y + rect.h / 2, { side: "right", kind: "tick faint" });
+      if (!s.through && !store.said.hidden) labels.put("heat.name", words["axis.layer_short"], rect.x - 5, rect.y + rect.h / 2, { side: "right", kind: "tick faint" });
       labels.put("heat.foot", "1", rect.x - 5, rect.y + rect.h - 5 * s.k, { side: "right", kind: "tick" });
     }
   });
@@ -256,7 +260,7 @@ export function drawHeat(s) {
   bar(s, span);
 }
 
-function hatchCells(/** @type {Scene} */ s, codes, rect, from, to, layers) {
+function hatchCells(/** @type {Scene} */ s, /** @type {Int16Array} */ codes, /** @type {Rect} */ rect, /** @type {number} */ from, /** @type {number} */ to, /** @type {number} */ layers) {
   const each = rect.h / layers;
   let run = 0;
   for (let l = 0; l <= layers; l += 1) {
@@ -268,7 +272,7 @@ function hatchCells(/** @type {Scene} */ s, codes, rect, from, to, layers) {
   }
 }
 
-function bar(/** @type {Scene} */ s, span) {
+function bar(/** @type {Scene} */ s, /** @type {number} */ span) {
   const { g, lay, pal, labels } = s;
   const { bar: b } = lay;
   const shade = g.createLinearGradient(0, b.y, 0, b.y + b.h);

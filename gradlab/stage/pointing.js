@@ -89,7 +89,7 @@ function leave(/** @type {Stage} */ stage) {
 function guessAt(/** @type {Stage} */ stage, x, y) {
   const { lay, store } = stage;
   const given = store.main?.given;
-  if (given === null || given === undefined || !inside(lay.profile, x, y, 6)) return;
+  if (!lay || given === null || given === undefined || !inside(lay.profile, x, y, 6)) return;
   const last = stage.layers - 2;
   const layer = ((x - lay.profile.x) / lay.profile.w) * stage.layers - 0.5;
   if (last - layer < 0.5) return;

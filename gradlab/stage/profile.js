@@ -6,6 +6,10 @@ import { clamp, css, decadeTicks, edgeOf, groupsToName, layerTicks, linear, ramp
 import { hatch } from "./strip.js";
 
 /** @typedef {import("./stage.js").Scene} Scene */
+/** @typedef {import("./store.js").Row} Row */
+/** @typedef {ArrayLike<number>} Logs */
+
+const LOUD = 3; // decades from the last layer to the first from which words are set large
 
 /** @param {Scene} s */
 export function profileScale(s) {
@@ -14,7 +18,7 @@ export function profileScale(s) {
 }
 
 /** A curve that breaks where there is no number; x is the number of a layer. */
-function curve(/** @type {Scene} */ s, logs, colour, width, { dash = [], x = (/** @type {number} */ i) => i + 1, clip = true } = {}) {
+function curve(/** @type {Scene} */ s, /** @type {Logs} */ logs, /** @type {string} */ colour, /** @type {number} */ width, { dash = /** @type {number[]} */ ([]), x = (/** @type {number} */ i) => i + 1, clip = true } = {}) {
   const { g, lay } = s;
   const n = s.layers;
   const y = profileScale(s);
@@ -73,8 +77,32 @@ function axes(/** @type {Scene} */ s) {
   labels.put("axis.layer", words[s.through ? "axis.time" : "axis.layer"], profile.x + profile.w / 2, lay.none + 25 * s.k, { side: "center", kind: "dim" });
 }
 
+/** What lies between a signal and its last layer's level, in the colours of the columns: a wedge that grows with the explosion. */
+function wedge(/** @type {Scene} */ s, /** @type {Logs} */ logs) {
+  const { g, lay, pal } = s;
+  const { profile } = lay;
+  const rel = ratios(logs);
+  const y = profileScale(s);
+  const last = logs.length - 1;
+  if (last < 1 || !Number.isFinite(logs[last])) return;
+  const shade = g.createLinearGradient(profile.x, 0, profile.x + profile.w, 0);
+  g.beginPath();
+  g.moveTo(columnX(profile, s.layers, last), y(logs[last]));
+  for (let i = last; i >= 0; i -= 1) {
+    if (!Number.isFinite(rel[i])) break;
+    shade.addColorStop((i + 0.5) / s.layers, css(rampColour(pal.ramp, rel[i] / s.limits[4])));
+    g.lineTo(columnX(profile, s.layers, i), clamp(y(logs[i]), profile.y, profile.y + profile.h));
+    if (i === 0 || !Number.isFinite(rel[i - 1])) g.lineTo(columnX(profile, s.layers, i), y(logs[last]));
+  }
+  g.closePath();
+  g.globalAlpha = s.dark ? 0.5 : 0.42;
+  g.fillStyle = shade;
+  g.fill();
+  g.globalAlpha = 1;
+}
+
 /** The marks of what is no plain number: hatched, hollow, dashed, an open triangle. */
-function odd(/** @type {Scene} */ s, logs, tiny, colour) {
+function odd(/** @type {Scene} */ s, /** @type {Logs} */ logs, /** @type {number} */ tiny, /** @type {string} */ colour) {
   const { g, lay, pal } = s;
   const y = profileScale(s);
   const wide = lay.profile.w / s.layers;
@@ -115,7 +143,7 @@ function arrow(/** @type {Scene} */ s, x, y, way, size) {
 }
 
 /** Dots in the colours of the columns above them. */
-function dots(/** @type {Scene} */ s, logs, rim, shape, hollow = false) {
+function dots(/** @type {Scene} */ s, /** @type {Logs} */ logs, /** @type {string} */ rim, /** @type {string} */ shape, hollow = false) {
   const { g, lay, pal } = s;
   const y = profileScale(s);
   const rel = ratios(logs);
@@ -190,7 +218,7 @@ function met(s, curves, box) {
 }
 
 /** Where the words on the slope disturb no curve: a corner of the plot, the same one as long as it can be. */
-function freeCorner(/** @type {Scene} */ s, curves, wide) {
+function freeCorner(/** @type {Scene} */ s, /** @type {Logs[]} */ curves, /** @type {number} */ wide) {
   const { profile } = s.lay;
   const high = 22 * s.k;
   const left = profile.x + 10;
@@ -217,7 +245,7 @@ function freeCorner(/** @type {Scene} */ s, curves, wide) {
 }
 
 /** Beside its own curve, where no other one passes. */
-function beside(/** @type {Scene} */ s, row, curves, wide, taken) {
+function beside(/** @type {Scene} */ s, /** @type {Row} */ row, /** @type {Logs[]} */ curves, /** @type {number} */ wide, /** @type {{x: number, y: number}[]} */ taken) {
   const { profile } = s.lay;
   const y = profileScale(s);
   const n = row.now.length;
@@ -234,7 +262,7 @@ function beside(/** @type {Scene} */ s, row, curves, wide, taken) {
 }
 
 /** Say the growth in words on the slope: one number, that of verdict and lesson. */
-function slope(/** @type {Scene} */ s, curves) {
+function slope(/** @type {Scene} */ s, /** @type {Logs[]} */ curves) {
   const { store, pal, labels } = s;
   const lanes = store.lanes.length > 1;
   const taken = /** @type {{x: number, y: number}[]} */ ([]);
@@ -246,6 +274,7 @@ function slope(/** @type {Scene} */ s, curves) {
     const when = odd ? `${s.say("stage.step", { step: row.step })}: ` : "";
     const text = (lanes ? `${lane.label}  ` : "") + when + s.growthWords(row, lanes);
     const level = Math.abs(row.growth) < 1;
+    const loud = lanes || !(Math.abs(row.growth) >= LOUD) ? 1 : 1.35; // read from the back row
     const wide = text.length * 8.2 * s.k;
     if (lanes) {
       const place = beside(s, row, curves, wide, taken);
@@ -257,13 +286,13 @@ function slope(/** @type {Scene} */ s, curves) {
     const colour = level ? pal.good : row.growth > 0 ? pal.alarm : pal.cold;
     const short = when + s.growthWords(row, true);
     const ways = level ? [text] : [text, s.through ? short : `${short} ${s.words["growth.toward"]}`, short];
-    const corners = ways.map((way) => freeCorner(s, curves, way.length * 8.2 * s.k));
+    const corners = ways.map((way) => freeCorner(s, curves, way.length * 8.2 * loud * s.k));
     const best = Math.max(0, corners.findIndex((c) => c.free));
     const corner = corners[best];
     s.memory.corner = corner.number;
-    const room = ways[best].length * 8.2 * s.k;
+    const room = ways[best].length * 8.2 * loud * s.k;
     s.memory.said.push({ x: corner.side === "right" ? corner.x - room : corner.x, y: corner.y - 12 * s.k, w: room, h: 24 * s.k });
-    labels.put("slope", ways[best], corner.x, corner.y, { side: /** @type {any} */ (corner.side), kind: "slope", colour });
+    labels.put("slope", ways[best], corner.x, corner.y, { side: /** @type {any} */ (corner.side), kind: loud > 1 ? "slope loud" : "slope", colour });
   });
 }
 
@@ -300,12 +329,13 @@ export function drawProfile(s) {
   store.lanes.forEach((lane, number) => {
     const row = s.shown(number);
     if (!row) return;
+    const finite = row.now.includes(Infinity) ? lane.finite(row.step) : undefined;
+    if (!lanes) wedge(s, (finite ?? row).now);
     const first = lane.rows.get(0);
     if (first && first !== row) {
       curve(s, first.now, lanes ? (number ? pal.laneB : pal.laneA) : pal.first, lanes ? 1 : 1.8, lanes ? { dash: [2, 3] } : {});
       curves.push(first.now);
     }
-    const finite = row.now.includes(Infinity) ? lane.finite(row.step) : undefined;
     if (finite?.second && !lanes) {
       curve(s, finite.second, pal.second, 1.3);
       dots(s, finite.second, pal.second, "square", true);

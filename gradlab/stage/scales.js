@@ -126,6 +126,9 @@ export function rampColour(ramp, t) {
   return ramp[low].map((a, k) => Math.round(a + (ramp[low + 1][k] - a) * (at - low)));
 }
 
+/** About how many pixels a line of small type takes at size 1. @param {string} text */
+export const roughWidth = (text) => [...text].reduce((wide, sign) => wide + (sign > "\u2e7f" ? 12 : 6.3), 0);
+
 /** @param {number[]} rgb */
 export const css = (rgb) => `rgb(${rgb.join(",")})`;
 

@@ -17,12 +17,13 @@ import { showWords } from "./words.js";
 /** @typedef {import("./store.js").Row} Row */
 /** @typedef {{layer?: number, step?: number, lane?: number}} Place */
 /** @typedef {{backward: boolean, x: (rect: any) => number}} Pulse */
+/** @typedef {{heat: any[], tween: {from: number[], start: number} | null, corner?: number, said?: any}} Memory */
 /**
  * What the drawing functions get.
  * @typedef {{g: CanvasRenderingContext2D, pal: import("./palette.js").Palette, dark: boolean, theme: string,
  *   lay: import("./layout.js").Layout, labels: Labels, store: Store, words: Record<string, string>, k: number,
  *   limits: number[], held: boolean, limit: number, logTime: boolean, layers: number, dpr: number, snap: (x: number) => number, through: boolean, signal: boolean, title: string,
- *   hover: Place | null, lens: import("./lens.js").Lens | null, pulse: Pulse | null, memory: any, shown: (lane: number) => Row | undefined,
+ *   hover: Place | null, lens: import("./lens.js").Lens | null, pulse: Pulse | null, memory: Memory, shown: (lane: number) => Row | undefined,
  *   before: (lane: number) => Row | undefined, say: (key: string, values: any) => string,
  *   growthWords: (row: Row, short?: boolean) => string}} Scene
  */
@@ -46,7 +47,7 @@ export class Stage {
     this.root = el.appendChild(make("div", { class: "gl-stage" }));
     this.setTrait = setTrait;
     this.store = new Store();
-    this.memory = { heat: [], tween: null };
+    this.memory = /** @type {Memory} */ ({ heat: [], tween: null });
     /** @type {Place | null} */
     this.hover = null;
     /** @type {Place | null} */
@@ -72,6 +73,15 @@ export class Stage {
     this.worded = 0; // when words were last written
     this.dirty = true;
     this.closers = /** @type {(() => void)[]} */ ([]);
+    this.parts = /** @type {ReturnType<typeof build>} */ ({}); // made with the look
+    this.g = /** @type {CanvasRenderingContext2D} */ ({});
+    this.pal = PALETTES.light;
+    this.labels = /** @type {Labels} */ ({});
+    this.theme = "";
+    this.w = this.h = 0;
+    this.dpr = this.k = 1;
+    /** @type {import("./layout.js").Layout | null} */
+    this.lay = null;
     this.setLook(look);
     this.watch();
   }
@@ -91,9 +101,9 @@ export class Stage {
     for (const part of ["top", "top-left", "lesson", "seen", "marks", "learned", "time", "rewind", "along"]) this.root.classList.toggle(`gl-no-${part}`, Boolean(look.hide?.includes(part)));
     this.root.lang = look.lang ?? "en";
     this.parts = build(/** @type {any} */ (this));
-    this.g = /** @type {CanvasRenderingContext2D} */ (this.parts.canvas.getContext("2d"));
+    this.g = this.parts.canvas.getContext("2d");
     this.labels = new Labels(this.parts.over);
-    this.memory = { heat: [], tween: null };
+    this.memory = /** @type {Memory} */ ({ heat: [], tween: null });
     for (const lane of this.store.lanes) lane.painted = 0;
     this.resized?.disconnect();
     this.resized = new ResizeObserver(() => this.size());
@@ -478,7 +488,7 @@ export class Stage {
   // ---------------------------------------------------------------- words
   /** @param {string} key @param {Record<string, any>} values */
   say(key, values) {
-    return (this.words[key] ?? key).replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ""));
+    return (this.words[key] ?? key).replace(/\{(\w+)\}/g, (/** @type {string} */ _, /** @type {string} */ name) => String(values[name] ?? ""));
   }
 
   /** @param {Row} row @param {boolean} [short] */

@@ -1,13 +1,14 @@
 // The network: one column a layer, coloured and sized by its value relative to the last layer's.
 
 import { columnX } from "./layout.js";
-import { clamp, css, formatNumber, rampColour, ratios } from "./scales.js";
+import { clamp, css, formatNumber, rampColour, ratios, roughWidth } from "./scales.js";
 
 /** @typedef {import("./stage.js").Scene} Scene */
 /** @typedef {import("./store.js").Row} Row */
 /** @typedef {import("./scales.js").Rect} Rect */
+/** @typedef {{value: number, shown: number, odd: boolean, zero: boolean, none: boolean, h: number}} Column */
 
-/** Fill a rectangle with slanting lines: what is not finite. @param {CanvasRenderingContext2D} g @param {string} colour */
+/** Fill a rectangle with slanting lines: what is not finite. @param {CanvasRenderingContext2D} g @param {number} x @param {number} y @param {number} w @param {number} h @param {string} colour */
 export function hatch(g, x, y, w, h, colour, gap = 5) {
   g.save();
   g.beginPath();
@@ -24,14 +25,14 @@ export function hatch(g, x, y, w, h, colour, gap = 5) {
   g.restore();
 }
 
-/** @param {CanvasRenderingContext2D} g */
+/** @param {CanvasRenderingContext2D} g @param {number} x @param {number} y @param {number} w @param {number} h @param {number} r */
 function rounded(g, x, y, w, h, r) {
   g.beginPath();
   g.roundRect(x, y, w, h, Math.min(r, w / 2, h / 2));
 }
 
 /** What each column shows: decades relative to the last layer, and the height that they give it. */
-function columnsOf(/** @type {Row} */ row, /** @type {Row | undefined} */ finite, rect, span) {
+function columnsOf(/** @type {Row} */ row, /** @type {Row | undefined} */ finite, /** @type {Rect} */ rect, /** @type {number} */ span) {
   const rel = ratios(row.now);
   const before = finite ? ratios(finite.now) : null;
   return Array.from(rel, (v, i) => {
@@ -44,7 +45,7 @@ function columnsOf(/** @type {Row} */ row, /** @type {Row | undefined} */ finite
 }
 
 /** The river between the columns, which narrows or widens with the signal. */
-function ribbon(/** @type {Scene} */ s, rect, columns) {
+function ribbon(/** @type {Scene} */ s, /** @type {Rect} */ rect, /** @type {Column[]} */ columns) {
   const { g, pal } = s;
   const middle = rect.y + rect.h / 2;
   const shade = g.createLinearGradient(rect.x, 0, rect.x + rect.w, 0);
@@ -60,7 +61,7 @@ function ribbon(/** @type {Scene} */ s, rect, columns) {
   g.globalAlpha = 1;
 }
 
-function column(/** @type {Scene} */ s, rect, c, i, n, unable, lit) {
+function column(/** @type {Scene} */ s, /** @type {Rect} */ rect, /** @type {Column} */ c, /** @type {number} */ i, /** @type {number} */ n, /** @type {number} */ unable, /** @type {boolean} */ lit) {
   const { g, pal } = s;
   const wide = rect.w / n;
   const gap = clamp(wide * 0.12, 0.5, 3);
@@ -103,7 +104,7 @@ function column(/** @type {Scene} */ s, rect, c, i, n, unable, lit) {
 }
 
 /** The bead that runs forward through the network and backward from the loss, and the light around it. */
-function bead(/** @type {Scene} */ s, rect, x, backward) {
+function bead(/** @type {Scene} */ s, /** @type {Rect} */ rect, /** @type {number} */ x, /** @type {boolean} */ backward) {
   const { g, pal } = s;
   const wide = Math.max(26, rect.w / 14);
   const glow = g.createLinearGradient(x - wide, 0, x + wide, 0);
@@ -160,8 +161,7 @@ export function drawStrips(s) {
   const { lay, store, pal, labels, words } = s;
   labels.put("strip", s.title, lay.strips[0].x, lay.heads.strip, { kind: "head" });
   const how = (s.signal ? "|dL/dz|: " : "") + words["stage.relative"];
-  const room = lay.strips[0].w - (s.title.length * 8 + how.length * 6.3) * s.k;
-  if (room > 0 && !store.time) labels.put("strip.how", how, lay.strips[0].x + lay.strips[0].w, lay.heads.strip, { side: "right", kind: "dim" });
+  if (lay.strips[0].w > (1.2 * roughWidth(s.title) + roughWidth(how) + 24) * s.k && !store.time) labels.put("strip.how", how, lay.strips[0].x + lay.strips[0].w, lay.heads.strip, { side: "right", kind: "dim" });
   store.lanes.forEach((lane, number) => {
     const rect = lay.strips[number];
     const colour = number === 0 ? pal.laneA : pal.laneB;
@@ -189,7 +189,7 @@ export function drawStrips(s) {
 }
 
 /** A network of which nothing may be seen yet. */
-function empty(/** @type {Scene} */ s, rect, n, number) {
+function empty(/** @type {Scene} */ s, /** @type {Rect} */ rect, /** @type {number} */ n, /** @type {number} */ number) {
   const { g, pal } = s;
   const wide = rect.w / n;
   const gap = clamp(wide * 0.12, 0.5, 3);

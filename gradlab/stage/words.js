@@ -99,13 +99,13 @@ function showLens(/** @type {Stage} */ stage, s) {
   const { lens } = stage.parts;
   const names = Object.keys(stage.store.formats);
   lens.hidden = !names.length || !stage.lensable;
-  lens.style.top = `${s.lay.none + 17 * s.k}px`;
+  lens.style.top = `${s.lay.none + 19 * s.k}px`;
   if (lens.dataset.names !== names.join()) {
     lens.dataset.names = names.join();
     lens.replaceChildren(...["", ...names].map((name) => make("option", { value: name })));
   }
   const short = (/** @type {string} */ name) => ({ float8_e5m2: "E5M2", float8_e4m3fn: "E4M3" })[name] ?? name;
-  for (const option of lens.options) write(option, option.value === s.lens?.name ? `${short(option.value)}: ${rangeWords(s.lens)}` : short(option.value) || stage.words["stage.lens_none"]);
+  for (const option of lens.options) write(option, s.lens && option.value === s.lens.name ? `${short(option.value)}: ${rangeWords(s.lens)}` : short(option.value) || stage.words["stage.lens_none"]);
   if (document.activeElement !== lens) lens.value = s.lens?.name ?? "";
 }
 
@@ -118,7 +118,8 @@ function showVerdicts(/** @type {Stage} */ stage) {
     const pill = parts.verdicts.children[i];
     const long = pill.classList.contains("gl-long");
     pill.className = `gl-verdict gl-${lane.verdict[0]}`;
-    write(pill.children[0], times(`${lane.label ? `${lane.label}  ` : ""}${lane.verdict[1]}`));
+    const head = times(`${lane.label ? `${lane.label}  ` : ""}${lane.verdict[1]}`);
+    if (pill.children[0].textContent !== head) fit(pill.children[0], pill.children[0], head);
     const small = times(lane.verdict[2]);
     if (pill.children[1].textContent !== small) fit(pill, pill.children[1], small);
     else if (long) pill.classList.add("gl-long");
