@@ -108,7 +108,7 @@ class LearnedLooks:
         return [
             (
                 self._text(f"learned.{name}"),
-                f"{value:.0%}" if "accuracy" in name else f"{value:.3g}".replace("e+", "e"),
+                f"{value:.0%}" if "accuracy" in name else f"{value:.3g}".replace("e+", "e").replace("nan", "NaN"),
             )
             for name, value in shown
         ]

@@ -39,8 +39,9 @@ const times = (text) => text.replace(/\bx(?=\d)/g, "\u00d7");
 /** Write words into a place that stays as large as it is: too many are set smaller. @param {HTMLElement} box @param {HTMLElement} node @param {string} text */
 function fit(box, node, text) {
   write(node, text);
-  box.classList.remove("gl-long");
-  box.classList.toggle("gl-long", node.scrollHeight > node.clientHeight + 1 || node.scrollWidth > node.clientWidth + 1);
+  box.classList.remove("gl-long", "gl-longer");
+  const over = () => node.scrollHeight > node.clientHeight + 1 || node.scrollWidth > node.clientWidth + 1;
+  for (const smaller of ["gl-long", "gl-longer"]) if (over()) box.classList.add(smaller);
 }
 
 /** @param {Scene} s */
