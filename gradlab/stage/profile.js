@@ -286,11 +286,13 @@ function slope(/** @type {Scene} */ s, /** @type {Logs[]} */ curves) {
     const colour = level ? pal.good : row.growth > 0 ? pal.alarm : pal.cold;
     const short = when + s.growthWords(row, true);
     const ways = level ? [text] : [text, s.through ? short : `${short} ${s.words["growth.toward"]}`, short];
-    const corners = ways.map((way) => freeCorner(s, curves, way.length * 8.2 * loud * s.k));
-    const best = Math.max(0, corners.findIndex((c) => c.free));
+    const wides = ways.map((way) => way.length * 8.2 * loud * s.k);
+    const corners = wides.map((room) => freeCorner(s, curves, room));
+    const fits = corners.findIndex((c, i) => c.free && wides[i] < s.lay.profile.w - 20);
+    const best = fits < 0 ? ways.length - 1 : fits;
     const corner = corners[best];
     s.memory.corner = corner.number;
-    const room = ways[best].length * 8.2 * loud * s.k;
+    const room = wides[best];
     s.memory.said.push({ x: corner.side === "right" ? corner.x - room : corner.x, y: corner.y - 12 * s.k, w: room, h: 24 * s.k });
     labels.put("slope", ways[best], corner.x, corner.y, { side: /** @type {any} */ (corner.side), kind: loud > 1 ? "slope loud" : "slope", colour });
   });
