@@ -2,7 +2,7 @@
 
 import { columnX } from "./layout.js";
 import { drawLens, fallsOut, nameLens } from "./lens.js";
-import { clamp, css, decadeTicks, edgeOf, groupsToName, layerTicks, linear, rampColour, ratios } from "./scales.js";
+import { clamp, css, decadeTicks, edgeOf, groupsToName, layerTicks, linear, rampColour, ratios, roughWidth } from "./scales.js";
 import { hatch } from "./strip.js";
 
 /** @typedef {import("./stage.js").Scene} Scene */
@@ -275,7 +275,7 @@ function slope(/** @type {Scene} */ s, /** @type {Logs[]} */ curves) {
     const text = (lanes ? `${lane.label}  ` : "") + when + s.growthWords(row, lanes);
     const level = Math.abs(row.growth) < 1;
     const loud = lanes || !(Math.abs(row.growth) >= LOUD) ? 1 : 1.35; // read from the back row
-    const wide = text.length * 8.2 * s.k;
+    const wide = 1.3 * roughWidth(text) * s.k;
     if (lanes) {
       const place = beside(s, row, curves, wide, taken);
       taken.push(place);
@@ -286,7 +286,7 @@ function slope(/** @type {Scene} */ s, /** @type {Logs[]} */ curves) {
     const colour = level ? pal.good : row.growth > 0 ? pal.alarm : pal.cold;
     const short = when + s.growthWords(row, true);
     const ways = level ? [text] : [text, s.through ? short : `${short} ${s.words["growth.toward"]}`, short];
-    const wides = ways.map((way) => way.length * 8.2 * loud * s.k);
+    const wides = ways.map((way) => 1.3 * roughWidth(way) * loud * s.k);
     const corners = wides.map((room) => freeCorner(s, curves, room));
     const fits = corners.findIndex((c, i) => c.free && wides[i] < s.lay.profile.w - 20);
     const best = fits < 0 ? ways.length - 1 : fits;
