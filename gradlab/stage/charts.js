@@ -251,7 +251,7 @@ export function drawHeat(s) {
     g.strokeRect(rect.x - 0.5, rect.y - 0.5, rect.w + 1, rect.h + 1);
     if (store.lanes.length > 1) labels.put(`heat${number}`, lane.label, rect.x - 6, rect.y + rect.h / 2, { side: "right", kind: "lane", colour: number ? pal.laneB : pal.laneA });
     else {
-      labels.put("heat.top", String(layers), rect.x - 5, rect.y + 5 * s.k, { side: "right", kind: "tick" });
+      if (!store.said.hidden) labels.put("heat.top", String(layers), rect.x - 5, rect.y + 5 * s.k, { side: "right", kind: "tick" });
       if (!s.through && !store.said.hidden) labels.put("heat.name", words["axis.layer_short"], rect.x - 5, rect.y + rect.h / 2, { side: "right", kind: "tick faint" });
       labels.put("heat.foot", "1", rect.x - 5, rect.y + rect.h - 5 * s.k, { side: "right", kind: "tick" });
     }

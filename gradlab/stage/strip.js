@@ -161,7 +161,7 @@ export function drawStrips(s) {
   const { lay, store, pal, labels, words } = s;
   labels.put("strip", s.title, lay.strips[0].x, lay.heads.strip, { kind: "head" });
   const how = (s.signal ? "|dL/dz|: " : "") + words["stage.relative"];
-  if (lay.strips[0].w > (1.2 * roughWidth(s.title) + roughWidth(how) + 24) * s.k && !store.time) labels.put("strip.how", how, lay.strips[0].x + lay.strips[0].w, lay.heads.strip, { side: "right", kind: "dim" });
+  if (lay.strips[0].w > (1.1 * roughWidth(s.title) + 0.9 * roughWidth(how) + 24) * s.k && !store.time) labels.put("strip.how", how, lay.strips[0].x + lay.strips[0].w, lay.heads.strip, { side: "right", kind: "dim" });
   store.lanes.forEach((lane, number) => {
     const rect = lay.strips[number];
     const colour = number === 0 ? pal.laneA : pal.laneB;
