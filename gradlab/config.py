@@ -208,7 +208,7 @@ class Config:
         1.0, "Recurrent gain", "Multiplies the standard deviation of W_hh", low=0, slider=(0.01, 10, "log")
     )
     forget_bias: float = knob(
-        1.0, "Forget bias", "Added to the forget gate's first bias (0: torch's default)", slider=(-2, 6)
+        1.0, "Forget bias", "Added to the forget gate's first bias (0: torch's default)", slider=(-3, 7)
     )
     truncate: int = knob(
         0, "Truncate", "Time steps that a gradient is sent back; 0: all", low=0, high=10_000, slider=(0, 200)

@@ -777,3 +777,13 @@ def test_the_stage_is_told_across_which_time_steps_a_truncated_gradient_does_not
     assert norms[lane.cuts[-1] :].all()
     whole = GradLab(preset="rnn_orthogonal")
     assert whole._description.shown().lanes[0].cuts == ()
+
+
+def test_a_linear_slider_stops_exactly_at_its_default():
+    """Else the browser moves it to its nearest notch as soon as it is shown, and the run starts anew."""
+    for name, knob in Config.knobs().items():
+        default = getattr(Config(), name)
+        if knob.slider and knob.slider[2] == "linear" and isinstance(default, float):
+            low, high, _ = knob.slider
+            notches = 100 * (default - low) / (high - low)
+            assert notches == pytest.approx(round(notches), abs=1e-9), name

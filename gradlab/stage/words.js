@@ -38,10 +38,13 @@ const times = (text) => text.replace(/\bx(?=\d)/g, "\u00d7");
 
 /** Write words into a place that stays as large as it is: too many are set smaller. @param {HTMLElement} box @param {HTMLElement} node @param {string} text */
 function fit(box, node, text) {
+  const width = () => `${box.parentElement?.clientWidth} ${box.clientWidth}`; // what stands beside it takes more or less
+  if (node.textContent === text && box.dataset.width === width()) return;
   write(node, text);
   box.classList.remove("gl-long", "gl-longer");
   const over = () => node.scrollHeight > node.clientHeight + 1 || node.scrollWidth > node.clientWidth + 1;
   for (const smaller of ["gl-long", "gl-longer"]) if (over()) box.classList.add(smaller);
+  box.dataset.width = width();
 }
 
 /** @param {Scene} s */
@@ -53,9 +56,7 @@ export function showWords(/** @type {Stage} */ stage, s) {
   showVerdicts(stage);
   parts.lesson.classList.toggle("gl-asked", Boolean(question));
   const lesson = times(question || said.lesson || "");
-  const width = parts.lesson.clientWidth; // the verdicts beside it take more or less
-  if (parts.lesson.textContent !== lesson || parts.lesson.dataset.width !== String(width)) fit(parts.lesson, parts.lesson, lesson);
-  parts.lesson.dataset.width = String(width);
+  fit(parts.lesson, parts.lesson, lesson);
   const playing = stage.transport.playing;
   const play = parts.top.play;
   const word = words[playing ? "button.pause" : "button.play"];
@@ -87,8 +88,8 @@ export function showWords(/** @type {Stage} */ stage, s) {
   parts.along.hidden = !store.time || Boolean(said.hidden);
   for (const [i, way] of [...parts.along.children].entries()) way.setAttribute("aria-pressed", String(s.through === Boolean(i)));
   const alert = times(said.alert || stage.announced);
-  if (parts.alert.textContent !== alert) fit(parts.alert, parts.alert, alert);
   parts.alert.classList.toggle("gl-quiet", !said.alert);
+  fit(parts.alert, parts.alert, alert);
   const rate = playing && store.rate ? ` \u00b7 ${stage.say("stage.per_second", { rate: formatNumber(Math.round(store.rate)) })}` : "";
   write(parts.status, `${said.status || stage.say("stage.step", { step: stage.step })}${rate}`);
   showCursor(stage, s);
