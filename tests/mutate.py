@@ -1,6 +1,6 @@
 """Small faults planted one by one in a copy of the tree: `python -m tests.mutate [name ...]` lists those unnoticed.
 
-Each fault is one line of code made wrong, and the tests that should notice. A new one is a line in `FAULTS`; its old
+Each fault is a line of code made wrong, and the tests that should notice. A new one is a line in `FAULTS`; its old
 text must stand exactly once in its file. Those that a person found unnoticed once are marked "was not noticed".
 """
 
@@ -212,6 +212,180 @@ FAULTS = [
         "return value if _SAFE_LOW < value < _SAFE_HIGH else",
         "return value if 0.0 <= value < _SAFE_HIGH else",
         "test_divergence.py::test_a_float64_gradient_whose_squares_vanish_has_a_norm",
+    ),
+    # ------------------------------------------------------------------ half precision
+    Fault(
+        "the loss scale is not divided out",
+        "engine/parameters.py",
+        "        torch._foreach_mul_(views, inverse)\n",
+        "",
+        "test_precision.py::test_a_loss_scale_moves_no_gradient_that_is_recorded",
+    ),
+    Fault(
+        "the backward signal keeps the loss scale",
+        "engine/step.py",
+        "self._stats.see_deltas(deltas, rows.shape[0] * inverse)",
+        "self._stats.see_deltas(deltas, rows.shape[0])",
+        "test_precision.py::test_a_loss_scale_moves_no_gradient_that_is_recorded",
+    ),
+    Fault(
+        "the loss is not scaled",
+        "engine/autograd.py",
+        "scaled = None if scale == 1.0 else",
+        "scaled = None if scale >= 0.0 else",
+        "test_precision.py::test_a_half_run_has_the_bits_of_a_plain_loop_with_master_weights",
+    ),
+    Fault(
+        "an overflow does not halve a dynamic scale",
+        "engine/step.py",
+        "scaling = scaling.after(self.overflowed) if scaling.dynamic else scaling",
+        "scaling = scaling.after(False) if scaling.dynamic else scaling",
+        "test_precision.py::test_a_dynamic_scale_moves_and_skips_as_torchs_scaler_does",
+    ),
+    Fault(
+        "an overflow leaves the count of good steps",
+        "engine/precision.py",
+        "scale=float(np.float32(self.scale / 2)), good=0",
+        "scale=float(np.float32(self.scale / 2))",
+        "test_precision.py::test_two_thousand_good_steps_double_a_dynamic_scale_as_torchs_scaler_does",
+    ),
+    Fault(
+        "a dynamic scale doubles a step late",
+        "engine/precision.py",
+        "if self.good + 1 < _INTERVAL:",
+        "if self.good < _INTERVAL:",
+        "test_precision.py::test_two_thousand_good_steps_double_a_dynamic_scale_as_torchs_scaler_does",
+    ),
+    Fault(
+        "an overflow is applied",
+        "engine/step.py",
+        "if self.trouble and (refuses or self.overflowed):",
+        "if self.trouble and refuses and not self.overflowed:",
+        "test_precision.py::test_a_dynamic_scale_moves_and_skips_as_torchs_scaler_does",
+    ),
+    Fault(
+        "the narrow copy keeps its first weights",
+        "engine/precision.py",
+        "        torch._foreach_copy_([mine.detach() for _, mine in self._pairs], "
+        "[its.detach() for its, _ in self._pairs])\n",
+        "",
+        "test_precision.py::test_a_half_run_has_the_bits_of_a_plain_loop_with_master_weights",
+    ),
+    Fault(
+        "the loss is computed in half precision",
+        "engine/precision.py",
+        "loss(widened(output), y))",
+        "loss(output, y).float())",
+        "test_precision.py::test_a_half_run_has_the_bits_of_a_plain_loop_with_master_weights",
+    ),
+    Fault(
+        "batch norm's statistics do not reach the master",
+        "engine/step.py",
+        "            half.hand_back()\n",
+        "            pass\n",
+        "test_precision.py::test_batch_norm_keeps_its_statistics_in_float32_and_they_rewind",
+    ),
+    Fault(
+        "shares count the entries of the whole network",
+        "engine/parameters.py",
+        "self._totals = [sum(map(len, own)) or math.nan for own in self._pieces]",
+        "self._totals = [len(flat) for own in self._pieces]",
+        "test_precision.py::test_shares_are_those_that_can_be_counted_by_hand",
+    ),
+    Fault(
+        "zeros count as subnormal",
+        "engine/parameters.py",
+        "[below - own for below, own in zip(self._of_mask(), zero, strict=True)]",
+        "self._of_mask()",
+        "test_precision.py::test_shares_are_those_that_can_be_counted_by_hand",
+    ),
+    Fault(
+        "zeros in the gaps between parameters hide the same number of zeros",
+        "engine/parameters.py",
+        "if np.count_nonzero(mask) > self._gaps:",
+        "if np.count_nonzero(mask) > 2 * self._gaps:",
+        "test_precision.py::test_shares_are_those_that_can_be_counted_by_hand",
+    ),
+    Fault(
+        "what overflows in half precision is counted after the scale is gone",
+        "engine/parameters.py",
+        "        shares = self._measure(self.gradient if room is self.gradients else self._fresh_flat)(normal)\n"
+        "        torch._foreach_mul_(views, inverse)\n",
+        "        torch._foreach_mul_(views, inverse)\n"
+        "        shares = self._measure(self.gradient if room is self.gradients else self._fresh_flat)(normal)\n",
+        "test_precision.py",
+    ),
+    # ------------------------------------------------------------------ time
+    Fault(
+        "the signal through time of an LSTM forgets what came back through c",
+        "engine/time.py",
+        "            torch.mul(of_h, keeps[t], out=found_c[t - 1])\n",
+        "",
+        "test_time.py::test_the_graph_and_the_recursion_are_the_unrolled_gradient",
+    ),
+    Fault(
+        "the recursion takes the slope of the step before",
+        "engine/time.py",
+        "torch.mul(found[t + 1], slopes[t + 1], out=inside)",
+        "torch.mul(found[t + 1], slopes[t], out=inside)",
+        "test_time.py::test_finite_differences_of_the_state_agree",
+    ),
+    Fault(
+        "the norm of a time step stands one step off",
+        "engine/time.py",
+        "row[: len(norms)] = norms.cpu().numpy() / math.sqrt(samples)",
+        "row[: len(norms)] = norms.cpu().numpy().take(range(1, len(norms) + 1), mode='wrap') / math.sqrt(samples)",
+        "test_time.py::test_the_column_is_the_root_mean_square_over_all_samples_of_a_step",
+    ),
+    Fault(
+        "the norm of a time step is a mean over the micro-batch alone",
+        "engine/time.py",
+        "rows.append(samples * total)",
+        "rows.append(total)",
+        "test_time.py::test_the_column_is_the_root_mean_square_over_all_samples_of_a_step",
+    ),
+    Fault(
+        "the signal through time keeps the loss scale",
+        "engine/step.py",
+        "self._through_time.append([norm * inverse for norm in rows_of_time])",
+        "self._through_time.append(rows_of_time)",
+        "test_time.py test_precision.py",
+    ),
+    Fault(
+        "a large LSTM is measured at other steps than the mark says",
+        "engine/autograd.py",
+        "(self._time.costly and step % SELDOM)",
+        "(self._time.costly and (step + 1) % SELDOM)",
+        "test_time.py::test_a_large_lstm_is_measured_at_every_fourth_step_and_stands_in_words_between",
+    ),
+    Fault(
+        "a warm-up begins with nothing",
+        "engine/state.py",
+        "lr * min(1.0, (step + 1) / warmup)",
+        "lr * min(1.0, step / warmup)",
+        "test_time.py::test_the_learning_rate_that_is_recorded_is_the_warmed_one",
+    ),
+    # ------------------------------------------------------------------ what a network hands on
+    Fault(
+        "a copy of a network runs the layers of the one it was copied from",
+        "engine/layers.py",
+        "type(own).forward(own, *args, **kwargs)",
+        "type(own).forward(module, *args, **kwargs)",
+        "test_layers.py::test_a_copy_made_while_forwards_are_replaced_runs_its_own_layers_unseen",
+    ),
+    Fault(
+        "a replaced forward stays",
+        "engine/layers.py",
+        'if own.get("forward") is new:',
+        'if own.get("forward") is None:',
+        "test_layers.py::test_replaced_forwards_see_what_hooks_see_and_leave_nothing_behind",
+    ),
+    Fault(
+        "batch norm's statistics of an interrupted step stay",
+        "engine/state.py",
+        "            room.copy_(whole)\n",
+        "            pass\n",
+        "test_transaction.py::test_a_step_interrupted_at_any_line_is_taken_or_not",
     ),
     # ------------------------------------------------------------------ theory
     Fault(

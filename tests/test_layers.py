@@ -121,3 +121,38 @@ def test_the_end_of_a_forward_pass_is_told_also_when_it_raises():
         with pytest.raises(RuntimeError):
             network(torch.randn(5, 9))
     assert ends == [False, True]
+
+
+def test_replaced_forwards_see_what_hooks_see_and_leave_nothing_behind():
+    x, found = torch.randn(5, 4), []
+    for alone in (False, True):
+        torch.manual_seed(0)
+        network = Mixed()
+        observer = LayerObserver(network, find_layers(network), lambda layer, z: True, alone=alone)
+        with observer:
+            assert alone is ("forward" in vars(network.first))
+            network(x)
+            found.append([(s.layer, s.bounds, s.value.tolist()) for s in observer.take()])
+        assert not any("forward" in vars(m) for m in network.modules())
+    assert found[0] == found[1]
+
+
+def test_a_copy_made_while_forwards_are_replaced_runs_its_own_layers_unseen():
+    network, seen = Mixed(), []
+    with LayerObserver(network, find_layers(network), lambda layer, z: seen.append(layer) or True, alone=True):
+        copied = copy.deepcopy(network)
+        nn.init.zeros_(copied.last.weight)
+        output = copied.eval()(torch.randn(3, 4))
+    assert torch.equal(output, copied.last.bias.expand(3, 2))
+    assert seen == []
+
+
+def test_a_module_with_a_forward_of_its_own_is_seen_by_a_hook():
+    network, seen = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)), []
+    first = network[0]
+    observer = LayerObserver(network, find_layers(network), lambda layer, z: seen.append(layer) or True, alone=True)
+    first.forward = lambda x: 0 * nn.Linear.forward(first, x)
+    with observer:
+        output = network(torch.randn(5, 4))
+    assert seen == [0, 1]
+    assert torch.equal(output, network[1].bias.expand(5, 2))

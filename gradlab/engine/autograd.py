@@ -112,7 +112,7 @@ class ObservedNetwork:
         self.network = network
         self.layers = find_layers(network)
         self.time = TimeProbe(network)
-        self._observer = LayerObserver(network, self.layers, self._returned)
+        self._observer = LayerObserver(network, self.layers, self._returned, alone=True)
         self._edges: list[tuple[int, GradientEdge]] = []
 
     def _returned(self, number: int, z: Tensor) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from types import TracebackType
+from types import MethodType, TracebackType
 from typing import Any, NamedTuple
 
 import torch
@@ -128,6 +129,9 @@ class LayerObserver:
         ``finished(args, kwargs, output)``: the network itself returned, or raised (output None).
     note : callable, optional
         ``note(module, args, kwargs, output)``: told of every module that returned.
+    alone : bool, default False
+        Whether the network is nobody else's: each module's `forward` is then replaced while it is on, where it can
+        be, in half of the time that torch takes to call a hook. Only `returned` is then told of anything.
 
     Attributes
     ----------
@@ -144,6 +148,7 @@ class LayerObserver:
         others: Sequence[nn.Module] = (),
         guard: Callable[[Callable[..., None]], Callable[..., None]] = lambda hook: hook,
         note: Callable[[nn.Module, tuple[Any, ...], Any, Any], object] | None = None,
+        alone: bool = False,
     ) -> None:
         self._network, self._returned, self._finished, self._note = network, returned, finished, note
         self.seen: list[Seen] = []
@@ -156,10 +161,32 @@ class LayerObserver:
         self._followers: dict[nn.Module, Range] = {
             m: asymptotes(m) if isinstance(m, BOUNDED) else None for m in leaves
         }
+        self._replaced: list[tuple[dict[str, Any], Callable[..., Any]]] = []
+        if alone and all(map(_replaceable, network.modules())):
+            self._replaced = [(m.__dict__, self._seen_through(m)) for m in (*self._numbers, *self._followers)]
+
+    def _seen_through(self, module: nn.Module) -> Callable[..., Any]:
+        """Return a module's `forward` that tells what it returned; bound, so that a copy of it is the copy's own."""
+        is_compiling, layer = torch.compiler.is_compiling, module in self._numbers
+        look: Callable[[Any, tuple[Any, ...], Any], None] = self._on_layer if layer else self._on_follower
+        key = self._numbers[module] if layer else module
+
+        @functools.wraps(type(module).forward)
+        def seen_through(own: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            output = type(own).forward(own, *args, **kwargs)
+            if own is module and not is_compiling():
+                look(key, args, output)
+            return output
+
+        return MethodType(seen_through, module)
 
     def start(self) -> None:
         """Begin to look."""
         if self._handle is not None:
+            return
+        if self._replaced and all(own.get("forward", new) is new for own, new in self._replaced):
+            for own, new in self._replaced:
+                own["forward"] = new
             return
         look = self._guarded
 
@@ -173,6 +200,9 @@ class LayerObserver:
 
     def stop(self) -> None:
         """Take the hook off and let go of everything."""
+        for own, new in self._replaced:
+            if own.get("forward") is new:
+                del own["forward"]
         if self._handle is not None:
             self._handle.remove()
             for flags in (
@@ -204,7 +234,7 @@ class LayerObserver:
             self._note(module, args, kwargs, output)
         if number is not None:
             self._on_layer(number, args, output)
-        elif self._tails and module in self._followers:
+        elif module in self._followers:
             self._on_follower(module, args, output)
         if module in self._others and isinstance(output, Tensor):
             self._returned(self._others[module], output)
@@ -222,17 +252,18 @@ class LayerObserver:
             self.seen.append(seen)
 
     def _on_follower(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        seen = self._tails.pop(id(args[0]), None) if args and isinstance(output, Tensor) else None
+        tails = self._tails
+        seen = tails.pop(id(args[0]), None) if tails and args and isinstance(output, Tensor) else None
         if seen is not None:
             seen.value, seen.bounds = output, self._followers[module] or seen.bounds
-            self._tails[id(output)] = seen
+            tails[id(output)] = seen
 
     def _follow_function(self, x: Any) -> None:
         """Follow the last layer's output through functions to x, the input of this one."""
         seen, bounds = self.seen[-1], None
         node, start = getattr(x, "grad_fn", None), seen.value.grad_fn
         while node is not None and start is not None and node is not start:
-            name = node.name()
+            name = type(node).__name__
             if name not in FUNCTIONS:
                 return
             parents = [parent for parent, _ in node.next_functions if parent is not None]
@@ -240,6 +271,12 @@ class LayerObserver:
         if node is not None and start is not None:
             self._tails.pop(id(seen.value), None)
             seen.value, seen.bounds = x, bounds or seen.bounds
+
+
+def _replaceable(module: nn.Module) -> bool:
+    """Return whether a module's own `forward` is what its calls end in."""
+    compiled = hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
+    return not (compiled or isinstance(module, torch.jit.ScriptModule) or "forward" in module.__dict__)
 
 
 def first_tensor(output: Any) -> Tensor | None:

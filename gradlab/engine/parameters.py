@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from operator import truediv
+from operator import itemgetter, truediv
 from typing import NamedTuple
 
 import numpy as np
@@ -154,7 +154,7 @@ class FlatParameters:
             return Unscaled([None if g is None else v for v, g in zip(room, gradients, strict=True)], shares)
         return Unscaled(room, shares)
 
-    def looked_at(self, normal: float) -> tuple[list[float], Shares]:
+    def looked_at(self, normal: float) -> tuple[Sequence[float], Shares]:
         """Return the norm of each parameter's accumulated gradient, unclipped, and what `EntryShares` says of it."""
         norms = self.gradient_norms()
         return norms, self._measure(self._unclipped if self.separate else self.gradient)(normal, norms)
@@ -163,7 +163,7 @@ class FlatParameters:
         if id(flat) not in self._measures:
             starts, sizes = self._offsets, self._sizes
             places = [[slice(starts[i], starts[i] + sizes[i]) for i in group] for group in self._groups]
-            self._measures[id(flat)] = EntryShares(flat, places)
+            self._measures[id(flat)] = EntryShares(flat, places, sum(sizes))
         return self._measures[id(flat)]
 
     def accumulate(self, gradients: Sequence[Tensor | None], weight: float) -> None:
@@ -201,11 +201,11 @@ class FlatParameters:
         """Whether every parameter received a gradient from the last micro-batch."""
         return self.received is self._all
 
-    def gradient_norms(self) -> list[float]:
+    def gradient_norms(self) -> Sequence[float]:
         """Return the norm of each parameter's accumulated gradient, unclipped."""
         return (self._unclipped_norms if self.separate else self._gradient_norms)()[0]
 
-    def clipped_norms(self) -> list[float]:
+    def clipped_norms(self) -> Sequence[float]:
         """Return the norm of each parameter's gradient as it stands."""
         return self._gradient_norms()[0]
 
@@ -220,11 +220,11 @@ class FlatParameters:
             norm = clipped_norm = 1.0
         return min(1.0, max(-1.0, float(torch.dot(a, b)) / (norm * clipped_norm)))
 
-    def weight_norms(self) -> list[float]:
+    def weight_norms(self) -> Sequence[float]:
         """Return the norm of each parameter."""
         return self._weight_norms()[0]
 
-    def moved_norms(self) -> tuple[list[float], list[float]]:
+    def moved_norms(self) -> tuple[Sequence[float], Sequence[float]]:
         """Return the norm of each parameter, and that of its change since it was copied to `before`."""
         torch.sub(self.weights, self.before, out=self._change)
         weights, changes = self._moved_norms()
@@ -242,14 +242,17 @@ class EntryShares:
         The buffer.
     places : sequence of sequence of slice
         Where each layer's entries lie in it.
+    used : int
+        Entries of all parameters; what is beyond them is zeros.
     """
 
-    def __init__(self, flat: Tensor, places: Sequence[Sequence[slice]]) -> None:
+    def __init__(self, flat: Tensor, places: Sequence[Sequence[slice]], used: int) -> None:
         self._entries, self._mask = flat.numpy(), np.empty(len(flat), dtype=bool)
         self._single = all(len(own) == 1 for own in places)
         self._pieces = [[self._mask[place] for place in own] for own in places]
         self._alone = [own[0] for own in self._pieces] if self._single else []
         self._totals = [sum(map(len, own)) or math.nan for own in self._pieces]
+        self._gaps = len(flat) - used
         self._none = [0.0] * len(places)
 
     def __call__(self, normal: float, norms: Sequence[float] = ()) -> Shares:
@@ -264,7 +267,9 @@ class EntryShares:
         """
         entries, mask = self._entries, self._mask
         np.equal(entries, 0, out=mask)
-        zero, subnormal, overflow = self._of_mask(), self._none, self._none
+        zero = subnormal = overflow = self._none
+        if np.count_nonzero(mask) > self._gaps:
+            zero = self._of_mask()
         if not norms or (min(norms) < _HEALTHY and any(0.0 < norm < _HEALTHY for norm in norms)):
             np.less(np.abs(entries), normal, out=mask)
             subnormal = [below - own for below, own in zip(self._of_mask(), zero, strict=True)]
@@ -314,10 +319,11 @@ class FlatNorms:
                 order += run
         self._found = torch.empty(len(flats), len(order), dtype=torch.float64)
         self._outs = self._found.split([block.shape[1] for block in self._blocks], 1)
-        self._places = [order.index(i) for i in range(len(sizes))]
+        places = [order.index(i) for i in range(len(sizes))]
+        self._in_order = itemgetter(*places) if len(places) > 1 else tuple
         self._refine = flats.dtype == torch.float64
 
-    def __call__(self) -> list[list[float]]:
+    def __call__(self) -> list[Sequence[float]]:
         """Return for each buffer the norm of each piece, in order."""
         for block, out in zip(self._blocks, self._outs, strict=True):
             torch.linalg.vector_norm(block, 2, 2, dtype=torch.float64, out=out)
@@ -325,7 +331,7 @@ class FlatNorms:
         if self._refine:
             pieces = ((piece for block in self._blocks for piece in block[row]) for row in range(len(found)))
             found = [list(map(refined, row, own)) for row, own in zip(found, pieces, strict=True)]
-        return [[row[place] for place in self._places] for row in found]
+        return list(map(self._in_order, found))
 
 
 def _regular(members: list[int], offsets: Sequence[int]) -> list[list[int]]:
@@ -353,12 +359,12 @@ def quotients(parts: Sequence[float], wholes: Sequence[float]) -> list[float]:
     return [0.0 if part == 0.0 else part / whole if whole else part * math.inf for part, whole in pairs]
 
 
-def per_layer(values: list[float], groups: list[list[int]]) -> Array:
+def per_layer(values: Sequence[float], groups: list[list[int]]) -> Array:
     """Merge norms of parameters into norms of layers; nan for a layer without a trainable weight."""
     return np.array(merged(values, groups))
 
 
-def merged(values: list[float], groups: list[list[int]]) -> list[float]:
+def merged(values: Sequence[float], groups: list[list[int]]) -> list[float]:
     """Do as `per_layer`, with Python's floats."""
     return [
         values[g[0]] if len(g) == 1 else root_sum_square([values[i] for i in g]) if g else math.nan for g in groups

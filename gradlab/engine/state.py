@@ -9,11 +9,12 @@ from __future__ import annotations
 import copy
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from operator import attrgetter
-from typing import Any, NamedTuple
+from itertools import accumulate
+from operator import is_
+from typing import Any, NamedTuple, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ from gradlab.config import Config
 from gradlab.data import Data
 from gradlab.engine.autograd import ObservedNetwork, TracedNetwork
 from gradlab.engine.fused import FusedNetwork
-from gradlab.engine.parameters import FlatParameters, root_sum_square
+from gradlab.engine.parameters import LINE, FlatParameters, root_sum_square
 from gradlab.engine.precision import HalfNetwork, LossScale
 from gradlab.engine.sampler import Epoch, Window, pass_seed
 from gradlab.engine.stats import Scratch
@@ -34,8 +35,6 @@ from gradlab.rules.carry_over import CARRY_OVERS, State
 from gradlab.rules.clipping import CLIPS
 from gradlab.rules.norms import norms
 from gradlab.rules.optimizers import OPTIMIZERS
-
-_kind = attrgetter("shape", "dtype")
 
 
 class Progress(NamedTuple):
@@ -87,7 +86,7 @@ class Snapshot(NamedTuple):
         What the carry-over rule keeps.
     progress : Progress
         How far the run had come.
-    weight_norms : list of float
+    weight_norms : sequence of float
         Norm of each parameter.
     config : Config
         The knobs in force.
@@ -98,7 +97,7 @@ class Snapshot(NamedTuple):
     optimizer: OptimizerMemory | None
     carry: State
     progress: Progress
-    weight_norms: list[float]
+    weight_norms: Sequence[float]
     config: Config
 
     @property
@@ -300,13 +299,38 @@ class RunState:
 
 
 class Buffers:
-    """The buffers of a network: batch norm's statistics, a running total, a count of passes."""
+    """The buffers of a network: batch norm's statistics, a running total, a count of passes.
+
+    Those of one dtype are made views of one tensor, so that one operation copies them all.
+
+    Parameters
+    ----------
+    network : Module
+        Nobody else's; the data of its buffers move.
+    """
 
     def __init__(self, network: nn.Module) -> None:
-        self._room: list[Tensor] = []
-        self._kinds: list[tuple[torch.Size, torch.dtype]] = []
         self.slots = [(module._buffers, name) for module in network.modules() for name in module._buffers]
         self._own = self._values()
+        kept = [b for b in self._own if _movable(b)]
+        self._whole: list[tuple[Tensor, Tensor]] = []
+        self._room = kept.copy()
+        if len({b.untyped_storage().data_ptr() for b in kept}) == len(self.slots):
+            for dtype in dict.fromkeys(b.dtype for b in kept):
+                self._join([i for i, b in enumerate(kept) if b.dtype == dtype], kept)
+        self._places = [b.data_ptr() for b in kept]
+
+    def _join(self, members: list[int], kept: list[Tensor]) -> None:
+        """Lay buffers side by side, each from a cache line on, and room for their copies alike."""
+        line = LINE // kept[members[0]].element_size()
+        starts = list(accumulate((-(-kept[i].numel() // line) * line for i in members), initial=0))
+        whole, room = kept[members[0]].new_zeros(2, starts[-1])
+        for i, start in zip(members, starts, strict=False):
+            own, size = kept[i], kept[i].numel()
+            view, self._room[i] = (flat[start : start + size].view(own.shape) for flat in (whole, room))
+            view.copy_(own)
+            own.data = view
+        self._whole.append((room, whole))
 
     def _values(self) -> list[Tensor | None]:
         return [buffers[name] for buffers, name in self.slots]
@@ -317,14 +341,12 @@ class Buffers:
 
     @torch.no_grad()
     def copy_over(self) -> list[Tensor | None]:
-        """Return copies that the next call writes over, where the shapes are those of the last: one operation."""
-        now = [b for b in self._values() if b is not None]
-        kinds = list(map(_kind, now))
-        if len(now) < len(self.slots) or kinds != self._kinds:
-            copies, self._kinds = self.copy(), kinds
-            self._room = [b for b in copies if b is not None]
-            return copies
-        torch._foreach_copy_(self._room, now)
+        """Return copies that the next call writes over, while all buffers lie where they were laid."""
+        now: list[Any] = self._values()
+        if not (self._whole and all(map(is_, now, self._own)) and list(map(Tensor.data_ptr, now)) == self._places):
+            return self.copy()
+        for room, whole in self._whole:
+            room.copy_(whole)
         return list(self._room)
 
     def put(self, copies: list[Tensor | None]) -> None:
@@ -334,6 +356,18 @@ class Buffers:
                 own.detach().copy_(value)
             else:
                 buffers[name] = None if value is None else value.clone()
+
+
+def _movable(buffer: Tensor | None) -> TypeGuard[Tensor]:
+    """Return whether a buffer is a plain tensor with memory of its own."""
+    return (
+        type(buffer) is Tensor
+        and buffer.layout is torch.strided
+        and not buffer.requires_grad
+        and buffer.is_contiguous()
+        and buffer.device.type == "cpu"
+        and buffer.numel() * buffer.element_size() == buffer.untyped_storage().nbytes()
+    )
 
 
 class OptimizerState:

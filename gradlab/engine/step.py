@@ -185,7 +185,7 @@ class TrainingStep:
         self._shares.append(shares)
         return gradients, deltas
 
-    def _accumulated(self) -> list[float]:
+    def _accumulated(self) -> Sequence[float]:
         """Return the norms of the accumulated gradient, after a look at what is no ordinary number in it."""
         if not self._scaled:
             raw, shares = self._flat.looked_at(self._normal)
@@ -201,7 +201,7 @@ class TrainingStep:
         params = flat.params if rules.clips_output else self._run.all_but_output
         rules.clip([flat.weights] if rules.clips_as_one else params, self._config.clip_threshold)
 
-    def _clip_once(self, raw: list[float]) -> tuple[list[float], float]:
+    def _clip_once(self, raw: Sequence[float]) -> tuple[Sequence[float], float]:
         """Clip, unless that is done; return the norms after and the cosine between the gradient before and after."""
         if self._config.clip == "none":
             return raw, 1.0
@@ -225,7 +225,7 @@ class TrainingStep:
         return updates
 
     @torch.no_grad()
-    def _update(self) -> list[float]:
+    def _update(self) -> Sequence[float]:
         """Let the optimizer step and return the norm of each parameter's change."""
         run = self._run
         if self._config.warmup:
@@ -239,7 +239,7 @@ class TrainingStep:
         return changes
 
     # ------------------------------------------------------------------ what is not finite
-    def _first_not_finite(self, raw: list[float]) -> Divergence | None:
+    def _first_not_finite(self, raw: Sequence[float]) -> Divergence | None:
         """Name the first tensor that is not finite, in the order in which a step computes them."""
         if self._stats.first_not_finite is not None:
             return self._divergence("activation", *self._stats.first_not_finite)
@@ -262,7 +262,9 @@ class TrainingStep:
         return Divergence(self._run.progress.step, layer + 1, tensor, value, self._run.layers[layer].name)
 
     # ------------------------------------------------------------------ numbers
-    def _measure(self, raw: list[float], clipped: list[float], cosine: float, changes: list[float] | None) -> None:
+    def _measure(
+        self, raw: Sequence[float], clipped: Sequence[float], cosine: float, changes: Sequence[float] | None
+    ) -> None:
         """Make the record: norms arrive one per parameter and leave one per layer."""
         before, layers, total = self._run.progress, self._layers(raw, clipped, changes), root_sum_square(raw)
         clipped_total = total if clipped is raw else root_sum_square(clipped)
@@ -296,7 +298,9 @@ class TrainingStep:
             self._run.time_norm = together(self._through_time, self._stats.samples)
         return self._run.time_norm
 
-    def _layers(self, raw: list[float], clipped: list[float], changes: list[float] | None) -> list[list[float]]:
+    def _layers(
+        self, raw: Sequence[float], clipped: Sequence[float], changes: Sequence[float] | None
+    ) -> list[list[float]]:
         """Return the record's numbers per layer, in the order of its fields."""
         groups, frozen, stats = self._run.groups, self._run.frozen_norms, self._stats
         grad_norm, weight_norm = merged(raw, groups), merged(self._weight_norms, groups)
