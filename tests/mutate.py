@@ -260,8 +260,8 @@ FAULTS = [
         "an overflow is applied",
         "engine/step.py",
         "if self.trouble and (refuses or self.overflowed):",
-        "if self.trouble and refuses and not self.overflowed:",
-        "test_precision.py::test_a_dynamic_scale_moves_and_skips_as_torchs_scaler_does",
+        "if self.trouble and refuses:",
+        "test_precision.py::test_an_overflow_is_skipped_whatever_a_clip_makes_of_it",
     ),
     Fault(
         "the narrow copy keeps its first weights",
@@ -328,7 +328,7 @@ FAULTS = [
         "engine/time.py",
         "torch.mul(found[t + 1], slopes[t + 1], out=inside)",
         "torch.mul(found[t + 1], slopes[t], out=inside)",
-        "test_time.py::test_finite_differences_of_the_state_agree",
+        "test_time.py::test_the_spectrum_is_that_of_the_jacobian_autograd_finds",
     ),
     Fault(
         "the norm of a time step stands one step off",

@@ -75,6 +75,15 @@ def test_a_dynamic_scale_moves_and_skips_as_torchs_scaler_does():
     assert history.diverged is None
 
 
+@pytest.mark.parametrize("nonfinite", ["stop", "continue"])
+def test_an_overflow_is_skipped_whatever_a_clip_makes_of_it(nonfinite):
+    config = Config(depth=4, gain=2.0, lr=1e-4, precision="float16", loss_scale="dynamic", nonfinite=nonfinite)
+    trainer = Trainer(config.replace(clip="value"))  # which makes a number of what is infinite
+    before = [p.detach().clone() for p in trainer.network.parameters()]
+    assert not trainer.step().applied
+    assert all(map(torch.equal, trainer.network.parameters(), before))
+
+
 def test_two_thousand_good_steps_double_a_dynamic_scale_as_torchs_scaler_does():
     from gradlab.engine.precision import LossScale
 
