@@ -126,9 +126,10 @@ def test_what_overflows_at_a_fixed_scale_follows_the_rule_for_steps_that_are_not
     assert skipping.column("loss_scale").tolist() == [2.0**16] * 5
 
 
-def test_a_loss_scale_moves_no_gradient_that_is_recorded():
-    plain, scaled = (Trainer(Config(depth=4, loss_scale=s)).run(10) for s in (1.0, 4096.0))
-    for name in ("loss", "grad_norm", "delta_norm", "update_ratio"):
+@pytest.mark.parametrize("knobs", [{"depth": 4}, {"architecture": "rnn", "dataset": "latch", "sequence_length": 5}])
+def test_a_loss_scale_moves_no_gradient_that_is_recorded(knobs):
+    plain, scaled = (Trainer(Config(loss_scale=s, **knobs)).run(10) for s in (1.0, 4096.0))
+    for name in ("loss", "grad_norm", "delta_norm", "update_ratio", "time_norm"):
         assert np.array_equal(plain.column(name), scaled.column(name)), name
 
 

@@ -168,7 +168,7 @@ class LayerObserver:
     def _seen_through(self, module: nn.Module) -> Callable[..., Any]:
         """Return a module's `forward` that tells what it returned; bound, so that a copy of it is the copy's own."""
         is_compiling, layer = torch.compiler.is_compiling, module in self._numbers
-        look: Callable[[Any, tuple[Any, ...], Any], None] = self._on_layer if layer else self._on_follower
+        look: Callable[..., None] = self._on_layer if layer else self._on_follower
         key = self._numbers[module] if layer else module
 
         @functools.wraps(type(module).forward)

@@ -301,21 +301,17 @@ class RunState:
 class Buffers:
     """The buffers of a network: batch norm's statistics, a running total, a count of passes.
 
-    Those of one dtype are made views of one tensor, so that one operation copies them all.
-
-    Parameters
-    ----------
-    network : Module
-        Nobody else's; the data of its buffers move.
+    Where torch's modules alone have any, those of one dtype become views of one tensor, copied by one operation.
     """
 
     def __init__(self, network: nn.Module) -> None:
         self.slots = [(module._buffers, name) for module in network.modules() for name in module._buffers]
         self._own = self._values()
-        kept = [b for b in self._own if _movable(b)]
+        owners = {type(m).__module__.partition(".nn.")[0] for m in network.modules() if m._buffers}
+        kept = [b for b in self._own if _movable(b)] if owners == {"torch"} else []  # others may resize them
         self._whole: list[tuple[Tensor, Tensor]] = []
         self._room = kept.copy()
-        if len({b.untyped_storage().data_ptr() for b in kept}) == len(self.slots):
+        if len({b.data_ptr() for b in kept}) == len(self.slots):
             for dtype in dict.fromkeys(b.dtype for b in kept):
                 self._join([i for i, b in enumerate(kept) if b.dtype == dtype], kept)
         self._places = [b.data_ptr() for b in kept]
@@ -360,14 +356,9 @@ class Buffers:
 
 def _movable(buffer: Tensor | None) -> TypeGuard[Tensor]:
     """Return whether a buffer is a plain tensor with memory of its own."""
-    return (
-        type(buffer) is Tensor
-        and buffer.layout is torch.strided
-        and not buffer.requires_grad
-        and buffer.is_contiguous()
-        and buffer.device.type == "cpu"
-        and buffer.numel() * buffer.element_size() == buffer.untyped_storage().nbytes()
-    )
+    if type(buffer) is not Tensor or buffer.layout is not torch.strided:
+        return False
+    return buffer.nbytes == buffer.untyped_storage().nbytes()
 
 
 class OptimizerState:
