@@ -335,7 +335,6 @@ class Buffers:
         """Return copies."""
         return [None if b is None else b.detach().clone() for b in self._values()]
 
-    @torch.no_grad()
     def copy_over(self) -> list[Tensor | None]:
         """Return copies that the next call writes over, while all buffers lie where they were laid."""
         now: list[Any] = self._values()
