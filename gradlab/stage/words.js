@@ -133,6 +133,7 @@ function showTime(/** @type {Stage} */ stage) {
   const share = timeScale(Math.max(1, stage.store.last), stage.logTime, 0, 100).at(stage.step);
   bar.thumb.style.left = bar.fill.style.width = `${share}%`;
   bar.track.setAttribute("aria-valuemax", String(stage.store.last));
+  bar.track.dataset.steps = String(Math.max(0, ...stage.store.lanes.map((lane) => lane.steps)));
   bar.track.setAttribute("aria-valuenow", String(stage.step));
   const text = stage.say("stage.step", { step: stage.step });
   bar.track.setAttribute("aria-valuetext", text);

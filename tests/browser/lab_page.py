@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,13 @@ class LabPage:
         if reply["status"] != "ok":
             raise RuntimeError(f"{expression}: {reply['ename']}: {reply['evalue']}")
         return ast.literal_eval(reply["data"]["text/plain"])
+
+    def until(self, expression: str, value: Any) -> None:
+        """Wait until an expression has that value in the kernel: what a widget sends takes its time."""
+        end = time.monotonic() + 30
+        while (found := self.evaluate(expression)) != value and time.monotonic() < end:
+            self.page.wait_for_timeout(50)
+        assert found == value, expression
 
     def threads(self) -> list[str]:
         """Return the names of the threads that live in the kernel, sorted."""

@@ -82,8 +82,7 @@ def step_shown(lab):
 def wait_for_step(lab, at_least):
     """Wait until the newest step on the stage is that one or a later one."""
     lab.page.wait_for_function(
-        "n => Number(document.querySelector('.jp-NotebookPanel:not(.lm-mod-hidden) .gl-track')"
-        "?.getAttribute('aria-valuemax') ?? -1) >= n",
+        "n => Number(document.querySelector('.jp-NotebookPanel:not(.lm-mod-hidden) .gl-track')?.dataset.steps ?? 0) > n",
         arg=at_least,
     )
 

@@ -40,8 +40,7 @@ def test_running_the_cell_again_closes_its_panel_and_two_panels_play_at_once(lab
     )
     for each in stage(lab).all():
         each.locator(".gl-play").click()
-    lab.page.wait_for_timeout(1500)
-    assert min(lab.evaluate("(one.trainer.step_count, two.trainer.step_count)")) > 3
+    lab.until("min(one.trainer.step_count, two.trainer.step_count) > 3", True)
 
 
 def test_a_restarted_kernel_starts_afresh_and_a_closed_tab_stops_the_run(lab):
@@ -70,7 +69,6 @@ def test_an_interrupt_in_a_cell_that_runs_leaves_a_whole_step_on_the_stage(lab):
     wait_for_step(lab, 20)
     lab.interrupt()
     lab.wait_idle()
-    lab.page.wait_for_timeout(500)
     steps = lab.evaluate("(lab.trainer.step_count, len(lab.history))")
     assert steps[0] == steps[1]
     lab.button("Step").click()
@@ -95,5 +93,4 @@ lab
     expect(lab.notebook.locator(".gl-alert")).to_contain_text("the data ran out")
     expect(lab.button("Play")).to_be_visible()
     lab.button("Step").click()
-    lab.page.wait_for_timeout(300)
-    assert lab.evaluate("lab.trainer.step_count == len(lab.history)")
+    lab.until("lab.trainer.step_count == len(lab.history)", True)

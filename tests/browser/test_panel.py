@@ -76,16 +76,14 @@ def test_paced_play_takes_ten_steps_a_second_and_the_fastest_pace_hundreds(panel
 def test_a_typed_number_is_taken_on_enter_or_refused_in_words_and_stays(panel):
     lab = panel
     type_number(lab, "Learning rate", "0.123")
-    lab.page.wait_for_timeout(300)
-    assert lab.evaluate("lab.config.lr") == 0.123
+    lab.until("lab.config.lr", 0.123)
     type_number(lab, "Learning rate", "-3")
     expect(lab.notebook.locator(".gl-alert")).to_contain_text("lr=-3")
     assert lab.evaluate("lab.config.lr") == 0.123
     expect(number(lab, "Learning rate")).to_have_value("-3")
     type_number(lab, "Depth", "7")
     expect(lab.notebook.locator(".gl-alert")).not_to_contain_text("lr=-3")
-    lab.page.wait_for_timeout(300)
-    assert lab.evaluate("lab.config.depth") == 7
+    lab.until("lab.config.depth", 7)
 
 
 def test_sliders_are_long_and_every_knob_has_a_name(panel):
@@ -115,8 +113,7 @@ def test_a_switch_turns_its_rule_on_and_dims_it_when_off(panel):
     wait_for_step(lab, 1)
     assert lab.evaluate("(lab.config.accumulation, lab.history[-1].micro_batches)") == ("mean", 5)
     switch(lab, "Clipping").click()
-    lab.page.wait_for_timeout(300)
-    assert lab.evaluate("lab.config.clip") == "none"
+    lab.until("lab.config.clip", "none")
 
 
 def test_step_reset_and_a_restart_knob_start_from_the_same_seeds(panel):
@@ -139,8 +136,7 @@ def test_step_reset_and_a_restart_knob_start_from_the_same_seeds(panel):
     lab.page.keyboard.press("Control+a")
     lab.page.keyboard.type("3")
     lab.page.keyboard.press("Enter")
-    lab.page.wait_for_timeout(1000)
-    assert lab.evaluate("(lab.config.weight_seed, lab.config.data_seed, lab.config.batch_seed)") == (3, 3, 3)
+    lab.until("(lab.config.weight_seed, lab.config.data_seed, lab.config.batch_seed)", (3, 3, 3))
 
 
 def test_alt_and_a_letter_press_buttons_and_jupyterlab_sees_no_other_key(panel):
@@ -172,14 +168,14 @@ def test_nothing_scrolls_and_nothing_moves_when_words_come_and_go(lab, size):
     overflow = "e => [e.scrollHeight - e.clientHeight, e.scrollWidth - e.clientWidth]"
     assert max(stage(lab).evaluate(overflow)) <= 1
     before = boxes(lab, *PARTS)
-    for _ in range(3):
+    for at in range(3):
         lab.button("Step").click()
-        lab.page.wait_for_timeout(200)
+        wait_for_step(lab, at)
     expect(lab.notebook.locator(".gl-verdicts")).to_contain_text("DIVERGED")
     expect(lab.notebook.locator(".gl-alert")).not_to_be_empty()
     lab.screenshot(f"diverged-{size[0]}x{size[1]}")
     assert boxes(lab, *PARTS) == before
     lab.button("Reset").click()
-    lab.page.wait_for_timeout(300)
+    expect(lab.notebook.locator(".gl-alert")).to_be_empty()
     assert boxes(lab, *PARTS) == before
     assert lab.console_errors == []

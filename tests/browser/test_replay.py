@@ -66,8 +66,7 @@ def test_the_slider_reaches_every_step_by_keys_and_changes_the_picture(replay_pa
     first = page.locator(".gl-picture canvas").evaluate("c => c.toDataURL()")
     page.keyboard.press("ArrowRight")
     expect(slider).to_have_attribute("aria-valuenow", "1")
-    page.wait_for_timeout(300)
-    assert page.locator(".gl-picture canvas").evaluate("c => c.toDataURL()") != first
+    page.wait_for_function("seen => document.querySelector('.gl-picture canvas').toDataURL() !== seen", arg=first)
 
 
 def test_it_is_dark_where_the_reader_wants_it(replay_page, run):

@@ -79,8 +79,7 @@ def test_a_cell_of_the_phase_diagram_loads_its_network(panel):
     words = cell.get_attribute("title") or cell.get_attribute("aria-label")
     gain, depth = re.search(r"gain ([\d.]+), depth (\d+)", words).groups()
     cell.click()
-    lab.page.wait_for_timeout(500)
-    assert lab.evaluate("(lab.config.gain, lab.config.depth)") == (float(gain), int(depth))
+    lab.until("(lab.config.gain, lab.config.depth)", (float(gain), int(depth)))
 
 
 def test_an_exercise_sets_the_broken_network_and_checks_a_repair(panel):
@@ -88,8 +87,7 @@ def test_an_exercise_sets_the_broken_network_and_checks_a_repair(panel):
     section(lab, "Exercises")
     menu = lab.notebook.locator(".gradlab-page select")
     menu.select_option(index=1)
-    lab.page.wait_for_timeout(500)
-    assert lab.evaluate("lab.config.depth") > 4
+    lab.until("lab.config.depth > 4", True)
     lab.button("Check").click()
     expect(lab.notebook.locator(".gradlab-page")).not_to_contain_text("Checking these settings", timeout=60_000)
     lab.button("Hint").click()

@@ -40,6 +40,14 @@ def painted(lab):
     return lab.notebook.locator(".gl-picture canvas").evaluate("c => c.toDataURL()")
 
 
+def wait_until_painted(lab, holds):
+    for _ in range(300):
+        if holds(painted(lab)):
+            return
+        lab.page.wait_for_timeout(100)
+    raise AssertionError("the picture is not what it should be, after 30 s")
+
+
 def test_pointing_at_a_layer_says_its_value_and_its_ratio_and_a_click_keeps_it(panel):
     lab = panel
     picture = lab.notebook.locator(".gl-picture")
@@ -76,13 +84,11 @@ def test_the_time_slider_reaches_every_step_by_keys_and_one_click_makes_a_step_l
         expect(time_slider(lab)).to_have_attribute("aria-valuenow", str(step))
     lab.page.keyboard.press("Home")
     expect(time_slider(lab)).to_have_attribute("aria-valuenow", "0")
-    lab.page.wait_for_timeout(400)
-    assert painted(lab) != latest
+    wait_until_painted(lab, lambda now: now != latest)
     lab.page.keyboard.press("End")
     for _ in range(11):
         lab.page.keyboard.press("ArrowLeft")
     expect(time_slider(lab)).to_have_attribute("aria-valuenow", "30")
-    lab.page.wait_for_timeout(400)
     lab.notebook.locator(".gl-time").get_by_role("button", name="rewind").click()
     expect(time_slider(lab)).to_have_attribute("aria-valuemax", "29")
     lab.wait_idle()
@@ -118,8 +124,7 @@ def test_presets_start_anew_and_a_cure_opens_beside_its_failure(lab):
     lab.screenshot("compare")
     lab.button("Step").click()
     choose(lab, "kaiming")
-    lab.page.wait_for_timeout(400)
-    assert lab.evaluate("len(lab.history)") == 0
+    lab.until("len(lab.history)", 0)
 
 
 def test_what_was_learned_is_drawn_and_held_out_numbers_stand_beside_it(panel):
@@ -134,11 +139,9 @@ def test_a_lens_lays_the_range_of_a_number_format_over_the_profile(panel):
     lens = lab.notebook.get_by_label("Number format to look through")
     lens.select_option("float8_e4m3fn")
     expect(lens.locator("option:checked")).to_have_text("E4M3: 9.8e-4 … 448")
-    lab.page.wait_for_timeout(200)
-    assert painted(lab) != plain
+    wait_until_painted(lab, lambda now: now != plain)
     lens.select_option("")
-    lab.page.wait_for_timeout(200)
-    assert painted(lab) == plain
+    wait_until_painted(lab, lambda now: now == plain)
 
 
 def test_an_explosion_widens_the_axis_and_names_where_it_ended(lab):

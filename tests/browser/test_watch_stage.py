@@ -71,7 +71,7 @@ def test_the_stage_of_a_watched_loop_repaints_while_the_cell_runs_and_stands_the
     expect(stage(lab).first.locator(".gl-label", has_text="wte")).to_be_visible()
     assert lab.run_cell(1)
     expect(stage(lab)).to_have_count(2)
-    lab.page.wait_for_timeout(500)
+    expect(stage(lab).nth(1).locator(".gl-label").nth(5)).to_be_attached()
     assert len(names(lab, 1)) > 5
     lab.screenshot("watched-blocks")
 
