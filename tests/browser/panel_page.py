@@ -82,7 +82,8 @@ def step_shown(lab):
 def wait_for_step(lab, at_least):
     """Wait until the newest step on the stage is that one or a later one."""
     lab.page.wait_for_function(
-        "n => Number(document.querySelector('.jp-NotebookPanel:not(.lm-mod-hidden) .gl-track')?.dataset.steps ?? 0) > n",
+        "n => Number(document.querySelector('.jp-NotebookPanel:not(.lm-mod-hidden) .gl-track')"
+        "?.dataset.steps ?? 0) > n",
         arg=at_least,
     )
 
