@@ -1,5 +1,7 @@
 """The measured numbers against numpy's float64, on numbers that float32's squares or one pass would lose."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -64,9 +66,10 @@ def test_a_large_tensor_measured_in_parts_is_numpys(shift):
         stats.see_deltas(stacked([(0, tensor, None)]), 1)
         stats.see_loss(torch.tensor(1.0), 1)
         stats.read()
-        assert stats.activation_mean() == pytest.approx([wide.mean()], rel=1e-12)
-        assert stats.activation_std() == pytest.approx([wide.std()], rel=1e-9)
-        assert stats.delta_norm() == pytest.approx([np.linalg.norm(wide)], rel=1e-12)
+        # float32 sums rows of 256 entries, and their rounding averages out over a thousand rows
+        assert stats.activation_mean() == pytest.approx([wide.mean()], rel=0, abs=1e-8 * wide.std())
+        assert stats.activation_std() == pytest.approx([wide.std()], rel=1e-8)
+        assert stats.delta_norm() == pytest.approx([np.linalg.norm(wide)], rel=1e-8)
         assert stats.saturated() == [np.mean(np.abs(tensor.numpy()) > np.float32(0.95))]
         assert stats.dead() == pytest.approx([1 / tensor[0].numel()], rel=1e-12)
 
@@ -104,10 +107,25 @@ def test_the_norms_of_a_list_come_at_every_moment_whatever_the_shapes_and_dtypes
     found = np.array(read([norms.of([0, 1])])).reshape(2, -1)
     numbers = [t.double().numpy() for t in first]
     moved = [b.double().numpy() - a for a, b in zip(numbers, second, strict=True)]
-    assert found[0] == pytest.approx([np.linalg.norm(numbers[i]) for i in norms.order], rel=1e-12)
+    tolerance = [1e-8 if numbers[i].size > LARGE else 1e-12 for i in norms.order]  # rows of float32, averaged
+    exact = np.array([np.linalg.norm(numbers[i]) for i in norms.order])
+    assert (np.abs(found[0] - exact) <= tolerance * exact).all()
     assert found[1] == pytest.approx([np.linalg.norm(moved[i]) for i in norms.order], rel=1e-6)  # float32
     assert read([norms.of([1])]) == found[1].tolist()
-    assert read([norms_of(first)]) == pytest.approx([np.linalg.norm(x) for x in numbers], rel=1e-12)
+    assert read([norms_of(first)]) == pytest.approx([np.linalg.norm(x) for x in numbers], rel=1e-8)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-17, 1e-12, 1e12, 1e19, 1e30])
+def test_a_large_float32_has_its_norm_and_spread_also_where_squares_leave_the_range_of_float32(scale):
+    tensor = scale * torch.randn(1, 3, LARGE // 2 + 7, generator=torch.Generator().manual_seed(0))
+    stats, wide = LayerStats(1), tensor.double().numpy()
+    stats.see_activations(stacked([(0, tensor[0], None)]))
+    stats.read()
+    assert read([row_norms(tensor)]) == pytest.approx([np.linalg.norm(wide)], rel=1e-8)
+    assert stats.activation_std() == pytest.approx([wide.std()], rel=1e-8)
+    tensor[0, 1, 5] = math.inf
+    assert read([row_norms(tensor)]) == [math.inf]
+    assert read([row_norms(torch.zeros(1, LARGE + 1))]) == [0.0]
 
 
 @pytest.mark.parametrize("name", ["float8_e4m3fn", "float8_e5m2"])
