@@ -43,6 +43,13 @@ FAULTS = [
         "test_chain.py::test_a_weight_frozen_between_steps_rests_and_the_others_go_on_as_in_plain_pytorch",
     ),
     Fault(
+        "the fused lane normalises by the batch in evaluation mode",
+        "engine/fused.py",
+        "if not all(norm.module.training for norm in self._normed):",
+        "if not all(norm.module for norm in self._normed):",
+        "test_chain.py::test_batch_norm_in_evaluation_mode_is_trained_on_its_running_statistics",
+    ),
+    Fault(
         "the fused lane is trusted untried",
         "engine/fused.py",
         "if not self._trusts(samples):",

@@ -1,4 +1,4 @@
-"""The fused lane: a plain chain of linear layers, run forward and backward by the kernels that autograd calls.
+"""The fused lane: linear layers, norms and residual blocks, forward and backward by the kernels autograd calls.
 
 An optimisation that can be deleted: `FusedNetwork.offer` is the only way in, and without it every number is the same.
 Autograd gives the same gradients, bit for bit, and the tests hold the two together. What it costs beside the
@@ -6,8 +6,8 @@ kernels (a graph, a fresh tensor at every node, a copy of every gradient) is hal
 each layer's h_l and d loss / d z_l is written into one block for all layers, so that one operation measures them
 all, and each gradient goes straight to where the optimizer reads it.
 
-Whatever is not listed here (a norm, a residual block, an activation or a network of one's own, a loss of one's own,
-a module or a parameter with a hook) goes the general way: autograd.
+Whatever is not listed here (RMS norm, an activation, a norm, a network or a loss of one's own, a module or a
+parameter with a hook) goes the general way: autograd.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Kernels(NamedTuple):
     reads_h : bool
         Whether `backward` wants h; else it wants z.
     forward : callable
-        ``(module, z, h)``: write phi(z) to h, which is z itself if `reads_h`.
+        ``(module, z, h)``: write phi(z) to h, which may be z itself if `reads_h`.
     backward : callable
         ``(module, delta, h or z)``: turn d loss / d h into d loss / d z, in place.
     """
@@ -55,22 +55,22 @@ class Kernels(NamedTuple):
 KERNELS: dict[type[nn.Module], Kernels] = {
     nn.Identity: Kernels(
         True,
-        lambda m, z, h: None,
+        lambda m, z, h: h if h is z else h.copy_(z),
         lambda m, d, h: None,
     ),
     nn.ReLU: Kernels(
         True,
-        lambda m, z, h: h.relu_(),
+        lambda m, z, h: h.relu_() if h is z else torch.clamp_min(z, 0, out=h),
         lambda m, d, h: _aten.threshold_backward.grad_input(d, h, 0, grad_input=d),
     ),
     nn.Tanh: Kernels(
         True,
-        lambda m, z, h: h.tanh_(),
+        lambda m, z, h: torch.tanh(z, out=h),
         lambda m, d, h: _aten.tanh_backward.grad_input(d, h, grad_input=d),
     ),
     nn.Sigmoid: Kernels(
         True,
-        lambda m, z, h: h.sigmoid_(),
+        lambda m, z, h: torch.sigmoid(z, out=h),
         lambda m, d, h: _aten.sigmoid_backward.grad_input(d, h, grad_input=d),
     ),
     nn.LeakyReLU: Kernels(
@@ -95,6 +95,59 @@ KERNELS: dict[type[nn.Module], Kernels] = {
     ),
 }
 _SELU = (1.6732632423543772848170429916717, 1.0507009873554804934193349852946, 1.0)  # alpha, scale, as in torch
+
+
+class BatchNormKernels:
+    """What batch norm does in training, and of the last pass what its backward pass needs."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module: Any = module
+        self.weight, self.bias = (p.detach() for p in module.parameters())
+        self.gradients: list[Tensor] = []
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Return what the norm makes of `z`; its statistics move."""
+        m, held = self.module, self.module._buffers
+        held["num_batches_tracked"].add_(1)
+        running = held["running_mean"], held["running_var"]
+        found, *self._kept = torch.native_batch_norm(z, self.weight, self.bias, *running, True, m.momentum, m.eps)
+        self._z, self._running = z, running
+        return found
+
+    def backward(self, delta: Tensor) -> Tensor:
+        """Return dL/dz and keep the `gradients` of weight and bias."""
+        kept = (self._z, self.weight, *self._running, *self._kept, True, self.module.eps)
+        delta, *self.gradients = _aten.native_batch_norm_backward.default(delta, *kept, _ALL)
+        return delta
+
+
+class LayerNormKernels:
+    """What layer norm does, and of the last pass what its backward pass needs."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module: Any = module
+        self.weight, self.bias = (p.detach() for p in module.parameters())
+        self.gradients: list[Tensor] = []
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Return what the norm makes of `z`."""
+        m, self._z = self.module, z
+        found, *self._kept = torch.native_layer_norm(z, m.normalized_shape, self.weight, self.bias, m.eps)
+        return found
+
+    def backward(self, delta: Tensor) -> Tensor:
+        """Return dL/dz and keep the `gradients` of weight and bias."""
+        kept = (self._z, self.module.normalized_shape, *self._kept, self.weight, self.bias)
+        delta, *self.gradients = _aten.native_layer_norm_backward.default(delta, *kept, _ALL)
+        return delta
+
+
+_ALL = [True, True, True]  # gradients: of z, weight and bias
+NORM_KERNELS: dict[type[nn.Module], Callable[[nn.Module], BatchNormKernels | LayerNormKernels] | None] = {
+    nn.Identity: None,
+    nn.BatchNorm1d: BatchNormKernels,
+    nn.LayerNorm: LayerNormKernels,
+}
 
 
 class LossKernels(NamedTuple):
@@ -137,18 +190,23 @@ LOSS_KERNELS: dict[Loss, LossKernels] = {
 
 
 class Block(NamedTuple):
-    """For one size of micro-batch: h and delta of all hidden layers; z, h, delta layer by layer."""
+    """For one size of micro-batch, whatever a pass writes: of all hidden layers together, and layer by layer.
+
+    `reads` is what each linear layer reads, the input first; `phi_reads` what each activation reads.
+    """
 
     after: Tensor
     deltas: Tensor
     z: list[Tensor]
     h: list[Tensor]
+    reads: list[Tensor]
+    phi_reads: list[Tensor]
     delta: list[Tensor]
     delta_t: list[Tensor]
 
 
 class Chain:
-    """A network of `build_network` without norm and residual blocks, and a loss of torch's.
+    """A network of `build_network` and a loss of torch's.
 
     Parameters
     ----------
@@ -164,11 +222,17 @@ class Chain:
         self._params = list(network.parameters())
         self._free = [True] * len(self._params)
         self._handles = -1
-        self._weights = [p.detach() for p in self._params[0::2]]
-        self._biases = [p.detach() for p in self._params[1::2]]
+        self.depth = len(network.norms)
+        linear = [p.detach() for p in self._params[: 2 * self.depth + 2]]
+        self._weights, self._biases = linear[0::2], linear[1::2]
         self._transposed = [w.t() for w in self._weights]
         self._phi: list[nn.Module] = list(network.activations)
-        self._kernels = KERNELS[type(self._phi[0])]
+        self._kernels = KERNELS[type(self._phi[-1])]
+        self._norms = [make and make(m) for m in network.norms for make in [NORM_KERNELS[type(m)]]]
+        self._normed = [norm for norm in self._norms if norm is not None]
+        self._forward, self._backward = self._plain, self._plain_backward
+        if network.residual:
+            self._forward, self._backward = self._residual, self._residual_backward
         self._blocks: dict[int, Block] = {}
         self._into: Sequence[Tensor] = ()
         self._into_biases = torch.empty(0)
@@ -176,23 +240,26 @@ class Chain:
 
     @staticmethod
     def fits(network: nn.Module, loss: Loss) -> bool:
-        """Return whether this lane does for a network and its loss all that autograd would."""
-        if not isinstance(network, Network) or loss not in LOSS_KERNELS or network.residual or not network.norms:
+        """Return whether this lane may do for a network and its loss all that autograd would."""
+        if not isinstance(network, Network) or loss not in LOSS_KERNELS or not network.norms:
             return False
         linears, norms, activations = _parts(network)
-        params = [p for linear in linears for p in (linear.weight, linear.bias)]
+        kinds = {type(m) for m in activations[network.residual :]} or {nn.Identity}
+        owners = [*linears, *(m for m in norms if type(m) is not nn.Identity)]
         return (
             {type(m) for m in linears} == {nn.Linear}
-            and {type(m) for m in norms} == {nn.Identity}
-            and len({type(m) for m in activations}) == 1
-            and type(activations[0]) in KERNELS
-            and list(map(id, params)) == list(map(id, network.parameters()))
+            and all(type(m) in NORM_KERNELS for m in norms)
+            and len(kinds) == 1
+            and kinds <= set(KERNELS)
+            and (not network.residual or type(norms[0]) is type(activations[0]) is nn.Identity)
+            and [id(p) for m in owners for p in (m.weight, m.bias)] == list(map(id, network.parameters()))
         )
 
     def signature(self, loss: Loss) -> Hashable:
         """Return what decides how the kernels compute: they, the modules' settings and the parameters' shapes."""
-        settings = frozenset(phi.extra_repr() for phi in self._phi)
-        return type(self._phi[0]), settings, self._kernels, LOSS_KERNELS[loss], tuple(p.shape for p in self._params)
+        settings = tuple((type(m), m.extra_repr()) for m in (*self._phi, *self.network.norms))
+        shapes = tuple(p.shape for p in self._params)
+        return settings, self.network.residual, self._kernels, LOSS_KERNELS[loss], shapes
 
     def untouched(self) -> bool:
         """Return whether nobody hung a hook on the network, froze a parameter or swapped a part since."""
@@ -200,62 +267,100 @@ class Chain:
             if _hooked(self.network):
                 return False
             self._handles = RemovableHandle.next_id
+        if not all(norm.module.training for norm in self._normed):
+            return False
         return _held(self.network) == self._held and list(map(_requires_grad, self._params)) == self._free
 
     def forward(self, x: Tensor, y: Tensor, loss: Loss) -> ChainPass:
         """Run the network on `x`, compare with `y` and keep every layer."""
         x = x.flatten(1)
-        block, h, forward = self._block(x), x, self._kernels.forward
-        for bias, weight, phi, z, after in zip(
-            self._biases, self._transposed, self._phi, block.z, block.h, strict=False
+        block = self._block(x)
+        block.reads[0] = x
+        self._forward(block)
+        output = torch.addmm(self._biases[-1], block.reads[-1], self._transposed[-1])
+        return ChainPass(self, block, output, y, LOSS_KERNELS[loss])
+
+    def _plain(self, block: Block) -> None:
+        h, forward = block.reads[0], self._kernels.forward
+        for k, (bias, weight, norm, z, after) in enumerate(
+            zip(self._biases, self._transposed, self._norms, block.z, block.h, strict=False)
         ):
             torch.addmm(bias, h, weight, out=z)
-            forward(phi, z, after)
+            if norm is not None:
+                z = block.phi_reads[k] = norm.forward(z)
+            forward(self._phi[k], z, after)
             h = after
-        output = torch.addmm(self._biases[-1], h, self._transposed[-1])
-        return ChainPass(self, x, block, output, y, LOSS_KERNELS[loss])
+
+    def _residual(self, block: Block) -> None:
+        h = torch.addmm(self._biases[0], block.reads[0], self._transposed[0], out=block.h[0])
+        for k in range(1, self.depth):
+            norm, read = self._norms[k], block.reads[k]
+            z = block.phi_reads[k] = h if norm is None else norm.forward(h)
+            self._kernels.forward(self._phi[k], z, read)
+            h = torch.addmm(self._biases[k], read, self._transposed[k], out=block.h[k]).add_(h)
 
     def _block(self, x: Tensor) -> Block:
         found = self._blocks.get(x.shape[0])  # of a tensor, `len` is slow
         if found is None:
             if len(self._blocks) > 1:  # a full micro-batch and the short one at the end of an epoch
                 self._blocks.clear()
-            shape = (len(self._phi), len(x), len(self._biases[0]))
+            shape = (self.depth, len(x), len(self._biases[0]))
             after, deltas = _aligned(x, shape), _aligned(x, shape)
-            z = after if self._kernels.reads_h else _aligned(x, shape)
-            z_, h, delta, delta_t = (list(t.unbind()) for t in (z, after, deltas, deltas.transpose(1, 2)))
-            found = self._blocks[len(x)] = Block(after, deltas, z_, h, delta, delta_t)
+            apart = self.network.residual or self._normed or not self._kernels.reads_h
+            z = (_aligned(x, shape) if apart else after).unbind()
+            h, delta, delta_t = (list(t.unbind()) for t in (after, deltas, deltas.transpose(1, 2)))
+            reads = [x, *z[1:], h[-1]] if self.network.residual else [x, *h]
+            found = self._blocks[len(x)] = Block(after, deltas, list(z), h, reads, list(z), delta, delta_t)
         return found
 
-    def backward(self, x: Tensor, block: Block, delta: Tensor, into: Sequence[Tensor]) -> None:
+    def backward(self, block: Block, delta: Tensor, into: Sequence[Tensor]) -> None:
         """Write dL/dp of every parameter to `into` and dL/dz of the hidden layers to the block."""
-        kept, backward = block.h if self._kernels.reads_h else block.z, self._kernels.backward
-        torch.sum(delta, 0, out=into[-1])
-        delta_t = delta.t()
-        for k in range(len(self._phi), 0, -1):
-            torch.mm(delta_t, block.h[k - 1], out=into[2 * k])
-            delta, delta_t = torch.mm(delta, self._weights[k], out=block.delta[k - 1]), block.delta_t[k - 1]
-            backward(self._phi[k - 1], delta, kept[k - 1])
-        torch.mm(delta_t, x, out=into[0])
+        last = 2 * self.depth
+        torch.sum(delta, 0, out=into[last + 1])
+        torch.mm(delta.t(), block.reads[-1], out=into[last])
+        torch.mm(delta, self._weights[-1], out=block.delta[-1])
+        self._backward(block, into)
+        torch.mm(block.delta_t[0], block.reads[0], out=into[0])
         torch.sum(block.deltas, 1, out=self._hidden_biases(into))
+        if self._normed:
+            torch._foreach_copy_(list(into[last + 2 :]), [g for norm in self._normed for g in norm.gradients])
+
+    def _plain_backward(self, block: Block, into: Sequence[Tensor]) -> None:
+        kept, backward = block.h if self._kernels.reads_h else block.phi_reads, self._kernels.backward
+        for k in range(self.depth - 1, -1, -1):
+            norm, delta = self._norms[k], block.delta[k]
+            backward(self._phi[k], delta, kept[k])
+            if norm is not None:
+                delta.copy_(norm.backward(delta))
+            if k:
+                torch.mm(block.delta_t[k], block.reads[k], out=into[2 * k])
+                torch.mm(delta, self._weights[k], out=block.delta[k - 1])
+
+    def _residual_backward(self, block: Block, into: Sequence[Tensor]) -> None:
+        kept, backward = block.reads if self._kernels.reads_h else block.phi_reads, self._kernels.backward
+        for k in range(self.depth - 1, 0, -1):
+            norm, delta = self._norms[k], block.delta[k]
+            torch.mm(block.delta_t[k], block.reads[k], out=into[2 * k])
+            branch = torch.mm(delta, self._weights[k])
+            backward(self._phi[k], branch, kept[k])
+            torch.add(delta, branch if norm is None else norm.backward(branch), out=block.delta[k - 1])
 
     def _hidden_biases(self, into: Sequence[Tensor]) -> Tensor:
         """Return the gradients of all hidden biases as one tensor: `FlatParameters` lays them at equal distances."""
         if into is not self._into:
             first, size = into[1], into[1].element_size()
             apart = (into[3].data_ptr() - first.data_ptr()) // size  # of one layer alone, it does not matter
-            self._into, self._into_biases = into, first.as_strided((len(self._phi), len(first)), (apart, 1))
+            self._into, self._into_biases = into, first.as_strided((self.depth, len(first)), (apart, 1))
         return self._into_biases
 
 
 class ChainPass:
     """One forward pass of a `Chain`."""
 
-    def __init__(self, chain: Chain, x: Tensor, block: Block, output: Tensor, y: Tensor, of: LossKernels) -> None:
-        self._chain, self._x, self._block, self._output, self._y, self._of = chain, x, block, output, y, of
+    def __init__(self, chain: Chain, block: Block, output: Tensor, y: Tensor, of: LossKernels) -> None:
+        self._chain, self._block, self._output, self._y, self._of = chain, block, output, y, of
         self.loss, self._kept = of.forward(output, y)
-        hidden = len(block.h)
-        self._hidden, self._last = tuple(range(hidden)), (hidden,)
+        self._hidden, self._last = tuple(range(chain.depth)), (chain.depth,)
 
     @property
     def stacks(self) -> list[Stack]:
@@ -268,7 +373,7 @@ class ChainPass:
     ) -> tuple[Sequence[Tensor | None], list[Stack]]:
         """Go back through the loss and the layers, writing dL/dp of each parameter to `into`."""
         delta = self._of.backward(self._chain.one, self._output, self._y, self._kept)
-        self._chain.backward(self._x, self._block, delta, into)
+        self._chain.backward(self._block, delta, into)
         return into, [(self._hidden, self._block.deltas, None), (self._last, delta[None], None)]
 
     def time_norms(self, samples: int, step: int) -> list[Tensor]:
@@ -364,28 +469,29 @@ class FusedNetwork:
 
     def _agree(self, x: Tensor, y: Tensor) -> bool:
         generator = Generator().manual_seed(0)
-        twin = copy.deepcopy(self._chain.network)
-        flat = FlatParameters(list(twin.parameters()))
-        flat.weights.normal_(generator=generator)
-        for p in flat.params:  # N(0, 1/fan_in): no activation of the table explodes at any depth
-            p.detach().mul_(1 / math.sqrt(p.shape[-1]))
         x = torch.empty_like(x).normal_(generator=generator)
         y = torch.empty_like(y).normal_(generator=generator) if y.is_floating_point() else y
         with torch.enable_grad():
             try:
-                wanted = self._run(TracedNetwork(twin), flat, x, y)
-                found = self._run(Chain(twin, self._chain.ranges), flat, x, y)
+                wanted = self._run(TracedNetwork, x, y)
+                found = self._run(lambda twin: Chain(twin, self._chain.ranges), x, y)
             except Exception:  # what this lane cannot do is left to autograd; what autograd cannot, its step says
                 return False
         return all(map(_same_bits, found, wanted))
 
-    def _run(self, way: Chain | TracedNetwork, flat: FlatParameters, x: Tensor, y: Tensor) -> list[Tensor]:
-        """Return all that a pass gives, joined into few tensors."""
-        done = way.forward(x, y, self._data.loss)
+    def _run(self, way: Callable[[Network], Chain | TracedNetwork], x: Tensor, y: Tensor) -> list[Tensor]:
+        """Return all that a pass through a twin gives and moves, joined into few tensors."""
+        twin = copy.deepcopy(self._chain.network)
+        flat = FlatParameters(list(twin.parameters()))
+        flat.weights.normal_(generator=Generator().manual_seed(1))
+        for p in flat.params:  # N(0, 1/fan_in): no activation of the table explodes at any depth
+            p.detach().mul_(1 / math.sqrt(p.shape[-1]))
+        done = way(twin).forward(x, y, self._data.loss)
         after = _joined([stack for _, stack, _ in done.stacks])
         found, deltas = done.gradients(flat.params, flat.scratch())
         given = [torch.zeros_like(p) if g is None else g for g, p in zip(found, flat.params, strict=True)]
-        return [done.loss.detach(), after, _joined([stack for _, stack, _ in deltas]), _joined(given)]
+        moved = [torch.zeros(1, dtype=torch.float64), *(b.double() for b in twin.buffers())]
+        return [done.loss.detach(), after, _joined([d for _, d, _ in deltas]), _joined(given), _joined(moved)]
 
 
 def _layout(tensor: Tensor) -> Hashable:

@@ -414,7 +414,7 @@ class Trainer:
     def fast_lane(self) -> bool:
         """Whether the next step calls autograd's kernels itself instead of running autograd; no number differs.
 
-        True for a plain network of the tables, if both ways agreed bit for bit when they were tried on this machine.
+        True for an MLP of the tables without RMS norm, if both ways agreed bit for bit when tried on this machine.
         """
         fused = self._run.fused
         return fused is not None and all(fused.chain(len(rows)) for rows in self._run.draw_window().micro_batches)
