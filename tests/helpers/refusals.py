@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 LONGEST = 700  # characters: the names of all fields of a Config fit
-SECONDS = 20
+SECONDS = 20  # of processor time, as a busy machine takes its own
+WAITING = 10  # times as long by the clock: what waits for ever uses no processor
 TRIED = [0]
 """How many abuses were tried in this process."""
 
@@ -27,16 +28,19 @@ def refusal(act: Callable[[], Any], *words: str, kind: type[Exception] = ValueEr
 
 @contextmanager
 def in_time(seconds: float = SECONDS) -> Iterator[None]:
-    """Raise TimeoutError in what takes longer: a hang falls short like a crash."""
+    """Raise TimeoutError in what computes longer, or waits `WAITING` times so long: a hang is a crash."""
 
     def late(*_: Any) -> None:
         raise TimeoutError(f"hung for {seconds} s")
 
     TRIED[0] += 1
-    before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    timers = ((signal.ITIMER_PROF, signal.SIGPROF, seconds), (signal.ITIMER_REAL, signal.SIGALRM, WAITING * seconds))
+    before = [signal.signal(number, late) for _, number, _ in timers]
+    for timer, _, longest in timers:
+        signal.setitimer(timer, longest)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for (timer, number, _), handler in zip(timers, before, strict=True):
+            signal.setitimer(timer, 0)
+            signal.signal(number, handler)
