@@ -269,6 +269,7 @@ PROMISES = {
         "a front end that drops messages": ("test_where_messages_of_finished_requests_are_dropped_the_panel_plays"),
         "An exception while it plays, an interrupt too": (
             "test_an_exception_while_playing_is_said_and_pauses "
+            "test_an_interrupt_while_playing_is_said_and_pauses "
             "test_an_interrupt_in_a_cell_that_runs_leaves_a_whole_step_on_the_stage"
         ),
         "Where a front end does not load the panel's script": (

@@ -44,8 +44,8 @@ class Controller:
         Lane A: as many steps as B, fewer if it diverged.
     run : int
         Another number with each new start.
-    playing : bool
-        Whether ticks train.
+    playing, interrupted : bool
+        Whether ticks train; whether the next one ends as an interrupt of the kernel.
     alert, note, trace : str
         What went wrong, in words; what was just done; the traceback of an error.
     preset : str
@@ -76,7 +76,7 @@ class Controller:
         self.trainer, self.own, self.text, self._clock = trainer, own, text, clock
         self.lock, self._changed = threading.RLock(), changed
         self.rival: Trainer | None = None
-        self.run, self.playing, self.closed = 0, False, False
+        self.run, self.playing, self.interrupted, self.closed = 0, False, False, False
         self.alert = self.note = self.trace = self.preset = ""
         self.measure = TIME if trainer.history.time_names and not predict else BOTH
         self.theory = self.units = False
@@ -219,6 +219,8 @@ class Controller:
 
     def tick(self, steps: int | None, milliseconds: float | None) -> None:
         """Train as the front end asks: so many steps or so long, one step at least; less if something else waits."""
+        if self.interrupted:
+            raise KeyboardInterrupt
         self.apply_waiting()
         start, computed = self._clock(), time.thread_time()
         longest = LONGEST if milliseconds is None else min(milliseconds / 1000, LONGEST)
@@ -277,8 +279,10 @@ class Controller:
 
     def fail(self, error: BaseException) -> None:
         """Say that an exception stopped the run."""
-        self.playing = False
-        self.alert = self.text("status.failed", error=f"{type(error).__name__}: {self.text.say(error)}")
+        self.playing = self.interrupted = False
+        said = f"{type(error).__name__}: {self.text.say(error)}"
+        stopped = isinstance(error, KeyboardInterrupt)
+        self.alert = self.text("status.interrupted") if stopped else self.text("status.failed", error=said)
         self.trace = "".join(traceback.format_exception(error))
 
     # ------------------------------------------------------------------ back

@@ -327,6 +327,10 @@ class GradLab(widgets.VBox):
         with self._controller.lock:
             self._stage.playing = False
 
+    def interrupt(self) -> None:
+        """Pause as an interrupt of the kernel does, and say so; a panel that does not play is left alone."""
+        self._controller.interrupted = self._controller.playing
+
     def reset(self) -> None:
         """Start again from the same seeds."""
         self._do(self._controller.restart)

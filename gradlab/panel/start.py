@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import weakref
 from collections.abc import Mapping
 from typing import Any
@@ -148,16 +149,33 @@ def close_earlier(panel: Any, by_cell: dict[str, tuple[str, list[weakref.ref[Any
         panels = []
     panels.append(weakref.ref(panel))
     by_cell[cell] = (run, panels)
+    _hear_interrupts(by_cell)
 
 
-def _current_cell() -> tuple[str, str] | None:
-    """Return (cell id, id of this execution) of the running cell; None outside a front end that tells."""
+def _hear_interrupts(by_cell: Mapping[str, tuple[str, list[weakref.ref[Any]]]]) -> None:
+    """Let an interrupt while no cell runs, which Jupyter's kernel ignores, reach the panels that play."""
+
+    def interrupt(*_: Any) -> None:
+        for reference in [reference for _, panels in by_cell.values() for reference in panels]:
+            if (panel := reference()) is not None:
+                panel.interrupt()
+
+    if getattr(kernel := _kernel(), "saved_sigint_handler", None) is signal.SIG_IGN:
+        kernel.saved_sigint_handler = interrupt  # in force when the running cell ends
+
+
+def _kernel() -> Any:
+    """Return Jupyter's kernel; None outside of one."""
     try:
         from IPython.core.getipython import get_ipython
     except ImportError:
         return None
-    kernel = getattr(get_ipython(), "kernel", None)
-    if kernel is None:
+    return getattr(get_ipython(), "kernel", None)
+
+
+def _current_cell() -> tuple[str, str] | None:
+    """Return (cell id, id of this execution) of the running cell; None outside a front end that tells."""
+    if (kernel := _kernel()) is None:
         return None
     parent: dict[str, Any] = kernel.get_parent() or {}
     cell = parent.get("metadata", {}).get("cellId")

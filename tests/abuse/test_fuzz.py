@@ -7,9 +7,9 @@ the trainer's parameters are one flat tensor. Three roundings that the textbook 
 trainer's:
 
 - The norm over all gradients is the root of one sum of float64 squares, in the order in which they lie in memory.
-  Another order, or the norm of the tensors' norms as in `clip_grad_norm_`, is another last digit of the coefficient
-  in one run of three; Adam, AdamW and RMSprop make more of it, as they divide a gradient that all but cancels by a
-  root as small as itself.
+  Another order, or the norm of the tensors' norms as `clip_grad_norm_` takes it, is another last digit of the
+  coefficient. In float64 some weight was then another in 41 of 53 runs: by 1e-16 at most with SGD, by up to 8e-5 with
+  RMSprop, as Adam and RMSprop divide a gradient that all but cancels by a root as small as itself.
 - The loss of a step of several micro-batches is a running mean, ``mean += (loss - mean) * share``.
 - `scalar_sum` adds the entries of a tensor in their own order, not in that of a transposed gradient's memory.
 """

@@ -76,6 +76,18 @@ def test_an_interrupt_in_a_cell_that_runs_leaves_a_whole_step_on_the_stage(lab):
     assert step_shown(lab) == steps[0]
 
 
+def test_an_interrupt_while_playing_is_said_and_pauses(lab):
+    open_panel(lab, OPEN)
+    lab.button("Play").click()
+    wait_for_step(lab, 3)
+    lab.interrupt()
+    expect(lab.notebook.locator(".gl-alert")).to_contain_text("The kernel was interrupted")
+    expect(lab.button("Play")).to_be_visible()
+    lab.button("Play").click()
+    wait_for_step(lab, lab.evaluate("lab.trainer.step_count") + 3)
+    lab.button("Pause").click()
+
+
 def test_an_exception_while_playing_is_said_and_pauses(lab):
     code = """import torch
 from gradlab import GradLab, Config
