@@ -13,6 +13,7 @@ import numpy as np
 from gradlab.config import Config
 from gradlab.engine import Trainer
 from gradlab.engine.check import check_count, prepare_data
+from gradlab.growth import number_words
 from gradlab.history import Array, History, StepRecord
 from gradlab.locale import Text
 from gradlab.registry import Registry, brief
@@ -105,6 +106,12 @@ def differences(configs: Mapping[str, Config], lang: str = "en") -> str:
 
 def _label(name: str, text: Text) -> str:
     return text.name(f"knob.{name}.label", Config.knobs()[name].label)
+
+
+def knob_words(name: str, value: Any, text: Text) -> str:
+    """Return a knob and its value in a few words, e.g. ``Clipping by global norm``."""
+    word = number_words(value) if isinstance(value, float) else _word(name, value, text)
+    return f"{_label(name, text)} {word}"
 
 
 def _listed(words: Iterable[str], text: Text) -> str:

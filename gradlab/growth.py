@@ -92,6 +92,20 @@ def times(decades: float) -> str:
     return f"{digit}e{exponent}" if digit < 10 else f"1e{exponent + 1}"
 
 
+def number_words(value: float) -> str:
+    """Write a number as `times` writes a factor.
+
+    >>> number_words(0.07136), number_words(1198.4), number_words(2.3e32), number_words(6e-8), number_words(math.nan)
+    ('0.0714', '1198', '2.3e32', '6e-8', 'NaN')
+    """
+    if math.isnan(value):
+        return "NaN"
+    if 999.5 <= abs(value) < 1e4:
+        return f"{value:.0f}"
+    mantissa, _, exponent = (f"{value:.3g}" if abs(value) < 1e4 else f"{value:.1e}").partition("e")
+    return f"{mantissa}e{int(exponent)}" if exponent else mantissa
+
+
 def _power(decades: float) -> float:
     return 10.0**decades if decades < 308 else math.inf
 

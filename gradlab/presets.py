@@ -35,7 +35,7 @@ def exploding_tanh() -> Config:
     return Config(depth=50, width=64, activation="tanh", init="normal", gain=3.0, lr=0.02)
 
 
-@_preset("Exploding: ReLU, gain 1.5", "explode", "20 ReLU layers, large weights")
+@_preset("Exploding: ReLU, gain 1.5", "explode", "20 ReLU layers, gain 1.5")
 def exploding_relu() -> Config:
     """Twenty ReLU layers, weights half as large again: the signal grows 1.5-fold per layer and soon overflows."""
     return Config(depth=20, width=64, gain=1.5, batch_size=64, lr=0.02)

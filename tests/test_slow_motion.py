@@ -132,7 +132,7 @@ def test_next_stage_walks_forward_backward_accumulate_clip_update_and_then_the_s
     assert walked == [*["forward", "backward"] * 4, "accumulate", "clip"]
     press("Next stage")
     assert on_the_strip(walker.browser, lab) is None
-    assert lab.status.startswith("step 1 |")
+    assert lab.status.startswith("steps 1 |")
     fresh.step()
     for mine, theirs in zip(lab.trainer.network.parameters(), fresh.network.parameters(), strict=True):
         assert torch.equal(mine, theirs)

@@ -9,11 +9,11 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from gradlab.config import Config
-from gradlab.diagnosis.causes import FEWEST, cause, judge, judge_divergence, judge_overflow, suggest
-from gradlab.diagnosis.evidence import Findings, describes, find
+from gradlab.diagnosis.causes import FEWEST, PLATEAU, cause, judge, judge_divergence, judge_overflow, suggest
+from gradlab.diagnosis.evidence import SEVERE, Findings, describes, find
 from gradlab.engine.check import check_count, check_number
 from gradlab.growth import FEWEST as FEWEST_LAYERS
-from gradlab.growth import times
+from gradlab.growth import number_words, times
 from gradlab.history import History
 from gradlab.locale import STRINGS, Text
 from gradlab.registry import brief
@@ -172,10 +172,11 @@ def verdict(
         return Verdict("unsure", "", text("verdict.start.none"), "", "unknown", "unsure_short")
     f = find(history, config, chance)
     key, words = _key(history, f), _words(history, f, text)
+    start = _start(key, f, len(history.layer_names))
     return Verdict(
         kind=_kind(key),
         headline=text(f"verdict.headline.{_headline(key, f)}", **words | {"total": times(_shown(key, f))}),
-        start=text(f"verdict.{_start(key, f)}", **words | {"total": times(f.decades_start)}),
+        start=text(f"verdict.{start}", **words | {"total": times(f.decades_start)}),
         now=_now(key, f, text, words),
         tone=_tone(key, f),
         key=key,
@@ -252,10 +253,10 @@ def _headline(key: str, f: Findings) -> str:
             return known
     if key == "unsure_unseen":
         return "unseen"
-    if _at_chance(f) and f.steps >= FEWEST:
+    if _at_chance(f) and f.steps >= PLATEAU:
         return "at_chance"
     if f.layers >= FEWEST_LAYERS:
-        return "level"
+        return "level" if key.startswith("healthy") or abs(_shown(key, f)) < SEVERE else "unclear"
     return "none" if math.isnan(f.through_time) else "through_time"
 
 
@@ -269,12 +270,14 @@ def _shown(key: str, f: Findings) -> float:
     return f.decades_now if now else f.decades_start
 
 
-def _start(key: str, f: Findings) -> str:
+def _start(key: str, f: Findings, layers: int = 0) -> str:
     if not math.isnan(f.through_time) and (f.layers < FEWEST_LAYERS or key.endswith(("_time", "_truncated"))):
         return "start.time"
     if f.layers >= 2:
         return "start"
-    return "start.unseen" if math.isnan(f.output_signal) else "start.shallow"
+    if math.isnan(f.output_signal):
+        return "start.unseen"
+    return "start.odd" if layers > FEWEST_LAYERS else "start.shallow"
 
 
 def _now(key: str, f: Findings, text: Text, words: Mapping[str, str]) -> str:
@@ -298,13 +301,15 @@ def _state(key: str, f: Findings) -> str:
         return "falling"
     if math.isnan(f.chance):
         return "unknown" if key.startswith("unsure") else "not"
-    return "chance" if _at_chance(f) else "far" if f.loss_now > 10 * f.chance else "not"
+    if _at_chance(f):
+        return "chance" if f.steps >= PLATEAU else "early"
+    return "far" if f.loss_now > 10 * f.chance else "not"
 
 
 def _words(history: History, f: Findings, text: Text) -> dict[str, str]:
     """Write the numbers as a person would say them."""
     lately = f.decades_start if math.isnan(f.decades_now) else f.decades_now
-    chance = _number(f.chance)
+    chance = number_words(f.chance)
     return {
         "steps": str(f.steps),
         "layers": str(f.layers),
@@ -316,16 +321,16 @@ def _words(history: History, f: Findings, text: Text) -> dict[str, str]:
         "time": _decades(f.through_time),
         "time_total": times(f.through_time),
         "gates": _share(f.gates),
-        "logits": _number(f.logits),
-        "ratio_start": _number(f.update_ratio_start),
+        "logits": number_words(f.logits),
+        "ratio_start": number_words(f.update_ratio_start),
         "cut": str(f.cut),
-        "loss_first": _number(f.loss_first),
-        "loss_now": _number(f.loss_now),
-        "loss_max": _number(f.loss_max),
+        "loss_first": number_words(f.loss_first),
+        "loss_now": number_words(f.loss_now),
+        "loss_max": number_words(f.loss_max),
         "chance_loss": chance,
         "chance": "" if math.isnan(f.chance) else text("verdict.chance", chance=chance),
-        "output_signal": _number(f.output_signal),
-        "heaped": _number(f.heaped),
+        "output_signal": number_words(f.output_signal),
+        "heaped": number_words(f.heaped),
         "dead": _share(f.dead),
         "dead_name": _name(history, f.dead_layer, text),
         "silent": _share(f.silent),
@@ -340,9 +345,9 @@ def _words(history: History, f: Findings, text: Text) -> dict[str, str]:
         "first_quoted": _quoted(history, 1),
         "saturated": _share(f.saturated),
         "clipped": _share(f.clipped_share),
-        "coef": _number(f.clip_coef),
-        "threshold": _number(2 / f.clip_coef) if f.clip_coef > 0 else "10",
-        "ratio": _number(f.update_ratio),
+        "coef": number_words(f.clip_coef),
+        "threshold": number_words(2 / f.clip_coef) if f.clip_coef > 0 else "10",
+        "ratio": number_words(f.update_ratio),
         "lost": _share(f.lost_share),
         "format": history.precision,
         "scale": f"{f.loss_scale:.0f}" if f.loss_scale >= 1 else f"{f.loss_scale:g}",
@@ -376,10 +381,6 @@ def _quoted(history: History, number: int) -> str:
 
 def _decades(value: float) -> str:
     return f"{abs(value):.1f}"
-
-
-def _number(value: float) -> str:
-    return f"{value:.3g}" if abs(value) < 1e5 else f"{value:.1e}"
 
 
 def _share(value: float) -> str:

@@ -256,7 +256,7 @@ class Controller:
         """Let lane A follow a step that the run has taken, and say what went wrong in it."""
         rival, history = self.rival, self.trainer.history
         self.at = None
-        while rival is not None and not rival.stopped and rival.step_count < self.trainer.step_count:
+        while rival is not None and not rival.stopped and rival.step_count <= step:
             rival.step()
         diverged, last = history.diverged, history.marks[-1:]
         if diverged is not None and diverged.step == step:

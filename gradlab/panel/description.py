@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from gradlab.compare import differences, who_is_ahead
+from gradlab.compare import differences, knob_words, who_is_ahead
 from gradlab.config import Config
 from gradlab.diagnosis import Verdict, diagnose, verdict
 from gradlab.engine import Trainer
+from gradlab.growth import number_words
 from gradlab.history import History
 from gradlab.network import uses
 from gradlab.panel.controller import Controller
+from gradlab.panel.controls import RULES
 from gradlab.panel.start import without_effect
 from gradlab.plots import LIGHT, Theme, View, anchored, picture_in_words, row_beside
 from gradlab.plots.fonts import PACKAGE, can_draw
@@ -152,7 +154,9 @@ class Description:
             return ""
         if c.preset in PRESETS:
             return self._text.name(f"summary.preset.{c.preset}", PRESETS.entry(c.preset).summary)
-        return self._differences() if c.rival is not None else self.diagnosis()
+        if c.rival is not None:
+            return self._differences()
+        return self.diagnosis() or self._text("lesson.welcome")
 
     @property
     def suggestion(self) -> Mapping[str, Any]:
@@ -213,11 +217,12 @@ class Description:
             return text("status.ready")
         last = history[-1]
         names = ("updates", "micro_batches", "epoch", "samples")
+        loss = number_words(last.loss)
         step = last.step + (0 if history.diverged and history.diverged.step == last.step else 1)
         if short and self._of.trainer.config.accumulation == "none":
-            return text("status.short", step=step, epoch=last.epoch, samples=last.samples, loss=f"{last.loss:.4g}")
+            return text("status.short", step=step, epoch=last.epoch, samples=last.samples, loss=loss)
         line = text("status.counts", step=step, **{name: getattr(last, name) for name in names})
-        return f"{line} | {text('status.loss', loss=f'{last.loss:.4g}')}"
+        return f"{line} | {text('status.loss', loss=loss)}"
 
     @property
     def words(self) -> str:
@@ -302,8 +307,11 @@ class Description:
         """Say in a few words what a lane has of its own."""
         a, b = self._configs().values()
         mine, other = ((a, b), (b, a))[lane]
-        known = [f"{name} {here}" for name, (here, _) in mine.differences(other).items()]
-        return ", ".join(known[:3])
+        idle = {number for rule, (_, number) in RULES.items() if getattr(mine, rule) == "none"}
+        known = {name: here for name, (here, _) in mine.differences(other).items() if name not in idle}
+        return self._text("compare.comma").join(
+            [knob_words(name, here, self._text) for name, here in known.items()][:3]
+        )
 
     def _differences(self) -> str:
         return differences(self._configs(), self._text.lang)
@@ -347,7 +355,7 @@ def stage_kind(history: History, found: Verdict) -> str:
         return "diverged"
     if found.kind in ("exploding", "vanishing"):
         return str(found.kind)
-    return "level" if found.tone == "good" else "other"
+    return {"good": "level", "bad": "trouble"}.get(found.tone, "other")
 
 
 def cuts_of(trainer: Trainer) -> tuple[int, ...]:

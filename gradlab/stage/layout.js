@@ -27,8 +27,8 @@ export function layout(w, h, lanes, k) {
   const foot = Math.round(clamp(h * (tight ? 0.19 : 0.215), 72, 190));
   const axis = Math.round(15 * k);
   const footY = h - axis - foot - Math.round(3 * k);
-  const top = (tight ? y : arrow) + Math.round((tight ? 15 : 30) * k);
-  const bottom = footY - head - Math.round((tight ? 59 : 62) * k);
+  const top = (tight ? y : arrow) + Math.round((tight ? 15 : 26) * k);
+  const bottom = footY - head - Math.round((tight ? 59 : 60) * k);
   const profile = { x: left, y: top, w: right - left, h: Math.max(40, bottom - top) };
   const under = profile.y + profile.h;
   const split = Math.round(left + (right - left) * 0.445);

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gradlab.data import Data
 from gradlab.engine import Trainer
+from gradlab.growth import number_words
 from gradlab.history import Array
 from gradlab.locale import Text
 from gradlab.stage.shown import GRID, Learned
@@ -108,7 +109,7 @@ class LearnedLooks:
         return [
             (
                 self._text(f"learned.{name}"),
-                f"{value:.0%}" if "accuracy" in name else f"{value:.3g}".replace("e+", "e").replace("nan", "NaN"),
+                f"{value:.0%}" if "accuracy" in name else number_words(value),
             )
             for name, value in shown
         ]

@@ -386,8 +386,8 @@ function given(/** @type {Scene} */ s) {
     g.lineWidth = 1.6;
     for (const tilt of [-0.6, 0, 0.6]) {
       g.beginPath();
-      g.moveTo(x - 10, y - tilt * 10);
-      g.lineTo(lay.profile.x + 14, y - tilt * (x - lay.profile.x) * 0.22);
+      g.moveTo(x - 10, y - tilt * 6);
+      g.lineTo(lay.profile.x + 14, y - (tilt / 0.6) * lay.profile.h * 0.4);
       g.stroke();
     }
     g.setLineDash([]);

@@ -20,7 +20,7 @@ export function stretchOf(step) {
 
 /** Whole decades to label on an axis, at most about `most`. @param {number} low @param {number} high @param {number} most */
 export function decadeTicks(low, high, most) {
-  const every = [1, 2, 4, 5, 8, 10, 20, 40, 50, 100].find((n) => (high - low) / n <= most) ?? 200;
+  const every = [1, 2, 4, 5, 8, 10, 15, 20, 40, 50, 100].find((n) => (high - low) / n <= most) ?? 200;
   const ticks = [];
   for (let d = Math.ceil(low / every) * every; d <= high; d += every) ticks.push(d + 0); // -0 becomes 0
   return ticks;
@@ -87,14 +87,14 @@ export function groupsToName(levels, letters) {
   return found;
 }
 
-/** A number with three digits. @param {number} value */
+/** A number as the kernel writes it, `number_words` in growth.py. @param {number} value */
 export function formatNumber(value) {
   if (Number.isNaN(value)) return "NaN";
   if (!Number.isFinite(value)) return value < 0 ? "-inf" : "inf";
   if (value === 0) return "0";
   const size = Math.abs(value);
   if (size >= 1e4 || size < 1e-3) return value.toExponential(1).replace("e+", "e");
-  return String(Number(value.toPrecision(3)));
+  return String(size >= 999.5 ? Math.round(value) : Number(value.toPrecision(3)));
 }
 
 /** A value given by its log10, in words of at most seven characters. @param {number} log @param {{none: string}} words */

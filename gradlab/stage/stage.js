@@ -424,8 +424,10 @@ export class Stage {
     if (store.lanes.length) {
       drawStrips(scene);
       drawProfile(scene);
-      drawLoss(scene);
-      drawHeat(scene);
+      if (!store.said.hidden) { // their place is the question's
+        drawLoss(scene);
+        drawHeat(scene);
+      }
       this.drawCross(scene);
     }
     this.labels.end();

@@ -34,7 +34,7 @@ export function cursorWords(/** @type {Stage} */ stage) {
 }
 
 /** Factors in the kernel's plain text, as they are printed here. @param {string} text */
-const times = (text) => text.replace(/\bx(?=\d)/g, "\u00d7");
+const times = (text) => text.replace(/\bx ?(?=\d)/g, "\u00d7");
 
 /** Write words into a place that stays as large as it is: too many are set smaller. @param {HTMLElement} box @param {HTMLElement} node @param {string} text */
 function fit(box, node, text) {
@@ -74,7 +74,7 @@ export function showWords(/** @type {Stage} */ stage, s) {
   showSeen(stage);
   stage.root.classList.toggle("gl-hidden", Boolean(said.hidden));
   parts.guess.node.hidden = !said.hidden;
-  write(parts.guess.said, predict?.said ?? "");
+  write(parts.guess.said, times(predict?.said ?? ""));
   parts.guess.reveal.disabled = !store.fixed["guess.y"];
   parts.slow.hidden = !said.slow;
   if (said.slow) {

@@ -25,13 +25,21 @@ SIZES, LOOKS = ("1280x720", "1366x768", "1440x900"), ("light", "dark", "lecture"
 
 def section(name: str) -> Callable[[LabPage], None]:
     """Return what opens the section of that place in the menu, whatever the language."""
-    return lambda lab: lab.notebook.locator(".gradlab-menu button").nth(PAGES.index(name)).click()
+
+    def opened(lab: LabPage) -> None:
+        buttons = lab.notebook.locator(".gradlab-menu button")
+        if buttons.count() == len(PAGES):
+            buttons.nth(PAGES.index(name)).click()
+        elif name == "slow":  # a lecture has no other one
+            buttons.first.click()
+
+    return opened
 
 
 def slow(lab: LabPage) -> None:
     """Open slow motion and go to the middle of a step."""
     section("slow")(lab)
-    for _ in range(3):
+    for _ in range(2):
         lab.notebook.locator(".gradlab-page button").first.click()
         lab.page.wait_for_timeout(400)
 
