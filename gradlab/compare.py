@@ -109,9 +109,8 @@ def _label(name: str, text: Text) -> str:
 
 
 def knob_words(name: str, value: Any, text: Text) -> str:
-    """Return a knob and its value in a few words, e.g. ``Clipping by global norm``."""
-    word = number_words(value) if isinstance(value, float) else _word(name, value, text)
-    return f"{_label(name, text)} {word}"
+    """Return a knob and its value in a few words, e.g. ``Clipping By global norm``."""
+    return f"{_label(name, text)} {number_words(value) if isinstance(value, float) else _word(name, value, text)}"
 
 
 def _listed(words: Iterable[str], text: Text) -> str:

@@ -154,9 +154,7 @@ class Description:
             return ""
         if c.preset in PRESETS:
             return self._text.name(f"summary.preset.{c.preset}", PRESETS.entry(c.preset).summary)
-        if c.rival is not None:
-            return self._differences()
-        return self.diagnosis() or self._text("lesson.welcome")
+        return self._differences() if c.rival is not None else self.diagnosis() or self._text("lesson.welcome")
 
     @property
     def suggestion(self) -> Mapping[str, Any]:

@@ -56,7 +56,7 @@ class PhaseMap:
         self.cells: dict[Cell, widgets.Button] = {}
         own = controller.own["network"] is not None
         self.words = self._text("phase.own" if own else self._key("about"))
-        self.button = make.button("phase.map", "phase.tip_map")
+        self.button = make.button("phase.map", "phase.tip_map", css="strong")
         self.button.disabled = own
         self.button.on_click(lambda _: controller.act(self.toggle))
         self._colours: dict[str, widgets.ButtonStyle] = {}
