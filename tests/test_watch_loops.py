@@ -383,6 +383,66 @@ def test_two_optimizers_in_turn_make_a_record_each():
     assert moved.tolist() == [[False, True], [True, False]] * 2
 
 
+def test_muon_for_matrices_beside_adamw_for_the_rest_makes_one_record_with_the_change_of_each():
+    network, (x, y) = mlp(), points()
+    matrices = [p for p in network.parameters() if p.dim() == 2]
+    rest = [p for p in network.parameters() if p.dim() != 2]
+    optimizers = [torch.optim.Muon(matrices, lr=0.02), torch.optim.AdamW(rest, lr=0.01)]
+    with watch(network, optimizers) as history:
+        for _ in range(2):
+            before = [p.detach().clone() for p in network.parameters()]
+            network.zero_grad()
+            F.cross_entropy(network(x), y).backward()
+            for optimizer in optimizers:
+                optimizer.step()
+    assert len(history) == 2
+    rows = dict(zip(history.layer_names, history[1].update_ratio, strict=True))
+    for (name, p), old in zip(network.named_parameters(), before, strict=True):
+        ratio = norm([p.detach().double() - old.double()]) / norm([old])
+        assert rows[name.removesuffix(".weight") if p.dim() == 2 else name] == pytest.approx(ratio, rel=1e-6)
+
+
+def parts_of_a_recurrent_network():
+    torch.manual_seed(0)
+    return nn.ModuleList([nn.LSTM(3, 5, batch_first=True), nn.Linear(5, 2)])
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_parts_called_one_by_one_show_the_signal_through_time_or_why_they_do_not(reentrant):
+    from torch.utils.checkpoint import checkpoint
+
+    class Whole(nn.Module):
+        def __init__(self, parts):
+            super().__init__()
+            self.parts = parts
+
+        def forward(self, x):
+            return self.parts[1](self.parts[0](x)[0][:, -1])
+
+    x, found = torch.randn(7, 9, 3), []
+    for wrap in (Whole, lambda parts: parts):
+        parts = parts_of_a_recurrent_network()
+        network = wrap(parts)
+        optimizer = sgd(network)
+        with watch(network, optimizer) as history:
+            if isinstance(network, Whole):
+                output = network(x)
+            elif reentrant:  # its first run has no graph
+                output = parts[1](checkpoint(parts[0], x.requires_grad_(), use_reentrant=True)[0][:, -1])
+            else:
+                output = parts[1](parts[0](x)[0][:, -1])
+            output.square().mean().backward()
+            optimizer.step()
+        found.append(history)
+    whole, by_parts = found
+    if reentrant:
+        assert by_parts.column("time_norm").size == 0
+        assert [mark.kind for mark in by_parts.marks] == ["untimed"]
+    else:
+        np.testing.assert_array_equal(by_parts.column("time_norm"), whole.column("time_norm"))
+        assert whole.column("time_norm").shape == (1, 1, 9)
+
+
 def test_optimizers_inside_the_backward_pass_make_one_record_of_it():
     network, twin = mlp(), None
     twin = copy.deepcopy(network)

@@ -242,6 +242,10 @@ class ListNorms:
         self._copies: list[Tensor] = []
         self._all, self._scratch = list(range(moments)), Scratch()
 
+    def forget(self) -> None:
+        """Let go of copies that no `change` came for."""
+        self._copies = []
+
     def take(self, moment: int, tensors: Sequence[Tensor], keep: bool = False) -> None:
         """Take note of tensors as they are; `keep` copies of the large ones too, for `change`."""
         here = self._copy(moment, tensors)

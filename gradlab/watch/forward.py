@@ -126,6 +126,11 @@ class PassObserver:
         self._arrive()
         return self._passes
 
+    def prepare(self) -> int:
+        """Make ready for a backward pass, also of parts called one by one; return how many passes one came to."""
+        self._states.end()
+        return len(self.passes)
+
     def settle(self) -> None:
         """Measure what is still held of a backward pass that has ended."""
         self._arrive()
@@ -313,7 +318,6 @@ class StateObserver:
 
     def settle(self) -> None:
         """Find d loss / d h_t where a backward pass has been, before the weights move."""
-        self.end()
         for probe, found in self._waiting:
             if any(g is not None for g in found):
                 self.passes.append(probe.norms(found, 1))

@@ -240,7 +240,7 @@ class Watcher:
                 self._tracer.look(True)
 
     def _prepare_backward(self) -> None:
-        self._inside, self._passes = True, len(self._observer.passes)
+        self._inside, self._passes = True, self._observer.prepare()
         if self._stepping is not None:
             if self._recording and self._window.gradient is not None and self._cleared():  # a closure, called again
                 self._observer.ignore()
@@ -457,10 +457,10 @@ class Watcher:
         return self._divergence("gradient", layer, broken[-number])
 
     def _weight_trouble(self, changes: Norms) -> Divergence | None:
-        for i, change in sorted(changes.items()):
-            if not math.isfinite(change):
-                return self._divergence("weight", layer_of(self._layers, self._params, i), change)
-        return None
+        broken = min((i for i, change in changes.items() if not math.isfinite(change)), default=None)
+        if broken is None:
+            return None
+        return self._divergence("weight", layer_of(self._layers, self._params, broken), changes[broken])
 
     def _divergence(self, tensor: str, layer: int, value: float) -> Divergence:
         return Divergence(self._step, layer + 1, tensor, value, self._layers[layer].name)
@@ -508,9 +508,11 @@ class Watcher:
 
     def _through_time(self, samples: int) -> Array:
         """Return the signal of every time step, by the same factor as the layers' (see `_per_row`)."""
-        if (why := self._states.why) and not any(m.kind == "untimed" for m in self.history.marks):
+        found = together(self._states.forget(), 1) * (math.sqrt(samples) / self._window.scale)
+        why = self._states.why or (Said("error.time_unseen") if self._states.rows and not found.size else None)
+        if why and not any(m.kind == "untimed" for m in self.history.marks):
             self.history.mark(Mark(self._step, "untimed", why))
-        return together(self._states.forget(), 1) * (math.sqrt(samples) / self._window.scale)
+        return found
 
     def _per_row(self, stats: LayerStats, shown: Shown, raw: Norms, samples: int) -> list[list[float]]:
         """Return the record's numbers per row, in the order of its fields.

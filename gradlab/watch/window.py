@@ -45,8 +45,9 @@ class ParameterNorms:
         return self._arranged[numbers]
 
     def forget(self) -> None:
-        """Let go of all arrangements."""
-        self._arranged = {}
+        """Let go of all copies."""
+        for arranged in self._arranged.values():
+            arranged.norms.forget()
 
     @torch.no_grad()
     def gradients(self, moment: int, numbers: Iterable[int]) -> Arranged | None:
