@@ -13,6 +13,7 @@ from gradlab.history import Array
 Way = Literal["growing", "flat", "shrinking"]
 
 MILD = 1.0  # decades over the whole depth: less is called level
+STEEP = math.log10(1.5)  # decades a layer: a shallow network that grows faster is not level from layer to layer
 FEWEST = 3  # hidden layers that make a slope that is worth a sentence
 
 
@@ -39,6 +40,11 @@ class Growth:
     def way(self) -> Way:
         """Whether it grows, shrinks, or stays within one decade in all."""
         return way(self.decades)
+
+    @property
+    def even(self) -> bool:
+        """Whether it is about level from layer to layer: within one decade in all, and a factor 1.5 a layer."""
+        return self.way == "flat" and abs(self.decades) < STEEP * (self.layers - 1)
 
 
 def growth(norms: Array) -> Growth | None:

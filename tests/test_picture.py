@@ -125,6 +125,8 @@ def test_the_words_on_the_slope_are_the_estimate_that_everything_else_quotes():
     assert float(found["growth"]) == pytest.approx(3.0)
     assert found["spans"] == 3
     assert describe(history_of([1.0, 2.0, 1.0, 1.0, 9.0]), view).slope == "about level from layer to layer"
+    steep = describe(history_of([9.0, 3.0, 1.0, 9.0]), view).slope  # within a decade in all
+    assert steep == "grows \N{MULTIPLICATION SIGN} 3 with every layer toward the input"
     assert describe(history_of([0.0, 2.0, 1.0, 1.0, 9.0]), view).slope == "exactly 0 by the first layer"
 
 

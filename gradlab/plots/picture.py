@@ -138,7 +138,7 @@ def growth_words(found: Growth | None, text: Text, through_time: bool = False) -
     if found is None:
         return ""
     key = "growth.time" if through_time else "growth"
-    if found.way == "flat":
+    if found.even:
         return text(f"{key}.level")
     if not math.isfinite(found.decades):
         return text(f"{key}.to_zero" if found.decades < 0 else f"{key}.to_inf")

@@ -2,7 +2,7 @@
 
 import { columnX } from "./layout.js";
 import { drawLens, fallsOut, nameLens } from "./lens.js";
-import { clamp, css, decadeTicks, edgeOf, groupsToName, layerTicks, linear, rampColour, ratios, roughWidth } from "./scales.js";
+import { clamp, css, decadeTicks, edgeOf, even, groupsToName, layerTicks, linear, rampColour, ratios, roughWidth } from "./scales.js";
 import { hatch } from "./strip.js";
 
 /** @typedef {import("./stage.js").Scene} Scene */
@@ -273,7 +273,7 @@ function slope(/** @type {Scene} */ s, /** @type {Logs[]} */ curves) {
     if (!row || Number.isNaN(row.growth)) return;
     const when = odd ? `${s.say("stage.step", { step: row.step })}: ` : "";
     const text = (lanes ? `${lane.label}  ` : "") + when + s.growthWords(row, lanes);
-    const level = Math.abs(row.growth) < 1;
+    const level = even(row);
     const loud = lanes || !(Math.abs(row.growth) >= LOUD) ? 1 : 1.35; // read from the back row
     const wide = 1.3 * roughWidth(text) * s.k;
     if (lanes) {
@@ -283,7 +283,8 @@ function slope(/** @type {Scene} */ s, /** @type {Logs[]} */ curves) {
       labels.put(`slope${number}`, text, place.x, place.y, { side: "center", kind: "slope", colour: number ? pal.laneB : pal.laneA });
       return;
     }
-    const colour = level ? pal.good : row.growth > 0 ? pal.alarm : pal.cold;
+    const mild = Math.abs(row.growth) < 1;
+    const colour = level ? pal.good : mild ? pal.ink : row.growth > 0 ? pal.alarm : pal.cold;
     const short = when + s.growthWords(row, true);
     const ways = level ? [text] : [text, s.through ? short : `${short} ${s.words["growth.toward"]}`, short];
     const wides = ways.map((way) => 1.3 * roughWidth(way) * loud * s.k);

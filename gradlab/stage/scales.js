@@ -3,6 +3,12 @@
 
 /** @typedef {{x: number, y: number, w: number, h: number}} Rect */
 
+/**
+ * Whether a growth over so many layers is about level from one to the next, as `Growth.even` in growth.py.
+ * @param {{growth: number, spans: number}} row
+ */
+export const even = ({ growth, spans }) => Math.abs(growth) < Math.min(1, Math.log10(1.5) * spans);
+
 /** Map [a, b] linearly onto [c, d]. @param {number} a @param {number} b @param {number} c @param {number} d */
 export function linear(a, b, c, d) {
   const slope = b === a ? 0 : (d - c) / (b - a);

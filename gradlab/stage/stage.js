@@ -7,7 +7,7 @@ import { Labels } from "./labels.js";
 import { PALETTES, themeOf } from "./palette.js";
 import { listen } from "./pointing.js";
 import { drawProfile } from "./profile.js";
-import { between, clamp, formatNumber, stepLimit, withHeld } from "./scales.js";
+import { between, clamp, even, formatNumber, stepLimit, withHeld } from "./scales.js";
 import { build, make } from "./shell.js";
 import { Store } from "./store.js";
 import { drawStrips } from "./strip.js";
@@ -494,10 +494,11 @@ export class Stage {
   }
 
   /** @param {Row} row @param {boolean} [short] */
-  growthWords({ growth, spans }, short = false) {
+  growthWords(row, short = false) {
+    const { growth, spans } = row;
     if (Number.isNaN(growth)) return "";
     const key = this.store.measure === "time_norm" ? "growth.time." : "growth.";
-    if (!short && Math.abs(growth) < 1) return this.words[`${key}level`];
+    if (!short && even(row)) return this.words[`${key}level`];
     if (!Number.isFinite(growth)) return this.words[key + (growth < 0 ? "to_zero" : "to_inf")];
     return this.say(key + (short ? "short" : growth > 0 ? "larger" : "smaller"), { factor: formatNumber(10 ** (growth / spans)) });
   }

@@ -8,6 +8,12 @@ test("an axis names whole decades at regular distances, few enough to be read", 
   for (let high = 0; high < 400; high += 7) assert.ok(scales.decadeTicks(-high, high, 6).length <= 7);
 });
 
+test("level from layer to layer is within a decade in all and a factor 1.5 a layer", () => {
+  const about = [[0.9, 20], [-0.9, 20], [0, 2], [0.3, 2], [0.4, 2], [0.96, 2], [1, 20], [-Infinity, 20], [NaN, 20]];
+  const found = about.map(([growth, spans]) => scales.even({ growth, spans }));
+  assert.deepEqual(found, [true, true, true, true, false, false, false, false, false]);
+});
+
 test("the time axis grows in round steps", () => {
   const limits = [0, 10, 11, 20, 21, 50, 51, 100, 101, 200, 500, 501].map(scales.stepLimit);
   assert.deepEqual(limits, [10, 10, 20, 20, 50, 50, 100, 100, 200, 200, 500, 1000]);
