@@ -307,10 +307,10 @@ class Chain:
             shape = (self.depth, len(x), len(self._biases[0]))
             after, deltas = _aligned(x, shape), _aligned(x, shape)
             apart = self.network.residual or self._normed or not self._kernels.reads_h
-            z = (_aligned(x, shape) if apart else after).unbind()
             h, delta, delta_t = (list(t.unbind()) for t in (after, deltas, deltas.transpose(1, 2)))
+            z = list(_aligned(x, shape).unbind()) if apart else h
             reads = [x, *z[1:], h[-1]] if self.network.residual else [x, *h]
-            found = self._blocks[len(x)] = Block(after, deltas, list(z), h, reads, list(z), delta, delta_t)
+            found = self._blocks[len(x)] = Block(after, deltas, z, h, reads, list(z), delta, delta_t)
         return found
 
     def backward(self, block: Block, delta: Tensor, into: Sequence[Tensor]) -> None:

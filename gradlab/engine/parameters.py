@@ -20,6 +20,8 @@ _DOT_IS_SAFE = (1e-12, 1e12)  # norms whose float32 products neither underflow n
 LINE = 64  # bytes: where torch lets a tensor begin
 _HEALTHY = 1e-15  # norm of a float32 gradient above which its subnormal entries are fewer than 1 in 1e18
 _SMALL = 256  # entries, up to which a call costs more than the zeros that it reads
+_ALONE = 10_000  # entries of a piece above which numpy's BLAS takes several threads
+_WIDE = 1 << 20  # entries of all parameters up to which a wide copy of them is kept
 
 
 Shares = tuple[list[float], list[float], list[float]]
@@ -69,10 +71,11 @@ class FlatParameters:
         self._unclipped_views = self._views(self._unclipped)
         self._fresh: list[Tensor] = []
         self._measures: dict[int, EntryShares] = {}
-        self._gradient_norms = FlatNorms(self.gradient[None], self._offsets, slots)
-        self._unclipped_norms = FlatNorms(self._unclipped[None], self._offsets, slots)
-        self._weight_norms = FlatNorms(self.weights[None], self._offsets, slots)
-        self._moved_norms = FlatNorms(moved, self._offsets, slots)
+        quick = moved.dtype == torch.float32 and len(self.weights) <= _WIDE and max(slots) <= _ALONE
+        wide = torch.empty(moved.shape, dtype=torch.float64) if quick and hasattr(np, "vecdot") else None
+        ones = (self.gradient[None], self._unclipped[None], self.weights[None], moved)
+        norms = [FlatNorms(flats, self._offsets, slots, wide) for flats in ones]
+        self._gradient_norms, self._unclipped_norms, self._weight_norms, self._moved_norms = norms
         self._adopt()
         self.weights.grad = self.gradient
         self.separate = False
@@ -305,31 +308,46 @@ class FlatNorms:
         The buffers, shape ``(buffers, n)``; the pieces lie alike in all of them.
     offsets, sizes : sequences of int
         Where the pieces begin, and their lengths.
+    wide : Tensor, optional
+        Room for a float64 copy of float32 buffers, of which numpy's dot products take a third of the time of torch's
+        norms. Squares of float32 stay in its range.
     """
 
-    def __init__(self, flats: Tensor, offsets: Sequence[int], sizes: Sequence[int]) -> None:
-        self._blocks: list[Tensor] = []
+    def __init__(
+        self, flats: Tensor, offsets: Sequence[int], sizes: Sequence[int], wide: Tensor | None = None
+    ) -> None:
+        self._flats, self._wide = flats, None if wide is None else wide[: len(flats)]
+        blocks: list[Tensor] = []
         order: list[int] = []
-        row, _ = flats.stride()
+        measured = flats if self._wide is None else self._wide
+        row, _ = measured.stride()
         for size in dict.fromkeys(sizes):
             for run in _regular([i for i, own in enumerate(sizes) if own == size], offsets):
                 stride = offsets[run[1]] - offsets[run[0]] if len(run) > 1 else max(size, 1)
                 shape, strides = (len(flats), len(run), size), (row, stride, 1)
-                self._blocks.append(flats.as_strided(shape, strides, flats.storage_offset() + offsets[run[0]]))
+                blocks.append(measured.as_strided(shape, strides, measured.storage_offset() + offsets[run[0]]))
                 order += run
         self._found = torch.empty(len(flats), len(order), dtype=torch.float64)
-        self._outs = self._found.split([block.shape[1] for block in self._blocks], 1)
+        outs = self._found.split([block.shape[1] for block in blocks], 1)
+        self._pairs = list(zip(blocks, outs, strict=True))
+        self._arrays = [(block.numpy(), out.numpy()) for block, out in self._pairs]
         places = [order.index(i) for i in range(len(sizes))]
         self._in_order = itemgetter(*places) if len(places) > 1 else tuple
         self._refine = flats.dtype == torch.float64
 
     def __call__(self) -> list[Sequence[float]]:
         """Return for each buffer the norm of each piece, in order."""
-        for block, out in zip(self._blocks, self._outs, strict=True):
-            torch.linalg.vector_norm(block, 2, 2, dtype=torch.float64, out=out)
+        if self._wide is not None:
+            self._wide.copy_(self._flats)
+            for array, out in self._arrays:
+                np.vecdot(array, array, out=out)
+            self._found.sqrt_()
+        else:
+            for block, out in self._pairs:
+                torch.linalg.vector_norm(block, 2, 2, dtype=torch.float64, out=out)
         found = self._found.tolist()
         if self._refine:
-            pieces = ((piece for block in self._blocks for piece in block[row]) for row in range(len(found)))
+            pieces = ((piece for block, _ in self._pairs for piece in block[row]) for row in range(len(found)))
             found = [list(map(refined, row, own)) for row, own in zip(found, pieces, strict=True)]
         return list(map(self._in_order, found))
 
