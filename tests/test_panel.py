@@ -117,7 +117,7 @@ def test_a_divergence_is_said_in_words_and_rewind_leads_back_without_an_alarm(pa
     assert "The step was not applied" in lab.alert
     lab.rewind(6)
     assert (lab.history.diverged, len(lab.history), lab.trainer.step_count) == (None, 6, 6)
-    assert (lab.alert, lab.status) == ("", "Back at step 6.")
+    assert (lab.alert, lab.status) == ("", "Back. Steps: 6.")
     lab.set(lr=0.1)
     assert len(lab.run(2)) == 8
     assert "Back" not in lab.status

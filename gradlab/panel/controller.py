@@ -255,7 +255,7 @@ class Controller:
     def took(self, step: int) -> None:
         """Let lane A follow a step that the run has taken, and say what went wrong in it."""
         rival, history = self.rival, self.trainer.history
-        self.at = None
+        self.at, self.note = None, ""
         while rival is not None and not rival.stopped and rival.step_count <= step:
             rival.step()
         diverged, last = history.diverged, history.marks[-1:]

@@ -154,6 +154,8 @@ class Description:
             return ""
         if c.preset in PRESETS:
             return self._text.name(f"summary.preset.{c.preset}", PRESETS.entry(c.preset).summary)
+        if c.rival is not None and c.rival.config == c.trainer.config:
+            return self._text("lesson.lanes")
         return self._differences() if c.rival is not None else self.diagnosis() or self._text("lesson.welcome")
 
     @property

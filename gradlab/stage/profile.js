@@ -68,13 +68,14 @@ function axes(/** @type {Scene} */ s) {
   const named = groupsToName(s.store.groups, wide / (6.4 * s.k));
   for (const [name, from, to] of named) {
     const [left, right] = [profile.x + from * wide, profile.x + to * wide];
-    labels.put(`group${from}`, name, clamp((left + right) / 2, profile.x, profile.x + profile.w), lay.none + 13 * s.k, { side: "center", kind: "tick" });
+    const half = 0.45 * roughWidth(name) * s.k;
+    labels.put(`group${from}`, name, clamp((left + right) / 2, profile.x - 8 + half, profile.x + profile.w + 8 - half), lay.none + 13 * s.k, { side: "center", kind: "tick" });
     g.fillStyle = pal.edge;
     if (to - from > 1) g.fillRect(left + 2, lay.none + 6 * s.k, right - left - 4, 1);
   }
   const numbers = named.length ? [] : layerTicks(s.layers, profile.w / (42 * s.k));
   for (const n of numbers) labels.put(`layer${n}`, String(n), columnX(profile, s.layers, n - 1), lay.none + 13 * s.k, { side: "center", kind: "tick" });
-  labels.put("axis.layer", words[s.through ? "axis.time" : "axis.layer"], profile.x + profile.w / 2, lay.none + 25 * s.k, { side: "center", kind: "dim" });
+  labels.put("axis.layer", words[s.through ? "axis.time" : "axis.layer"], profile.x + profile.w * (s.lens ? 0.34 : 0.5), lay.none + 25 * s.k, { side: "center", kind: "dim" });
 }
 
 /** What lies between a signal and its last layer's level, in the colours of the columns: a wedge that grows with the explosion. */

@@ -303,7 +303,7 @@ export class Stage {
   }
 
   rewind() {
-    if (this.at !== null) this.command("rewind", this.at);
+    if (this.at !== null) this.command("rewind", this.at + 1); // the step shown is the last one then
   }
 
   /** @param {string} speed */

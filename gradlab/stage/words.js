@@ -91,7 +91,8 @@ export function showWords(/** @type {Stage} */ stage, s) {
   parts.alert.classList.toggle("gl-quiet", !said.alert);
   fit(parts.alert, parts.alert, alert);
   const rate = playing && store.rate ? ` \u00b7 ${stage.say("stage.per_second", { rate: formatNumber(Math.round(store.rate)) })}` : "";
-  write(parts.status, `${said.status || stage.say("stage.step", { step: stage.step })}${rate}`);
+  const pointed = /gl-narrow|gl-no-seen/.test(stage.root.className) ? cursorWords(stage).join(" \u00b7 ") : ""; // no room at the right
+  write(parts.status, pointed || `${said.status || stage.say("stage.step", { step: stage.step })}${rate}`);
   showCursor(stage, s);
   hearSoon(stage);
 }

@@ -90,12 +90,12 @@ def test_the_time_slider_reaches_every_step_by_keys_and_one_click_makes_a_step_l
         lab.page.keyboard.press("ArrowLeft")
     expect(time_slider(lab)).to_have_attribute("aria-valuenow", "30")
     lab.notebook.locator(".gl-time").get_by_role("button", name="rewind").click()
-    expect(time_slider(lab)).to_have_attribute("aria-valuemax", "29")
+    expect(time_slider(lab)).to_have_attribute("aria-valuemax", "30")
     lab.wait_idle()
-    assert lab.evaluate("(lab.trainer.step_count, lab.config.lr)") == (30, 0.1)
+    assert lab.evaluate("(lab.trainer.step_count, lab.config.lr)") == (31, 0.1)
     assert "is-alarm" not in (lab.notebook.locator(".gl-alert").get_attribute("class") or "")
     lab.button("Step").click()
-    wait_for_step(lab, 30)
+    wait_for_step(lab, 31)
 
 
 def test_looking_back_pauses_nothing_and_play_follows_the_run_again(panel):

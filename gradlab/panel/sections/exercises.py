@@ -36,7 +36,7 @@ class Exercises:
             name: make.button(f"task.{name}", f"task.tip_{name}") for name in ("check", "hint", "restart")
         }
         self._task, self._said = make.html(), make.html()
-        self.page = make.box("page", self.menu, self._task, make.box("row", *self.buttons.values()), self._said)
+        self.page = make.box("page", self.menu, make.box("row", *self.buttons.values()), self._said, self._task)
         self.menu.observe(lambda change: act(lambda: self._choose(change["new"])), "value")
         self.buttons["check"].on_click(lambda _: self.check())
         self.buttons["hint"].on_click(lambda _: act(self.hint))

@@ -197,13 +197,13 @@ class PhaseMap:
     def _lay_out(self, gains: Sequence[float], depths: Sequence[int]) -> None:
         layout = self._grid.layout
         layout.grid_template_columns = f"repeat({len(gains)}, minmax({_ROW}px, 1fr))"
-        layout.grid_template_rows = f"repeat({len(depths)}, {_ROW}px)"
+        row = max(_ROW, min(2 * _ROW, 220 // len(depths)))
+        layout.grid_template_rows = f"repeat({len(depths)}, {row}px)"
         self._grid.children = [self.cells[gain, depth] for depth in reversed(depths) for gain in gains]
         across = "".join(f"<span>{gain:.2g}</span>" for gain in gains)
         up = "".join(f"<span>{depth}</span>" for depth in reversed(depths))
         self._gains.value = f'<div class="gradlab-gains" aria-hidden="true">{across}</div>'
-        height = (_ROW + 1) * len(depths)
-        style = f'style="height:{height}px" aria-hidden="true"'
+        style = f'style="height:{(row + 1) * len(depths)}px" aria-hidden="true"'
         self._depths.value = f'<div class="gradlab-depths" {style}>{up}</div>'
         self._plane.layout.display = ""
 
@@ -264,7 +264,7 @@ class PhaseMap:
         )
         said = "".join(f"<span>{html.escape(note)}</span>" for note in notes)
         scale = f"{GROWTH_TICKS[0]:g}{key}{GROWTH_TICKS[-1]:g} {html.escape(self._text(self._key('scale')))}"
-        line = f"{html.escape(self._text(self._key('axes')))} {scale}{said}{swatches}"
+        line = f"<div>{html.escape(self._text(self._key('axes')))}</div><div>{scale}</div><div>{said}{swatches}</div>"
         self._legend.value = f'<div class="gradlab-words gradlab-legend">{line}</div>'
 
     def _show_button(self) -> None:

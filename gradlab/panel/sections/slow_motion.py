@@ -125,7 +125,7 @@ class SlowMotion:
         stage = self.stages[-1]
         self._show_code(stage)
         words = [self._sentence(stage, self._trainer)] + ([self._text("slow.half")] if self.half_way else [])
-        self._say(" ".join(words))
+        self._say(" ".join(words).replace("e+", "e"))
 
     def _sentence(self, stage: Stage, trainer: Trainer) -> str:
         """Say what a stage did, with its numbers."""
