@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gradlab.engine.stats import LARGE, LayerStats, ListNorms, Scratch, norms_of, read, row_norms, stacked
+from gradlab.engine.stats import LARGE, LayerStats, ListNorms, Scratch, norms_of, read, row_norms, shares_of, stacked
 
 SHAPES = [(3, 6, 4), (1, 6, 2)]
 
@@ -202,3 +202,16 @@ def test_kept_memory_that_grew_in_between_gives_the_same_norms():
     for stack in (small, large, small, small.transpose(1, 2), large):
         expected = stack.double().flatten(1).pow(2).sum(1).sqrt().tolist()
         assert row_norms(stack, scratch).tolist() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("narrow", [None, torch.float16])
+def test_what_a_half_format_makes_of_entries_is_counted_tensor_by_tensor(narrow):
+    generator = torch.Generator().manual_seed(0)
+    shapes, found = [(3, 4), (5,), (3, 4), (LARGE + 9,), (), (2, 6)], []
+    for number, shape in enumerate(shapes):
+        tensor = (10.0 ** -torch.randint(0, 8, shape, generator=generator).float()).to(torch.float16)
+        tensor.view(-1)[0] = (0.0, math.inf, math.nan)[number % 3]
+        found.append(tensor if narrow is None else tensor.float())
+    wide = [t.double().numpy() for t in found]
+    expected = [[np.mean(x == 0), np.mean((np.abs(x) < 2.0**-14) & (x != 0)), np.mean(~np.isfinite(x))] for x in wide]
+    np.testing.assert_allclose(shares_of(found, narrow).numpy(), expected, rtol=1e-12)

@@ -7,7 +7,7 @@ before `read`, so an accelerator is not made to wait; nothing copies a large ten
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice, repeat
 from typing import Any, NamedTuple
 
@@ -184,21 +184,36 @@ def _norms_together(norms: Sequence[Tensor]) -> Tensor:
 
 def norms_of(tensors: Sequence[Tensor]) -> Tensor:
     """Return the norm of each of a list of tensors, in the wide dtype."""
+    return _of_each(tensors, row_norms)
+
+
+def shares_of(tensors: Sequence[Tensor], narrow: torch.dtype | None = None) -> Tensor:
+    """Return the shares of each tensor's entries that are 0, subnormal and not 0, and not finite: shape (tensors, 3).
+
+    Subnormal in the dtype `narrow`, None: in the tensor's own.
+    """
+    return _of_each(tensors, lambda stack: _row_shares(stack, torch.finfo(narrow or stack.dtype).tiny))
+
+
+def _of_each(tensors: Sequence[Tensor], measure: Callable[[Tensor], Tensor]) -> Tensor:
+    """Measure a list of tensors in stacks of one shape; return the results in the list's order."""
     found = stacked((i, dense(t), None) for i, t in enumerate(tensors))
-    norms = torch.cat([row_norms(stack) for _, stack, _ in found])
+    results = torch.cat([measure(stack) for _, stack, _ in found])
     order = [i for numbers, _, _ in found for i in numbers]
-    return norms[torch.tensor(sorted(range(len(order)), key=order.__getitem__), device=norms.device)]
+    return results[torch.tensor(sorted(range(len(order)), key=order.__getitem__), device=results.device)]
 
 
-def shares_of(tensor: Tensor, normal: float) -> Tensor:
-    """Return the shares of entries that are 0, below `normal` and not 0, and not finite: shape (3,), in parts."""
-    wide, flat = wide_dtype(tensor.device), _flat(dense(tensor))
-    counts = torch.zeros(3, dtype=wide, device=flat.device)
-    for part in _parts(flat):
-        zero, size = part == 0, part.abs()
+def _row_shares(stack: Tensor, normal: float) -> Tensor:
+    wide, layers = wide_dtype(stack.device), stack.shape[0]
+    entries = stack.numel() // layers
+    parts = [stack.reshape(layers, entries)] if entries <= LARGE else [p[None] for p in _parts(_flat(stack[0]))]
+    counts = torch.zeros(layers, 3, dtype=wide, device=stack.device)
+    for part in parts:
+        size = part.abs()
+        zero = size == 0
         kinds = (zero, (size < normal) & ~zero, ~torch.isfinite(size))
-        counts += torch.stack([kind.sum(dtype=wide) for kind in kinds])
-    return counts / max(flat.numel(), 1)
+        counts += torch.stack([kind.sum(1, dtype=wide) for kind in kinds], 1)
+    return counts / max(entries, 1)
 
 
 class ListNorms:

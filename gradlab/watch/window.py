@@ -67,12 +67,9 @@ class ParameterNorms:
         """Return what a half format, `dtype` or the gradients' own, made of their entries; None where none did."""
         if dtype is None and not self._half:
             return None
-        found = {i: grad for i in numbers if (grad := self.params[i].grad) is not None}
-        formats = {i: dtype or g.dtype for i, g in found.items() if dtype is not None or is_half(g.dtype)}
-        if not formats:
-            return None
-        rows = [shares_of(found[i], float(torch.finfo(narrow).tiny)) for i, narrow in formats.items()]
-        return list(formats), torch.stack(rows)
+        grads = [(i, grad) for i in numbers if (grad := self.params[i].grad) is not None]
+        found = {i: grad for i, grad in grads if dtype is not None or is_half(grad.dtype)}
+        return (list(found), shares_of(list(found.values()), dtype)) if found else None
 
     @torch.no_grad()
     def norms(self, numbers: Iterable[int], gradients: bool = True) -> Tensor | None:
