@@ -230,7 +230,10 @@ function heatMap(/** @type {Scene} */ s, /** @type {Lane} */ lane, /** @type {nu
 /** @param {Scene} s */
 export function drawHeat(s) {
   const { g, lay, pal, labels, words, store } = s;
-  labels.put("heat.head", s.through ? s.title : words["stage.heat"], lay.heat[0].x, lay.heads.foot, { kind: "head" });
+  const head = s.through ? s.title : words["stage.heat"];
+  const right = lay.profile.x + lay.profile.w; // of a phone, too, whose map is narrower than its name
+  const fits = lay.heat[0].x + 1.1 * roughWidth(head) * s.k < right;
+  labels.put("heat.head", head, fits ? lay.heat[0].x : right, lay.heads.foot, { side: fits ? "left" : "right", kind: "head" });
   const span = s.limits[4];
   store.lanes.forEach((lane, number) => {
     const rect = lay.heat[number];

@@ -31,7 +31,7 @@ export function layout(w, h, lanes, k) {
   const bottom = footY - head - Math.round((tight ? 59 : 60) * k);
   const profile = { x: left, y: top, w: right - left, h: Math.max(40, bottom - top) };
   const under = profile.y + profile.h;
-  const split = Math.round(left + (right - left) * 0.445);
+  const split = Math.round(left + (right - left) * (w < 440 * k ? 0.36 : 0.445)); // on a phone the map needs it more
   const heatX = split + Math.round(46 * k);
   const heatW = right - Math.round(44 * k) - heatX;
   const gap = lanes > 1 ? 5 : 0;
