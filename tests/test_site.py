@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from lab_server import CHROMIUM_OPTIONS, require_chromium
+from panel_page import violations
 from playwright.sync_api import expect, sync_playwright
 
 import gradlab
@@ -17,6 +18,8 @@ pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).parents[1]
 MOST_BYTES = 1_000_000  # of a page of the gallery, with all that it loads
+OF_EACH_KIND = ("index", "gallery/index", "gallery/kaiming", "guide/grader", "notebooks/00_start", "reference/tables")
+NO_CONTRAST = {"rules": {"color-contrast": {"enabled": False}}}  # takes most of the time: on a page of each kind
 
 
 @pytest.fixture(scope="module")
@@ -78,10 +81,19 @@ def test_every_page_opens_without_a_network_and_none_of_the_gallery_is_heavy(sit
         bytes_loaded = sum(map(size, loaded))
         if path.parent.name == "gallery":
             assert bytes_loaded < MOST_BYTES, path.name
-        assert page.locator("h1").count() == (path.name != "search.html"), path.name
+        assert page.locator("h1").count() == 1, path.name
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path.name
         for stage in page.locator(".gradlab-replay").all():
             expect(stage.locator("canvas").first).to_be_visible()
+        assert violations(page, None, **NO_CONTRAST) == [], path.name
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_on_a_page_of_each_kind_whatever_its_theme(site, open_page, theme):
+    for name in OF_EACH_KIND:
+        page, _ = open_page(site / f"{name}.html")
+        page.evaluate("theme => { document.body.dataset.theme = theme; }", theme)
+        assert violations(page, None) == [], name
 
 
 def test_a_recorded_cure_plays_scrubs_and_is_pointed_at_beside_its_failure(site, open_page):

@@ -97,7 +97,8 @@ def boxes(lab, *selectors):
     return found
 
 
-def violations(page, context=".gradlab"):
+def violations(page, context=".gradlab", **options):
     """What axe-core finds within a part of the page: rule, place, and why."""
-    found = Axe().run(page, context=context).response["violations"]
+    options = {"resultTypes": ["violations"], "preload": False, **options}  # a page without a network fetches nothing
+    found = Axe().run(page, context=context, options=options).response["violations"]
     return [f"{rule['id']}: {n['target']} {n['failureSummary']}" for rule in found for n in rule["nodes"]]
