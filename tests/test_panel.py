@@ -623,6 +623,17 @@ def test_the_repr_is_short_and_a_picture_travels_with_the_widget(panel):
     assert "text/html" not in bundle
 
 
+@pytest.mark.parametrize(("software", "alive"), [("nbclient", False), ("voila/0.5.13", True)])
+def test_a_page_that_a_program_makes_keeps_the_picture_alone_unless_it_is_voilas(panel, monkeypatch, software, alive):
+    lab = panel()
+    kernel = SimpleNamespace(get_parent=lambda: {"content": {"allow_stdin": False}})
+    monkeypatch.setattr("IPython.core.getipython.get_ipython", lambda: SimpleNamespace(kernel=kernel))
+    monkeypatch.setenv("SERVER_SOFTWARE", software)
+    bundle = lab._repr_mimebundle_()
+    assert "image/png" in bundle
+    assert ("application/vnd.jupyter.widget-view+json" in bundle) == alive
+
+
 def test_a_panel_with_a_replay_keeps_its_run_in_the_notebook(panel):
     lab = panel(replay=True)
     assert "text/html" not in lab._repr_mimebundle_(), "nothing has run"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import inspect
 import weakref
@@ -23,7 +22,16 @@ from gradlab.panel.controller import SEEDS, Controller
 from gradlab.panel.description import Description
 from gradlab.panel.layout import CSS, WidgetSet, close_all
 from gradlab.panel.stage_widget import PlainPicture, StageWidget
-from gradlab.panel.start import check_flag, chosen, close_earlier, first_trainer, look_of, refuse_own, starting_config
+from gradlab.panel.start import (
+    check_flag,
+    chosen,
+    close_earlier,
+    first_trainer,
+    look_of,
+    refuse_own,
+    starting_config,
+    with_picture,
+)
 from gradlab.plots import BOTH, CONTRAST, draw_view, figure_png
 from gradlab.plots.draw import DEFAULT
 from gradlab.rules.optimizers import adopt
@@ -410,7 +418,7 @@ class GradLab(widgets.VBox):
         bundle = super()._repr_mimebundle_(**kwargs)
         if self.closed or bundle is None:
             return bundle or {"text/plain": repr(self)}
-        data = {**bundle, "image/png": base64.b64encode(self.png()).decode()}
+        data = with_picture(bundle, self.png())
         if self._replay and len(self.history):
             page = replay_html(self.history, config=self.config, lang=self._make.text.lang)
             data["text/html"] = _FRAME.format(page=html.escape(page))

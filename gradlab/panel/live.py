@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import threading
 import time
 import traceback
@@ -19,6 +18,7 @@ from gradlab.locale import Text
 from gradlab.panel.controls import measures
 from gradlab.panel.description import stage_kind
 from gradlab.panel.stage_widget import StageWidget
+from gradlab.panel.start import with_picture
 from gradlab.plots import BOTH, View, draw_view, figure_png
 from gradlab.plots.axes import TIME, columns_of
 from gradlab.stage import Lane, Shown, stage_words
@@ -101,7 +101,7 @@ class WatchStage(widgets.VBox):
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """Return the widget with its picture, once there is something to see."""
         bundle: dict[str, Any] = super()._repr_mimebundle_(**kwargs) or {}
-        return bundle | {"image/png": base64.b64encode(self.png()).decode()} if len(self._history) else bundle
+        return with_picture(bundle, self.png()) if len(self._history) else bundle
 
     def __repr__(self) -> str:
         return f"<WatchStage of {len(columns_of(self._history, BOTH))} layers>"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import os
 import signal
 import weakref
 from collections.abc import Mapping
@@ -175,8 +177,24 @@ def _kernel() -> Any:
 
 def _current_cell() -> tuple[str, str] | None:
     """Return (cell id, id of this execution) of the running cell; None outside a front end that tells."""
-    if (kernel := _kernel()) is None:
-        return None
-    parent: dict[str, Any] = kernel.get_parent() or {}
+    parent = _request()
     cell = parent.get("metadata", {}).get("cellId")
     return (cell, parent.get("header", {}).get("msg_id", "")) if cell else None
+
+
+def with_picture(bundle: dict[str, Any], png: bytes) -> dict[str, Any]:
+    """Return a widget's bundle with its picture; where nobody is there to use it, the picture alone.
+
+    A program that runs a notebook to make a page of it, as nbclient does, takes no input. The widget would be dead in
+    that page, and without a network blank. Voila runs cells that way, too, and does show widgets.
+    """
+    data = {**bundle, "image/png": base64.b64encode(png).decode()}
+    takes_input = _request().get("content", {}).get("allow_stdin", True)
+    if not takes_input and not os.environ.get("SERVER_SOFTWARE", "").startswith("voila"):
+        del data["application/vnd.jupyter.widget-view+json"]
+    return data
+
+
+def _request() -> dict[str, Any]:
+    """Return the message that runs the cell; empty outside a kernel."""
+    return ((kernel := _kernel()) and kernel.get_parent()) or {}

@@ -1,5 +1,7 @@
 """What is left of a panel in a page made from its notebook: a picture or a replay, without a kernel and a network."""
 
+from types import SimpleNamespace
+
 import pytest
 from ipywidgets import Widget
 from nbconvert import HTMLExporter
@@ -11,8 +13,10 @@ from gradlab import GradLab
 pytestmark = pytest.mark.browser
 
 
-def test_an_exported_page_shows_the_picture_and_plays_the_replay_offline(browser, tmp_path):
+def test_an_exported_page_shows_the_picture_and_plays_the_replay_offline(browser, tmp_path, monkeypatch):
     cells, labs = [], []
+    kernel = SimpleNamespace(get_parent=lambda: {"content": {"allow_stdin": False}})  # nbclient asks so
+    monkeypatch.setattr("IPython.core.getipython.get_ipython", lambda: SimpleNamespace(kernel=kernel))
     for replay in (False, True):
         lab = GradLab(depth=3, width=8, replay=replay)
         lab.run(12)
@@ -21,8 +25,7 @@ def test_an_exported_page_shows_the_picture_and_plays_the_replay_offline(browser
         cells.append(new_code_cell("lab", outputs=[new_output("execute_result", data=bundle, execution_count=1)]))
     state = {"state": Widget.get_manager_state()["state"], "version_major": 2, "version_minor": 0}
     notebook = new_notebook(cells=cells, metadata={"widgets": {"application/vnd.jupyter.widget-state+json": state}})
-    exporter = HTMLExporter(preprocessors=["nbconvert.preprocessors.ClearMetadataPreprocessor"])
-    page_text, _ = exporter.from_notebook_node(notebook)
+    page_text, _ = HTMLExporter().from_notebook_node(notebook)
     (tmp_path / "page.html").write_text(page_text, encoding="utf-8")
     context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True)
     page = context.new_page()

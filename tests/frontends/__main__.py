@@ -144,10 +144,10 @@ def notebook(desk):
 
 @front("nbclassic", "nbclassic")
 def nbclassic(desk):
-    ready = "window.Jupyter?.notebook?.kernel?.widget_manager"
-    return jupyter(
-        desk, "nbclassic", "/nbclassic/notebooks/panel.ipynb", (ready, "Jupyter.notebook.execute_all_cells();")
-    )[1]
+    # a widget that comes before the kernel has said its version is lost
+    ready = "(k => k?.widget_manager && k.info_reply?.protocol_version)(window.Jupyter?.notebook?.kernel)"
+    run = (ready, "Jupyter.notebook.execute_all_cells();")
+    return jupyter(desk, "nbclassic", "/nbclassic/notebooks/panel.ipynb", run)[1]
 
 
 @front("Colab, emulated: messages of finished requests are dropped", "jupyterlab")
@@ -212,13 +212,12 @@ def exported(desk, path):
 @front("HTML by nbconvert, offline", "nbconvert")
 def nbconvert(desk):
     path = desk.notebook(*(RUN.format(replay=replay) for replay in (False, True)))
-    desk.run("nbconvert", "--to=notebook", "--execute", "--inplace", path)
-    desk.run("nbconvert", "--to=html", "--ClearMetadataPreprocessor.enabled=True", path)
+    desk.run("nbconvert", "--to=html", "--execute", path)
     return exported(desk, path.with_suffix(".html"))
 
 
-def sphinx(desk, conf):
-    path = desk.notebook(*(RUN.format(replay=replay) for replay in (False, True)))
+def sphinx(desk, conf, title=None):
+    path = desk.notebook(*(RUN.format(replay=replay) for replay in (False, True)), title=title)
     (desk.home / "conf.py").write_text(conf)
     desk.run("sphinx", "-q", "-b", "html", "-D", f"root_doc={path.stem}", ".", "out")
     return exported(desk, desk.home / "out" / "panel.html")
@@ -226,23 +225,14 @@ def sphinx(desk, conf):
 
 @front("HTML by MyST-NB, offline", "myst-nb")
 def myst_nb(desk):
-    wanted = [("html", "text/html", 1), ("html", "image/png", 2)]
-    return sphinx(
-        desk, f"extensions = ['myst_nb']\nnb_execution_timeout = 300\nnb_mime_priority_overrides = {wanted}\n"
-    )
+    return sphinx(desk, "extensions = ['myst_nb']\nnb_execution_timeout = 300\n")
 
 
 @front("HTML by nbsphinx, offline", "nbsphinx")
 def nbsphinx(desk):
-    # reStructuredText, for which no pandoc is needed; executed beforehand, to leave the widgets' state out
-    title = new_raw_cell("A panel\n=======", metadata={"format": "text/restructuredtext"})
-    path = desk.notebook(*(RUN.format(replay=replay) for replay in (False, True)), title=title)
-    desk.run(
-        "nbconvert", "--to=notebook", "--execute", "--inplace", "--ExecutePreprocessor.store_widget_state=False", path
-    )
-    (desk.home / "conf.py").write_text("extensions = ['nbsphinx']\n")
-    desk.run("sphinx", "-q", "-b", "html", "-D", f"root_doc={path.stem}", ".", "out")
-    return exported(desk, desk.home / "out" / "panel.html")
+    # reStructuredText, for which no pandoc is needed
+    title = new_raw_cell("A panel\n=======", metadata={"raw_mimetype": "text/restructuredtext"})
+    return sphinx(desk, "extensions = ['nbsphinx']\nnbsphinx_timeout = 300\n", title)
 
 
 # ---------------------------------------------------------------------- the table

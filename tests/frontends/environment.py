@@ -17,7 +17,15 @@ from tests.browser.lab_server import stop
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 90
-WITH_FILES = ("anywidget", "jupyterlab", "jupyterlab_widgets", "widgetsnbextension", "jupyter_server", "nbconvert")
+WITH_FILES = (
+    "anywidget",
+    "jupyterlab",
+    "jupyterlab_widgets",
+    "widgetsnbextension",
+    "jupyter_server",
+    "nbconvert",
+    "notebook_shim",  # without its file nbclassic loads no widgets
+)
 """What lays files beside the Python that it is installed for, where front ends look for them."""
 
 
