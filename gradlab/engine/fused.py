@@ -243,7 +243,7 @@ class Chain:
         """Return whether this lane may do for a network and its loss all that autograd would."""
         if not isinstance(network, Network) or loss not in LOSS_KERNELS or not network.norms:
             return False
-        linears, norms, activations = _parts(network)
+        linears, norms, activations = _held(network)[:3]
         kinds = {type(m) for m in activations[network.residual :]} or {nn.Identity}
         owners = [*linears, *(m for m in norms if type(m) is not nn.Identity)]
         return (
@@ -389,10 +389,6 @@ def _aligned(like: Tensor, shape: tuple[int, int, int]) -> Tensor:
     line = LINE // like.element_size()
     stride = -(-shape[1] * shape[2] // line) * line
     return like.new_empty(shape[0], stride)[:, : shape[1] * shape[2]].unflatten(1, shape[1:])
-
-
-def _parts(network: Network) -> list[list[Any]]:
-    return [list(part._modules.values()) for part in (network.linears, network.norms, network.activations)]
 
 
 def _held(network: Network) -> list[list[Any]]:

@@ -6,7 +6,6 @@ import itertools
 import math
 from collections.abc import Sequence
 from operator import itemgetter, truediv
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,13 +24,6 @@ _WIDE = 1 << 20  # entries of all parameters up to which a wide copy of them is 
 
 
 Shares = tuple[list[float], list[float], list[float]]
-
-
-class Unscaled(NamedTuple):
-    """A micro-batch's gradients without the loss scale, and what `EntryShares` says of them with it."""
-
-    gradients: Sequence[Tensor | None]
-    shares: Shares
 
 
 class FlatParameters:
@@ -134,8 +126,8 @@ class FlatParameters:
 
     def unscaled(
         self, gradients: Sequence[Tensor | None], room: list[Tensor], inverse: float, normal: float
-    ) -> Unscaled:
-        """Take over a micro-batch's gradients in the master's dtype, measure their shares, divide by a loss scale.
+    ) -> tuple[Sequence[Tensor | None], Shares]:
+        """Take over a micro-batch's gradients in the master's dtype, without the loss scale; shares are with it.
 
         Parameters
         ----------
@@ -154,8 +146,8 @@ class FlatParameters:
         shares = self._measure(self.gradient if room is self.gradients else self._fresh_flat)(normal)
         torch._foreach_mul_(views, inverse)
         if len(there) < len(room):
-            return Unscaled([None if g is None else v for v, g in zip(room, gradients, strict=True)], shares)
-        return Unscaled(room, shares)
+            return [None if g is None else v for v, g in zip(room, gradients, strict=True)], shares
+        return room, shares
 
     def looked_at(self, normal: float) -> tuple[Sequence[float], Shares]:
         """Return the norm of each parameter's accumulated gradient, unclipped, and what `EntryShares` says of it."""
