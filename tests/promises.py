@@ -47,6 +47,8 @@ PROMISES = {
         "one line around a training loop of your own": "test_a_watched_network_is_diagnosed_without_a_config",
         "make one site that needs no": "test_every_page_opens_without_a_network_and_none_of_the_gallery_is_heavy",
         "**On Binder**": "test_the_badges_link_opens_the_start_notebook_and_its_panel_runs",
+        "In PowerShell": ("test_the_lines_for_powershell_are_the_commands_in_another_shell"),
+        "build is enough: add": ("test_the_cpu_build_named_is_the_torch_that_is_pinned"),
     },
     "docs/guide/student.md": {
         "leave with a script of plain PyTorch that prints the same": "test_the_code_copied_prints_the_losses_shown",
@@ -85,6 +87,13 @@ PROMISES = {
         "a page that plays and scrubs without a kernel": (
             "test_it_plays_to_the_end_and_pauses_without_a_kernel_and_without_a_network"
         ),
+        "Grey that rises from below": (
+            "test_dead_is_the_share_of_units_that_are_zero_for_every_sample_of_the_window"
+        ),
+        "Exact zeros, underflows and infinities": (
+            "test_zero_underflow_non_finite_and_no_gradient_have_marks_of_their_own"
+        ),
+        "or samples with the network": ("test_what_was_learned_is_drawn_and_held_out_numbers_stand_beside_it"),
     },
     "docs/guide/lecturer.md": {
         "Everything here starts from the same seeds": "test_a_preset_gives_the_same_picture_every_time",
@@ -216,6 +225,10 @@ PROMISES = {
         "does in the panel what `compare` does here": (
             "test_each_lane_is_the_run_that_its_settings_give_alone_bit_for_bit"
         ),
+        "records every tenth step": ("test_a_step_that_is_not_recorded_reads_nothing"),
+        "the trained one is": ("test_network_and_data_are_cast_to_the_precision_and_the_originals_stay"),
+        "the state after 30 steps, bit for bit": ("test_rewind_gives_the_state_after_that_many_steps_bit_for_bit"),
+        "ends it": ("test_uncompare_drops_lane_a_and_lane_b_goes_on"),
     },
     "docs/guide/grader.md": {
         "`check` takes what a student hands in": (
@@ -237,6 +250,11 @@ PROMISES = {
             "test_students_get_questions_without_outputs_and_solutions_and_panels_that_ask_first "
             "test_the_command_lays_the_student_edition_out_beside_the_answers_and_starts_nothing"
         ),
+        "five seeds, four of which": (
+            "test_a_sound_answer_may_miss_one_seed_in_five_and_a_graders_share_is_the_same"
+        ),
+        "never: ": ("test_answers_pass_guesses_hardly_ever_and_wrong_ideas_never"),
+        "changed is never overwritten": ("test_a_changed_file_is_kept_whatever_the_version"),
     },
     "docs/guide/extending.md": {
         "One decorated function, in a cell or in a module": (
@@ -256,6 +274,10 @@ PROMISES = {
         ),
         "a lambda is refused there": "test_an_entry_that_cannot_be_copied_is_refused_by_name",
         "The trainer knows no picture": "test_a_module_imports_only_from_below",
+        "adds its entries to everybody": ("test_another_distribution_adds_to_a_table_when_it_is_first_asked"),
+        "so that the same seeds give the same run": ("test_whatever_draws_names_its_generator"),
+        "sees while it predicts": ("test_every_preset_has_a_group_a_title_that_tells_nothing_and_a_cure_its_failure"),
+        "of the float32 master weights": ("test_a_half_run_has_the_bits_of_a_plain_loop_with_master_weights"),
     },
     "docs/guide/notebook.md": {
         "Running a cell again closes the panel it made before": (
@@ -292,6 +314,13 @@ PROMISES = {
         "up to 1000 layers": "test_bounds_are_where_they_say",
         "Rewinding replays from the last snapshot": "test_a_long_run_can_still_go_far_back",
         "A long history is thinned": "test_a_long_run_keeps_bounded_memory_step_zero_and_both_ends_true",
+        "Leave the state out": ("test_an_exported_page_shows_the_picture_and_plays_the_replay_offline"),
+        "number of threads stays as it is": (
+            "test_an_import_starts_no_thread_and_no_process_and_leaves_torchs_threads"
+        ),
+        "there the same seeds give the same bits": (
+            "test_two_runs_of_one_config_are_bit_equal_in_every_column_but_the_clock"
+        ),
     },
     "docs/guide/development.md": {
         "`.ci/run` runs that command in a fresh environment": "test_ci_runs_the_test_command_word_for_word",
@@ -307,5 +336,7 @@ PROMISES = {
             "test_the_lines_shown_train_as_the_trainer_does_whatever_the_rules "
             "test_a_stacked_network_is_its_own_trainers_run_for_every_accumulation_and_carry_over"
         ),
+        "fills the repository": ("test_one_command_fills_the_address_in_and_moves_it"),
+        "A new preset gets its page": ("test_every_page_opens_without_a_network_and_none_of_the_gallery_is_heavy"),
     },
 }

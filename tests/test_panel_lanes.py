@@ -53,6 +53,16 @@ def test_the_button_opens_lane_a_and_the_controls_move_lane_b_alone(panel):
     assert losses(lab.history) == alone(4, clip="global_norm", gain=2.0)  # B went on
 
 
+def test_uncompare_drops_lane_a_and_lane_b_goes_on(panel):
+    lab = panel()
+    lab.compare(lr=0.2)
+    lab.run(3)
+    lab.uncompare()
+    assert lab.rival is None
+    lab.run(2)
+    assert losses(lab.history) == alone(5, lr=0.2)
+
+
 def test_both_lanes_go_back_and_start_again_together(panel):
     lab = panel()
     lab.compare(lr=0.2)

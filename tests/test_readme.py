@@ -103,6 +103,20 @@ def test_the_start_command_ends_in_the_lab_and_the_test_command_in_one_thread():
     assert "OMP_NUM_THREADS=1 .venv-test/bin/pytest" in command("test")
 
 
+def test_the_lines_for_powershell_are_the_commands_in_another_shell():
+    shell = {"py": "python3", "$env:OMP_NUM_THREADS=1": "OMP_NUM_THREADS=1"}
+    said = [line for line in re.findall(r"`([^`]+)`", README) if line.startswith("py -m venv")]
+    found = [
+        [shell.get(w, w).replace("\\Scripts\\", "/bin/") for w in line.replace(";", " ").split()] for line in said
+    ]
+    assert found == [command(name).replace("&&", " ").split() for name in ("start", "test")]
+
+
+def test_the_cpu_build_named_is_the_torch_that_is_pinned():
+    (version,) = re.findall(r"`torch==([\d.]+)\+cpu`", README)
+    assert f"torch=={version}" in (ROOT / "constraints.txt").read_text().split()
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_every_link_into_the_repository_leads_to_a_file(name):
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", PAGES[name]) if "://" not in link]

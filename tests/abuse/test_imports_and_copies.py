@@ -125,13 +125,14 @@ def test_nothing_else_starts_a_thread_or_a_process_either(alone):
     assert len(history) == 1
 
 
-def test_an_import_starts_no_thread_and_no_process():
+def test_an_import_starts_no_thread_and_no_process_and_leaves_torchs_threads():
     program = (
         "import threading, subprocess, os, sys, torch, matplotlib.figure, ipywidgets, anywidget\n"
         "def refuse(*given, **options): raise AssertionError('started')\n"
         "threading.Thread.start = subprocess.Popen.__init__ = os.fork = refuse\n"
+        "torch.set_num_threads(2)\n"
         "before = threading.active_count()\n"
         "import gradlab, gradlab.cli\n"
-        "sys.exit(threading.active_count() != before)"
+        "sys.exit((threading.active_count(), torch.get_num_threads()) != (before, 2))"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
