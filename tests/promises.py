@@ -314,7 +314,6 @@ PROMISES = {
         "up to 1000 layers": "test_bounds_are_where_they_say",
         "Rewinding replays from the last snapshot": "test_a_long_run_can_still_go_far_back",
         "A long history is thinned": "test_a_long_run_keeps_bounded_memory_step_zero_and_both_ends_true",
-        "Leave the state out": ("test_an_exported_page_shows_the_picture_and_plays_the_replay_offline"),
         "number of threads stays as it is": (
             "test_an_import_starts_no_thread_and_no_process_and_leaves_torchs_threads"
         ),

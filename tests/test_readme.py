@@ -105,7 +105,7 @@ def test_the_start_command_ends_in_the_lab_and_the_test_command_in_one_thread():
 
 def test_the_lines_for_powershell_are_the_commands_in_another_shell():
     shell = {"py": "python3", "$env:OMP_NUM_THREADS=1": "OMP_NUM_THREADS=1"}
-    said = [line for line in re.findall(r"`([^`]+)`", README) if line.startswith("py -m venv")]
+    said = re.findall(r"`(py -m venv [^`]+)`", README)
     found = [
         [shell.get(w, w).replace("\\Scripts\\", "/bin/") for w in line.replace(";", " ").split()] for line in said
     ]

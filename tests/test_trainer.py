@@ -417,3 +417,26 @@ def test_a_healthy_network_learns(dataset):
 
 def test_the_repr_is_short():
     assert repr(Trainer(Config(depth=3))) == "Trainer(0 steps of Config(depth=3))"
+
+
+def test_momentum_that_rmsprop_began_without_begins_at_zero_and_a_rewind_takes_it_back(plain_batches):
+    config = Config(depth=2, width=4, n_samples=16, batch_size=16, optimizer="rmsprop", lr=0.01)
+    trainer = Trainer(config)
+    network = copy.deepcopy(trainer.network)
+    optimizer = torch.optim.RMSprop(network.parameters(), config.lr)
+    losses = []
+    for step, rows in zip(range(6), plain_batches(16, 16), strict=False):
+        if step == 2:
+            optimizer.param_groups[0]["momentum"] = 0.9
+            for p in network.parameters():
+                optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
+        optimizer.zero_grad()
+        loss = trainer.data.loss(network(trainer.data.x[rows]), trainer.data.y[rows])
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    trainer.run(2)
+    trainer.reconfigure(momentum=0.9)
+    assert trainer.run(4).column("loss").tolist() == losses
+    trainer.rewind(4)
+    assert trainer.run(2).column("loss").tolist() == losses

@@ -413,6 +413,10 @@ class OptimizerState:
             group["lr"], group["weight_decay"] = config.lr, config.weight_decay
             if "momentum" in group:
                 group["momentum"] = config.momentum
+        if config.momentum and self._made is not None:
+            for known in self._made.state.values():
+                if "square_avg" in known:  # torch's RMSprop begins this with its first step or never, and then fails
+                    known.setdefault("momentum_buffer", torch.zeros_like(known["square_avg"]))
 
     def lr_at(self, step: int) -> float:
         """Return the learning rate of a step, from 0: over the first `warmup` steps it rises linearly to `lr`."""
