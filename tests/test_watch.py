@@ -749,6 +749,8 @@ def test_a_parameter_the_optimizer_does_not_have_is_named():
         ({"optimizers": 0.1}, "optimizers=0.1; expected a torch.optim.Optimizer"),
         ({"optimizers": []}, "optimizers=None; expected a torch.optim.Optimizer"),
         ({"every": 0}, "every=0; expected a whole number >= 1"),
+        ({"loggers": 3}, "loggers=3; expected objects with the methods log and close"),
+        ({"through_time": "x"}, "through_time='x'; expected True or False"),
         ({"on_error": "ignore"}, "on_error='ignore'; expected 'warn' or 'raise'"),
         ({"scaler": 65536}, "scaler=65536; expected a torch.amp.GradScaler"),
         ({"batch_dim": -1}, "batch_dim=-1; expected a whole number >= 0"),

@@ -670,6 +670,31 @@ def test_a_logger_gets_every_recorded_step():
     assert kept.closed
 
 
+def test_a_logger_that_fails_at_the_end_is_a_warning_and_the_next_is_closed():
+    class Collector:
+        closed = False
+
+        def log(self, numbers, step):
+            assert numbers["gradlab/loss"] > 0
+
+        def close(self):
+            self.closed = True
+
+    class Broken(Collector):
+        def close(self):
+            raise OSError("no space left")
+
+    network, last = mlp(), Collector()
+    optimizer = sgd(network)
+    with (
+        pytest.warns(UserWarning, match=r"could not end: OSError: no space left"),
+        watch(network, optimizer, loggers=[Broken(), last]) as history,
+    ):
+        step(network, optimizer, *points())
+    assert (len(history), last.closed) == (1, True)
+    assert watch(network, optimizer, loggers=last)  # one alone is a sequence of one
+
+
 def test_the_learning_rate_of_each_step_is_recorded():
     network = mlp()
     optimizer = sgd(network)

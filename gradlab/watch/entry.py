@@ -22,7 +22,7 @@ def watch(
     scaler: Any = None,
     batch_dim: int = 0,
     through_time: bool = True,
-    loggers: Sequence[Logger] = (),
+    loggers: Sequence[Logger] | Logger = (),
     on_error: OnError = "warn",
     on_divergence: OnDivergence = "mark",
 ) -> Watcher:
@@ -51,7 +51,7 @@ def watch(
     through_time : bool, default True
         Whether recurrent layers (nn.RNN, nn.LSTM, nn.GRU and their cells) show the gradient of every time step, in
         the column ``time_norm``; what cannot be measured is named by a mark of the history.
-    loggers : sequence of Logger
+    loggers : Logger or sequence of Logger
         Get the numbers of each recorded step: see `gradlab.integrations.loggers`.
     on_error : {"warn", "raise"}
         What an error inside this instrument does: warn once, take every hook off and let the loop run on; or raise.
@@ -107,9 +107,16 @@ def watch(
     """
     given = [optimizers] if (items := items_of(optimizers)) is None else items
     _check(network, given, scaler, batch_dim, every, on_error)
+    if not isinstance(through_time, bool):
+        raise ValueError(f"through_time={brief(through_time)}; expected True or False")
+    several: Any = items_of(loggers)
+    several = [loggers] if several is None else several
+    for logger in several:
+        if not all(callable(getattr(logger, name, None)) for name in ("log", "close")):
+            raise ValueError(f"loggers={brief(logger)}; expected objects with the methods log and close")
     if on_divergence not in ("mark", "trace") or (on_divergence == "trace" and every > 1):
         raise ValueError(f"on_divergence={on_divergence!r}, every={every}; expected 'mark', or 'trace' with every=1")
-    how = (every, scaler, batch_dim, through_time, loggers, on_error, on_divergence)
+    how = (every, scaler, batch_dim, through_time, several, on_error, on_divergence)
     return Watcher(network, [_unwrapped(o) for o in given], *how)
 
 

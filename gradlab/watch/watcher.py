@@ -155,10 +155,13 @@ class Watcher:
             self._guard(self._finish)()
         finally:
             self._remove()
-        for logger in self._loggers:
-            logger.close()
-        if self.stage is not None:
-            self.stage.finish()
+        for end in [*(lo.close for lo in self._loggers), *([self.stage.finish] if self.stage is not None else [])]:
+            try:
+                end()
+            except Exception as error:
+                if self._on_error == "raise":
+                    raise
+                warnings.warn(f"gradlab.watch could not end: {type(error).__name__}: {error}", stacklevel=2)
         if not quietly:
             self._warn_of_nothing()
 
