@@ -66,7 +66,7 @@ def orthogonal(weight: Tensor, gain: float, generator: Generator) -> None:
 
 @INITS.register("pytorch", "PyTorch default")
 def pytorch(weight: Tensor, gain: float, generator: Generator) -> None:
-    """Uniform in ±gain/√fan_in, what nn.Linear does: variance gain²/(3 fan_in), too small for ReLU."""
+    """Uniform in ±gain/√fan_in, as nn.Linear draws its weights: variance gain²/(3 fan_in), too small for ReLU."""
     _uniform(weight, gain / math.sqrt(3.0 * fan_in_and_out(weight)[0]), generator)
 
 

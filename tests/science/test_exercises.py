@@ -5,10 +5,11 @@ A quick count; the fuller one is ``python -m tests.science.exercises``, which pr
 
 import pytest
 
-from gradlab.exercise import EXERCISES
-from tests.science.exercises import ANSWERS, WRONG, count, share
+from gradlab.exercise import EXERCISES, exercise
+from tests.science.exercises import ANSWERS, FRESH, WRONG, count, reaching, seeded, share
 
-QUICK = ("learning-rate", "forgotten-division", "no-clipping")  # a few seconds; all take minutes
+QUICK = ("forgotten-division", "no-clipping")  # a few seconds each; all take minutes
+OTHERS = tuple(name for name in EXERCISES if name not in QUICK)
 
 
 def test_every_exercise_has_answers_and_wrong_ideas():
@@ -29,3 +30,10 @@ def test_answers_pass_guesses_hardly_ever_and_wrong_ideas_never(name):
     assert min(found.answers) >= 0.98
     assert max(found.wrong) == 0.0
     assert found.lucky <= 1 / 12
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_from_a_fresh_seed_the_answer_reaches_the_goals_and_a_wrong_idea_does_not(name):
+    setup = exercise(name).setup
+    attempts = [seeded(setup.config.replace(**changes), FRESH + 2) for changes in (ANSWERS[name][0], WRONG[name][0])]
+    assert reaching(setup, attempts) == {0}
