@@ -5,6 +5,8 @@ The table is printed, and with ``--write`` the run's outputs and the minutes are
 """
 
 import argparse
+import base64
+import io
 import re
 import tempfile
 from datetime import datetime
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+from PIL import Image
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 WORDS = 100  # of a technical text, a minute
@@ -20,6 +23,7 @@ FORMULA, LINE_OF_CODE, PICTURE, PANEL, PREDICTION = 0.5, 0.05, 0.8, 2.0, 1.5  # 
 
 HEADING = re.compile(r"^#{1,2} (.+)", re.M)
 GOAL = re.compile(r"^\*Goal: (.+)\. \((\d+) min\)\*$", re.M)
+LARGE = 100_000  # characters of a picture
 NONE = ("Exercises", "Sources", "Solutions", "Where to go from here", "Part one: the code")
 
 
@@ -93,10 +97,20 @@ def state(notebook, minutes):
 
 
 def clean(notebook):
-    """Take out what differs from run to run and is no finding."""
+    """Take out what differs from run to run and is no finding, and make large pictures small enough for a viewer."""
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
+        for output in cell.get("outputs", ()):
+            if len(picture := output.get("data", {}).get("image/png", "")) > LARGE:
+                output.data["image/png"] = in_a_palette(picture)
     notebook.metadata.pop("widgets", None)
+
+
+def in_a_palette(picture):
+    """Return a PNG, in base64, with 256 colours of its own: a third of the bytes."""
+    made = io.BytesIO()
+    Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB").quantize(256).save(made, "PNG", optimize=True)
+    return base64.b64encode(made.getvalue()).decode()
 
 
 def main(arguments=None):
