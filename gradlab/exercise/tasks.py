@@ -274,9 +274,7 @@ def two_changes() -> Setup:
     )
 
 
-_REMEMBERING = Config(
-    **{"architecture": "rnn", "dataset": "latch", "depth": 1, "activation": "tanh", "init": "normal"},
-)
+_REMEMBERING = Config(architecture="rnn", dataset="latch", depth=1, activation="tanh", init="normal")
 
 
 @EXERCISES.register("remember-40", _title("remember-40"))
