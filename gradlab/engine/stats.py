@@ -120,18 +120,19 @@ def _parts(flat: Tensor) -> Sequence[Tensor]:
 def row_norms(stack: Tensor, scratch: Scratch | None = None) -> Tensor:
     """Return the 2-norm of each ``stack[i]``, in the wide dtype.
 
-    inf or nan only where an entry is; 0 only where every entry is exactly 0.
+    inf or nan only where an entry is; 0 only where every entry is exactly 0. With a `scratch`, for what is measured
+    and nothing made of, to 1e-8 (see `_quick_norm`).
     """
-    scratch = scratch or Scratch()
+    quick, scratch = scratch is not None, scratch or Scratch()
     entries, layers = stack.numel(), stack.shape[0]  # of a tensor, `len` is slow
-    if entries <= LARGE * layers and (layers > 1 or entries <= _SMALL):
+    if entries <= LARGE * layers and (layers > 1 or entries <= _SMALL or not quick):
         return _row_norms(stack, scratch)
-    return torch.stack([_large_norm(t, scratch) for t in stack])
+    return torch.stack([_large_norm(t, scratch, quick) for t in stack])
 
 
-def _large_norm(tensor: Tensor, scratch: Scratch) -> Tensor:
+def _large_norm(tensor: Tensor, scratch: Scratch, quick: bool) -> Tensor:
     flat = _flat(tensor)
-    if _is_quick(flat) and (norm := _quick_norm(_norms_in_rows(flat), flat.numel())) is not None:
+    if quick and _is_quick(flat) and (norm := _quick_norm(_norms_in_rows(flat), flat.numel())) is not None:
         return norm
     return _norms_together([_row_norms(part[None], scratch) for part in _parts(flat)])
 
