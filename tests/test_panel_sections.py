@@ -1,8 +1,10 @@
 """What opens beside the picture: exercises, a deeper look, the phase map, take home."""
 
+import gc
 import html
 import json
 import re
+import weakref
 from functools import partial
 
 import pytest
@@ -254,3 +256,17 @@ def test_the_run_is_the_same_whatever_was_looked_at(opened):
     lab.run(4)
     plain = Trainer(Config(**SMALL, accumulation="mean")).run(4)
     assert lab.history.column("loss").tolist() == plain.column("loss").tolist()
+
+
+# ---------------------------------------------------------------------- memory
+def test_a_new_start_lets_the_run_before_go_whatever_was_looked_at(opened):
+    lab, browser = opened("Look deeper"), opened.browser
+    for switch in [w for w in widgets_of(lab) if getattr(w, "value", None) is False and hasattr(w, "indent")]:
+        if switch.description in ("Theory", "Sharpness"):
+            browser.set(switch, "value", True)
+    browser.press(named(lab, "Check gradients"))
+    lab.run(3)
+    before = weakref.ref(lab.trainer)
+    lab.set(gain=1.5)
+    gc.collect()
+    assert before() is None

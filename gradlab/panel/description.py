@@ -45,6 +45,7 @@ class Description:
         self._of, self._text, self._seldom = controller, controller.text, Seldom(0.5)
         self._idle = without_effect(controller.own)
         self._suggestion: Mapping[str, Any] = {}
+        self._run = controller.run
         self.theme: Theme = LIGHT
         self.forget()
 
@@ -95,6 +96,9 @@ class Description:
     def shown(self, slow: SlowStage | None = None) -> Shown:
         """Return everything that the stage shows now."""
         c, view = self._of, self.view
+        if c.run != self._run:  # what was kept holds the run before, with all its snapshots
+            self._run = c.run
+            self.forget()
         trainers = [t for t in (c.rival, c.trainer) if t is not None]
         trainers = trainers[-1:] if view.hidden else trainers
         two = len(trainers) > 1

@@ -70,7 +70,7 @@ class DeeperLook:
         self.page = make.box("page", *parts)
         self.badge, self.found = "", None
         self._points: deque[Sharpness] = deque(maxlen=_POINTS)
-        self._sharp_of: Trainer | None = None
+        self._sharp_of: int | None = None  # a number, as a trainer would be kept with all its snapshots
         self._of_step: object = None
         self._seldom = Seldom(0.48)
         for switch in self.switches.values():
@@ -97,7 +97,7 @@ class DeeperLook:
             )
             + "</div>"
         )
-        now = (trainer, trainer.config, trainer.step_count)
+        now = (self._of.run, trainer.config, trainer.step_count)
         if now != self._of_step:
             self._of_step = now
             self._show_badge(trainer)
@@ -132,8 +132,8 @@ class DeeperLook:
         return figure_png(figure, compression=1)
 
     def _sharpness(self, trainer: Trainer) -> list[Sharpness]:
-        if trainer is not self._sharp_of or (self._points and self._points[-1].step > trainer.step_count):
-            self._sharp_of = trainer
+        if self._of.run != self._sharp_of or (self._points and self._points[-1].step > trainer.step_count):
+            self._sharp_of = self._of.run
             self._points.clear()
         if not self._points or self._points[-1].step != trainer.step_count:
             self._points.append(sharpness(trainer))
