@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import numpy as np
 from matplotlib.colors import to_hex
 from PIL import Image
@@ -118,8 +119,10 @@ def write(pages: Path, static: Path, steps: int) -> None:
     for name in PRESETS:
         found[name] = of_preset(name, steps)
         save(runs, name, found[name])
+    (static / "lab").mkdir(exist_ok=True)
     for name, run in found.items():
         (pages / f"{name}.md").write_text(page(name, run), encoding="utf-8")
+        (static / "lab" / f"{name}.ipynb").write_text(notebook(name), encoding="utf-8")
     (pages / "index.md").write_text(index(found), encoding="utf-8")
 
 
@@ -170,6 +173,9 @@ def page(name: str, run: Run) -> str:
         f'lab = gradlab.GradLab(preset="{name}")',
         "lab",
         "```",
+        "```{raw} html",
+        f'<p><a href="../_static/lab/{name}.ipynb" download>Open it in the lab</a>: a notebook of this cell.</p>',
+        "```",
         *(
             [f"It opens beside the failure it is about, [{PRESETS.entry(beside).label}]({beside}.md)."]
             if beside
@@ -189,6 +195,15 @@ def page(name: str, run: Run) -> str:
         *code(config),
     ]
     return "\n".join(lines) + "\n"
+
+
+def notebook(name: str) -> str:
+    """Return a notebook that opens a preset in the lab."""
+    spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    entry = PRESETS.entry(name)
+    said = nbformat.v4.new_markdown_cell(f"# {entry.label}\n\n{entry.summary}", id="lesson")
+    cell = nbformat.v4.new_code_cell(f'import gradlab\n\nlab = gradlab.GradLab(preset="{name}")\nlab', id="lab")
+    return nbformat.writes(nbformat.v4.new_notebook(cells=[said, cell], metadata={"kernelspec": spec}))
 
 
 def link(name: str) -> str:

@@ -81,6 +81,9 @@ def test_every_page_opens_without_a_network_and_none_of_the_gallery_is_heavy(sit
         bytes_loaded = sum(map(size, loaded))
         if path.parent.name == "gallery":
             assert bytes_loaded < MOST_BYTES, path.name
+            for link in page.get_by_role("link", name="Open it in the lab").all():
+                opens = path.parent / link.get_attribute("href")
+                assert f'preset=\\"{path.stem}\\"' in opens.read_text(), path.name
         assert page.locator("h1").count() == 1, path.name
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path.name
         for stage in page.locator(".gradlab-replay").all():

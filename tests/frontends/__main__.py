@@ -144,8 +144,10 @@ def notebook(desk):
 
 @front("nbclassic", "nbclassic")
 def nbclassic(desk):
-    # a widget that comes before the kernel has said its version is lost
-    ready = "(k => k?.widget_manager && k.info_reply?.protocol_version)(window.Jupyter?.notebook?.kernel)"
+    # a widget that comes while the page still asks a new kernel for those that it had is lost
+    kernel = "window.Jupyter?.notebook?.kernel"
+    ready = f"{kernel}?.widget_manager && {kernel}.info_reply?.protocol_version"
+    ready = f"{ready} && performance.now() > (window.readySince ??= performance.now()) + 5000"
     run = (ready, "Jupyter.notebook.execute_all_cells();")
     return jupyter(desk, "nbclassic", "/nbclassic/notebooks/panel.ipynb", run)[1]
 
