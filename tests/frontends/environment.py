@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.browser.lab_server import stop
 
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 90
+START_SECONDS = 180
 WITH_FILES = (
     "anywidget",
     "jupyterlab",
