@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -41,11 +43,19 @@ class StageWidget(anywidget.AnyWidget):
         self._asked, self._failed, self._lock = asked, failed, lock
         self._encoder = PacketEncoder()
         self.sent = self.answered = 0  # packets so far, and how many of them were asked for
+        self._free = time.perf_counter()  # when the last answer was given
         self.seen = False  # whether a browser has loaded the stage
         self.on_copied: Callable[[str], None] = lambda error: None
         self.on_seen: Callable[[], object] = lambda: None
         super().__init__(**traits)
         self.on_msg(self._heard)
+
+    def close(self) -> None:
+        """Close, and let who answered go; a question that waits for the lock meanwhile finds nobody."""
+        super().close()
+        self.on_msg(self._heard, remove=True)
+        self._asked, self._failed = (lambda kind, message: None), (lambda error: ("", ""))
+        self.on_copied = self.on_seen = lambda *_: None
 
     def _heard(self, _: widgets.Widget, message: dict[str, Any], buffers: Any) -> None:
         kind = message.get("kind")
@@ -55,6 +65,7 @@ class StageWidget(anywidget.AnyWidget):
         first, self.seen = not self.seen, True
         asked = {name: message[name] for name in ("id", "view") if name in message}
         with self._lock:
+            asked["waited"] = round(1e3 * (time.perf_counter() - self._free), 1)  # milliseconds, for this question
             try:
                 shown = self._asked(str(kind), message)
                 if shown is not None:
@@ -66,6 +77,7 @@ class StageWidget(anywidget.AnyWidget):
             except BaseException as error:  # an interrupt, an exit of the user's own code too: the run stops, no more
                 sentence, trace = self._failed(error)
                 self.send({"kind": "error", "sentence": sentence, "trace": trace, **asked})
+            self._free = time.perf_counter()
 
     def _answer(self, kind: str, message: dict[str, Any], shown: Shown, asked: dict[str, Any]) -> None:
         encoder = self._encoder
@@ -108,12 +120,13 @@ class PlainPicture:
             "many": lambda: controller.take(100),
             "reset": controller.restart,
         }
-        buttons = {name: make.button(f"plain.{name}", f"plain.tip_{name}") for name in works}
-        for name, work in works.items():
-            buttons[name].on_click(lambda _, work=work: self._use(controller, work))
+        buttons = [
+            make.button(f"plain.{name}", f"plain.tip_{name}", partial(self._use, controller, work))
+            for name, work in works.items()
+        ]
         self._image = make(widgets.Image, format="png", layout=widgets.Layout(display="none"))
         self._used = False
-        self.box = make.box("plain", notice, make.box("row", *buttons.values()), self._image)
+        self.box = make.box("plain", notice, make.box("row", *buttons), self._image)
 
     def _use(self, controller: Controller, work: Callable[[], None]) -> None:
         self._used = True

@@ -30,7 +30,7 @@ import { showWords } from "./words.js";
 
 const WIDEN = 450; // milliseconds in which an axis widens
 const ANNOUNCED = 8000; // and for so long it is said
-const WORDS = 150; // milliseconds between words of a run that plays as fast as it can
+const WORDS = 250; // milliseconds between words of a run that plays as fast as it can
 const FORWARD = 0.38; // share of a pulse that runs forward
 const SLOWEST_PULSE = 700;
 const FASTEST_PULSED = 14; // steps a second up to which a pulse can be followed
@@ -71,7 +71,8 @@ export class Stage {
     this.announced = "";
     this.news = false; // words that can wait
     this.worded = 0; // when words were last written
-    this.dirty = true;
+    this.frame = 0; // the one that was asked for
+    this.moving = false; // whether slow motion stands where the picture moves
     this.closers = /** @type {(() => void)[]} */ ([]);
     this.parts = /** @type {ReturnType<typeof build>} */ ({}); // made with the look
     this.g = /** @type {CanvasRenderingContext2D} */ ({});
@@ -124,7 +125,6 @@ export class Stage {
     this.root.style.setProperty("--gl-class0", this.pal.classes[0]);
     this.root.style.setProperty("--gl-class1", this.pal.classes[1]);
     this.root.dataset.theme = theme;
-    this.dirty = true;
     this.tell();
   }
 
@@ -156,10 +156,12 @@ export class Stage {
       else if (widened.length) this.widen(widened, limits);
       if ("at" in head) this.at = head.at;
       if (!fresh && this.at === null && this.store.last === steps + 1) this.startPulse(old);
-      if (!fresh && this.transport.playing && this.transport.rate === Infinity) this.dirty = this.news = true;
-      else this.tell();
+      if (!fresh && this.transport.playing && this.transport.rate === Infinity) {
+        this.news = true;
+        this.wake();
+      } else this.tell();
     }
-    this.transport.answered(head.id);
+    this.transport.answered(head.id, head.waited);
   }
 
   begin() {
@@ -345,13 +347,8 @@ export class Stage {
     const scheme = matchMedia("(prefers-color-scheme: dark)");
     const changed = () => this.setTheme();
     scheme.addEventListener("change", changed);
-    let frame = requestAnimationFrame(function turn() {
-      frame = requestAnimationFrame(turn);
-      paint();
-    });
-    const paint = () => this.paint();
     this.closers.push(
-      () => cancelAnimationFrame(frame),
+      () => cancelAnimationFrame(this.frame),
       () => this.resized?.disconnect(),
       () => seen.disconnect(),
       () => themes.disconnect(),
@@ -395,16 +392,23 @@ export class Stage {
     return Math.max(1, ...this.store.lanes.map((lane) => lane.names.length));
   }
 
-  /** Something changed: words now, the picture with the next frame. */
+  /** Something changed: words and picture with the next frame. */
   tell() {
-    this.dirty = true;
     this.changed = true;
+    this.wake();
+  }
+
+  /** Paint with the browser's next frame; while nothing changes or moves there are no frames. */
+  wake() {
+    if (this.frame) return;
+    this.frame = requestAnimationFrame(() => {
+      this.frame = 0;
+      if (this.w) this.paint();
+    });
   }
 
   paint() {
-    if (!this.w || !(this.dirty || this.pulse || this.memory.tween)) return;
     const start = performance.now();
-    this.dirty = false;
     const pulse = this.pulseNow(start);
     const { g, store } = this;
     const lanes = Math.max(1, store.lanes.length);
@@ -436,16 +440,17 @@ export class Stage {
       this.worded = start;
       this.changed = this.news = false;
     }
-    this.cost = performance.now() - start;
+    if (this.pulse || this.moving || this.memory.tween) this.wake();
   }
 
   /** @param {number} now @returns {Pulse | null} */
   pulseNow(now) {
+    this.moving = false;
     const slow = this.store.said.slow;
     if (slow && ["forward", "backward"].includes(slow[0])) {
       const t = this.still.matches ? 0.5 : (now / 1600) % 1;
       const backward = slow[0] === "backward";
-      this.dirty = !this.still.matches;
+      this.moving = !this.still.matches;
       if (!this.pulse) return { backward, x: (rect) => rect.x + rect.w * (backward ? 1 - t : t) };
     }
     if (!this.pulse) return null;

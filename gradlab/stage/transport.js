@@ -1,11 +1,12 @@
-// Who keeps the time: the browser asks for steps, at most twice before an answer comes (over a long line, at full speed,
-// three times), and stops asking to pause.
+// Who keeps the time: the browser asks for steps and stops asking to pause. At full speed the next question leaves just
+// so early that the kernel need not wait for it: a click on Pause seldom finds one on its way.
 
-const UNDER_WAY = 2; // questions; one more at full speed while the kernel waits for them, as over a long line
+const UNDER_WAY = 2; // questions at most
+const OVER_A_LINE = 3; // at full speed, where one takes so long to arrive that the kernel would wait for two
 const FRAME = 1000 / 30; // milliseconds between questions, at most so often
 const BUSY = 60; // milliseconds of training that one question asks for at full speed
-const WAITS = 95; // milliseconds between answers from which on the kernel waits for questions
-const KEEPS_UP = 70; // and below which it has enough of them
+const LEAD = 16; // milliseconds before an answer is due in which the next question leaves, at first
+const PROMPT = 5; // milliseconds that a kernel takes from an answer to the next question, should that be there
 const SLOW = 10; // steps a second of the first 50
 const FIRST = 50;
 const DOUBLES = 900; // milliseconds in which the pace doubles after them
@@ -47,8 +48,7 @@ export class Transport {
     this.asked = 0; // when the last question was sent
     this.fast = 0; // when the paced steps were over
     this.heard = 0; // when the last answer came
-    this.gap = BUSY; // milliseconds between answers, smoothed
-    this.more = 0; // questions under way beyond the two
+    this.lead = LEAD;
     /** @type {any} */
     this.timer = null;
   }
@@ -64,8 +64,6 @@ export class Transport {
     this.playing = true;
     this.owed = 1;
     this.asked = this.heard = this.now();
-    this.gap = BUSY;
-    this.more = 0;
     this.fast = 0;
     this.turn();
   }
@@ -76,15 +74,12 @@ export class Transport {
     this.timer = null;
   }
 
-  /** An answer came: there is room for another question. @param {number | undefined} id */
-  answered(id) {
+  /** An answer came: there is room for another question. @param {number | undefined} id @param {number} [waited] milliseconds for which the kernel waited for it */
+  answered(id, waited = 0) {
     if (id === undefined || !this.underWay.delete(id)) return;
-    const now = this.now();
-    this.gap += (Math.min(now - this.heard, 500) - this.gap) / 4;
-    this.heard = now;
-    if (this.gap > WAITS) this.more = 1;
-    else if (this.gap < KEEPS_UP) this.more = 0;
-    if (this.playing && !this.timer) this.turn();
+    this.heard = this.now();
+    this.lead = waited > PROMPT ? Math.min(this.lead + Math.max(waited / 2, PROMPT), OVER_A_LINE * BUSY) : Math.max(this.lead - 0.1, 0);
+    if (this.playing && (!this.timer || this.rate === Infinity)) this.turn();
   }
 
   /** Steps a second that are wanted now. */
@@ -102,12 +97,8 @@ export class Transport {
     const rate = this.rate;
     const passed = now - this.asked;
     if (!this.seen()) return this.turnUnseen(now, passed, rate);
-    const most = UNDER_WAY + (rate === Infinity ? this.more : 0);
-    if (this.underWay.size >= most) return; // the answer takes the next turn
-    if (rate === Infinity) {
-      this.ask({ steps: null, ms: BUSY }, now);
-      return this.wait(this.underWay.size < most ? 0 : FRAME);
-    }
+    if (rate === Infinity) return this.turnFull(now);
+    if (this.underWay.size >= UNDER_WAY) return; // the answer takes the next turn
     this.owed = Math.min(this.owed + (passed * rate) / 1000, Math.max(1, rate / 4)); // what was missed is not made up for
     this.asked = now;
     if (this.owed >= 0.999) {
@@ -116,6 +107,13 @@ export class Transport {
       this.ask({ steps, ms: null }, now);
     }
     return this.wait(Math.max(FRAME, ((1 - this.owed) * 1000) / rate));
+  }
+
+  /** Ask now, or when the questions under way will be answered but for the lead. */
+  turnFull(/** @type {number} */ now) {
+    const left = () => (this.underWay.size ? this.heard + this.underWay.size * BUSY - this.lead - now : 0);
+    if (this.underWay.size < OVER_A_LINE && left() <= 0) this.ask({ steps: null, ms: BUSY }, now);
+    if (this.underWay.size < OVER_A_LINE) this.wait(Math.max(0, left()));
   }
 
   turnUnseen(/** @type {number} */ now, /** @type {number} */ passed, /** @type {number} */ rate) {

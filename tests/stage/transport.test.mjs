@@ -2,11 +2,14 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { Transport, wantedRate } from "../../gradlab/stage/transport.js";
 
+const TURN = 3; // milliseconds from an answer to the next question
+
 /** A transport with a clock that the test moves, and a kernel that answers after `delay` ms; it does one thing at a time. */
-function rig({ speed, delay = 5, seen = () => true, rateOfKernel = 3 }) {
+function rig({ speed, delay = 5, seen = () => true, rateOfKernel = 3, beside = 0 }) {
   let now = 0;
   let free = 0;
   let steps = 1;
+  let idle = 0;
   const jobs = [];
   const sent = [];
   let most = 0;
@@ -14,10 +17,12 @@ function rig({ speed, delay = 5, seen = () => true, rateOfKernel = 3 }) {
     send: (message) => {
       sent.push({ at: now, ...message });
       most = Math.max(most, transport.underWay.size);
-      free = Math.max(free, now + delay / 2) + (message.ms ?? 1);
+      const waited = Math.max(TURN, now + delay / 2 - free);
+      idle += waited - TURN;
+      free += waited + (message.ms ?? 1) + beside;
       jobs.push({ at: free + delay / 2, act: () => {
         steps += message.steps ?? message.ms * rateOfKernel;
-        transport.answered(message.id);
+        transport.answered(message.id, waited);
       } });
     },
     now: () => now,
@@ -43,7 +48,7 @@ function rig({ speed, delay = 5, seen = () => true, rateOfKernel = 3 }) {
     }
     now = end;
   };
-  return { transport, sent, pass, steps: () => steps, most: () => most };
+  return { transport, sent, pass, steps: () => steps, most: () => most, idle: () => idle, left: () => Math.max(0, free - now) };
 }
 
 test("10 a second for the first 50 steps, then faster and faster until as fast as can be", () => {
@@ -81,6 +86,23 @@ test("at most two questions are under way, three over a long line at full speed"
     pass(20_000);
     assert.equal(most(), limit, `${speed}, ${delay} ms`);
     assert.ok(sent.length > 20); // and it goes on asking
+  }
+});
+
+test("at full speed the kernel hardly waits, and Pause seldom waits for more than the question that it works on", () => {
+  for (const [delay, beside] of [[6, 6], [16, 0], [16, 15], [40, 6]]) {
+    const { transport, pass, idle, left } = rig({ speed: "max", delay, beside });
+    transport.play();
+    pass(4000);
+    const before = idle();
+    const late = [];
+    for (let i = 0; i < 400; i += 1) {
+      pass(7.3);
+      late.push(left());
+    }
+    assert.ok(idle() - before < 0.03 * 400 * 7.3, `${delay}, ${beside}: waited ${idle() - before} ms`);
+    late.sort((a, b) => a - b);
+    assert.ok(late[380] < 66 + beside + 1.3 * delay, `${delay}, ${beside}: ${late[380]} ms`);
   }
 });
 
