@@ -82,16 +82,14 @@ class Column:
         self.measure = Field(shown, measure)
         theory = make.switch(False, text("control.theory"), text("tip.theory"))
         self.theory = Field(theory, lambda on: act(lambda: setattr(of, "theory", on)))
-        self.pin = make.button("button.pin", "tip.pin", "k")
+        self.pin = make.button("button.pin", "tip.pin", lambda: act(of.pin), "key-k")
         words = {"description": text("button.compare"), "tooltip": text("tip.compare")}
         self.compare = make(widgets.ToggleButton, False, css="key-c", **words)
         self.compare.observe(lambda change: self._compared(bool(change["new"])), "value")
-        self.swap = make.button("button.swap", "tip.swap")
-        self.back = make.button("button.back", "tip.back", "b", "wide unseen", step=0)
-        self.try_it = make.button("button.try", "tip.try", css="wide unseen", knobs="")
-        for button, work in ((self.pin, of.pin), (self.swap, of.swap), (self.back, of.back)):
-            button.on_click(lambda _, work=work: act(work))
-        self.try_it.on_click(lambda _: act(lambda: of.set(self._description.suggestion)))
+        self.swap = make.button("button.swap", "tip.swap", lambda: act(of.swap))
+        self.back = make.button("button.back", "tip.back", lambda: act(of.back), "wide unseen key-b", step=0)
+        suggested = lambda: of.set(self._description.suggestion)  # noqa: E731
+        self.try_it = make.button("button.try", "tip.try", lambda: act(suggested), "wide unseen", knobs="")
         looks = [field.box for name, field in (("measure", self.measure), ("theory", self.theory)) if self._has(name)]
         lanes = [make.box("row", self.pin, self.compare, self.swap)] if self._has("compare") else []
         offers = make.box("offers", self.try_it, self.back)
@@ -187,9 +185,11 @@ class Column:
             controls.refuse(names)
 
     def close(self) -> None:
-        """Let the sections go."""
+        """Let the sections go, and the knobs, which know whom to tell."""
         for section in self._following():
             section.close()
+        for controls in self._controls:
+            controls.by_name.clear()
 
 
 class MoreKnobs:

@@ -338,3 +338,4 @@ class Controller:
         """Stop, and let everything but the run itself go."""
         self.playing, self.closed = False, True
         self.rival = self.ghost = None
+        self._changed = lambda refused: None

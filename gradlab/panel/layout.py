@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import resources
 from typing import Any, TypeVar
 
@@ -24,6 +24,7 @@ class WidgetSet:
         self.text = text
         self._made: list[widgets.Widget] = []
         self._looks: dict[tuple[Any, ...], widgets.Widget] = {}
+        self._presses: list[tuple[widgets.Button, Callable[[Any], object]]] = []
 
     def __call__(self, kind: type[Made], *args: Any, css: str = "", **traits: Any) -> Made:
         """Return a widget of a kind, which the style sheet knows as ``gradlab-`` and each word of `css`.
@@ -55,13 +56,20 @@ class WidgetSet:
         """Return a box that the style sheet knows as ``gradlab-name``."""
         return self(widgets.Box, children, css=name, **traits)
 
-    def button(self, words: str, tip: str, key: str = "", css: str = "", **values: Any) -> widgets.Button:
-        """Return a button; words and tip are keys of strings, `values` what the words have places for.
+    def button(self, key: str, tip: str, act: Callable[[], object], css: str = "", **values: Any) -> widgets.Button:
+        """Return a button that does `act`; key and tip name strings, `values` is what the words have places for.
 
-        Alt and the letter `key` press it.
+        Alt and the letter x press one whose `css` has the word ``key-x``.
         """
-        css += f" key-{key}" if key else ""
-        return self(widgets.Button, description=self.text(words, **values), tooltip=self.text(tip), css=css)
+        made = self(widgets.Button, description=self.text(key, **values), tooltip=self.text(tip), css=css)
+        self.pressed(made, act)
+        return made
+
+    def pressed(self, button: widgets.Button, act: Callable[[], object]) -> None:
+        """Let a button do something, as long as the panel is open."""
+        heard = lambda _: act()  # noqa: E731
+        self._presses.append((button, heard))
+        button.on_click(heard)
 
     def menu(self, label: str, tip: str, options: Sequence[tuple[str, str]], value: str) -> widgets.Dropdown:
         """Return a dropdown of (words, value); label and tip are words."""
@@ -72,16 +80,22 @@ class WidgetSet:
         return self(widgets.Checkbox, on, description=label, tooltip=tip, indent=False, css="switch", **traits)
 
     def close(self) -> None:
-        """Close all that was made, with its looks."""
+        """Close all that was made, with its looks; nothing of it holds the run from then on."""
+        for button, heard in self._presses:
+            button.on_click(heard, remove=True)
         close_all(self._made)
-        self._made.clear()
-        self._looks.clear()
+        for kept in (self._presses, self._made, self._looks):
+            kept.clear()
 
 
 def close_all(parts: Iterable[widgets.Widget]) -> None:
-    """Close widgets with their layouts and styles, which a widget that closes leaves open in kernel and browser."""
+    """Close widgets with their layouts and styles, which a widget that closes leaves open in kernel and browser.
+
+    Who observes them is let go: a circle of references keeps a whole run until garbage is collected.
+    """
     for widget in parts:
         widget.close()
+        widget.unobserve_all()
         for name in ("layout", "style"):
             if (look := getattr(widget, name, None)) is not None:
                 look.close()

@@ -59,8 +59,7 @@ class DeeperLook:
             name: make.switch(False, text(f"control.{name}"), text(f"tip.{name}"), **alone.get(name, {}))
             for name in names
         }
-        self.check = make.button("button.check", "tip.check")
-        self.check.on_click(lambda _: act(description.check_gradients))
+        self.check = make.button("button.check", "tip.check", lambda: act(description.check_gradients))
         self._said, self._badge, self._words = make.html(), make.html(), make.html()
         self._images = {
             name: make(widgets.Image, format="png", layout=widgets.Layout(display="none")) for name in LOOKS

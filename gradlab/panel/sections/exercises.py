@@ -32,15 +32,11 @@ class Exercises:
         usable = all(value is None for value in controller.own.values())
         self.menu = make.menu("", text("task.tip_menu"), titles, "")
         self.menu.disabled = not usable
-        self.buttons = {
-            name: make.button(f"task.{name}", f"task.tip_{name}") for name in ("check", "hint", "restart")
-        }
+        works = {"check": self.check, "hint": lambda: act(self.hint), "restart": lambda: act(self.restart)}
+        self.buttons = {name: make.button(f"task.{name}", f"task.tip_{name}", work) for name, work in works.items()}
         self._task, self._said = make.html(), make.html()
         self.page = make.box("page", self.menu, make.box("row", *self.buttons.values()), self._said, self._task)
         self.menu.observe(lambda change: act(lambda: self._choose(change["new"])), "value")
-        self.buttons["check"].on_click(lambda _: self.check())
-        self.buttons["hint"].on_click(lambda _: act(self.hint))
-        self.buttons["restart"].on_click(lambda _: act(self.restart))
         self.words = ""
         self._enable()
         self._say("", text("task.about" if usable else "task.own"))

@@ -56,9 +56,8 @@ class PhaseMap:
         self.cells: dict[Cell, widgets.Button] = {}
         own = controller.own["network"] is not None
         self.words = self._text("phase.own" if own else self._key("about"))
-        self.button = make.button("phase.map", "phase.tip_map", css="strong")
+        self.button = make.button("phase.map", "phase.tip_map", lambda: controller.act(self.toggle), "strong")
         self.button.disabled = own
-        self.button.on_click(lambda _: controller.act(self.toggle))
         self._colours: dict[str, widgets.ButtonStyle] = {}
         self._said, self._legend, self._line, self._gains, self._depths = (make.html() for _ in range(5))
         self._grid = make(widgets.GridBox, layout=widgets.Layout(), css="plane-grid")
@@ -152,13 +151,13 @@ class PhaseMap:
             if cell not in self.cells:
                 looks = {"layout": layout, "style": self._coloured(_UNKNOWN), "css": "cell"}
                 button = self._make(widgets.Button, tabbable=False, **looks)
-                button.on_click(partial(self._pressed, cell))
+                self._make.pressed(button, partial(self._pressed, cell))
                 self.cells[cell] = button
         for cell in self.cells.keys() - set(wanted):
             self._here = None if cell == self._here else self._here
             self.cells.pop(cell).close()
 
-    def _pressed(self, cell: Cell, _: widgets.Button) -> None:
+    def _pressed(self, cell: Cell) -> None:
         self._of.act(lambda: self._of.set(dict(zip(self._axes, cell, strict=True))))
 
     def _coloured(self, colour: str) -> widgets.ButtonStyle:

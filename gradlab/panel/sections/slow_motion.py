@@ -44,10 +44,8 @@ class SlowMotion:
         self._shown: Config | None = None
         self.stages: list[Stage] = []
         self.words = self._text("slow.about")
-        self.next = make.button("slow.next", "tip.next", "m", "strong")
-        self.finish = make.button("slow.finish", "tip.finish")
-        self.next.on_click(lambda _: controller.act(self.advance))
-        self.finish.on_click(lambda _: controller.act(self.go_to_end))
+        self.next = make.button("slow.next", "tip.next", lambda: controller.act(self.advance), "strong key-m")
+        self.finish = make.button("slow.finish", "tip.finish", lambda: controller.act(self.go_to_end))
         self._said, self._code = make.html(), make.html(css="code")
         self.page = make.box("page", make.box("row", self.next, self.finish), self._said, self._code)
         self._say(self.words)

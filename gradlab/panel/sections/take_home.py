@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import io
-from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -18,6 +18,7 @@ from gradlab.panel.stage_widget import StageWidget
 from gradlab.plots import draw_view
 from gradlab.stage import replay_html
 
+COPIES = ("code", "json", "call")
 FILES = {
     "csv": ("gradlab.csv", "text/csv"),
     "png": ("gradlab.png", "image/png"),
@@ -57,13 +58,12 @@ class TakeHome:
         own = controller.own
         self._parts = ", ".join(text(f"home.part.{name}") for name in own if own[name] is not None)
         self._waiting: Parcel | None = None
-        self._copies: dict[str, Callable[[], Parcel]] = {"code": self._code, "json": self._json, "call": self._call}
-        self.buttons = {name: make.button(f"home.{name}", f"home.tip_{name}") for name in (*self._copies, *FILES)}
-        for name, button in self.buttons.items():
-            work = self._copy if name in self._copies else self._save
-            button.on_click(lambda _, name=name, work=work: controller.act(lambda: self._try(work, name)))
+        self.buttons = {
+            name: make.button(f"home.{name}", f"home.tip_{name}", partial(controller.act, partial(self._try, name)))
+            for name in (*COPIES, *FILES)
+        }
         self._said = make.html()
-        copies, files = (make.box("row", *(self.buttons[name] for name in names)) for names in (self._copies, FILES))
+        copies, files = (make.box("row", *(self.buttons[name] for name in names)) for names in (COPIES, FILES))
         self.page = make.box("page", copies, files, self._said)
         stage.on_copied = self._copied
         self.words = ""
@@ -122,16 +122,16 @@ class TakeHome:
         return replay_html(trainer.history, config=config, lang=self._text.lang).encode()
 
     # ------------------------------------------------------------------ what the buttons do
-    def _try(self, work: Callable[[str], None], name: str) -> None:
-        """Do it, or say why it cannot be done."""
+    def _try(self, name: str) -> None:
+        """Copy or save something, or say why it cannot be done."""
         self._waiting = None
         try:
-            work(name)
+            (self._copy if name in COPIES else self._save)(name)
         except ValueError as error:
             self._say(self._text("home.failed", error=self._text.say(error)))
 
     def _copy(self, name: str) -> None:
-        self._waiting = self._copies[name]()
+        self._waiting = {"code": self._code, "json": self._json, "call": self._call}[name]()
         self._stage.copy(self._waiting.content.decode())
 
     def _copied(self, error: str) -> None:
