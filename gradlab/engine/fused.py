@@ -230,9 +230,6 @@ class Chain:
         self._kernels = KERNELS[type(self._phi[-1])]
         self._norms = [make and make(m) for m in network.norms for make in [NORM_KERNELS[type(m)]]]
         self._normed = [norm for norm in self._norms if norm is not None]
-        self._forward, self._backward = self._plain, self._plain_backward
-        if network.residual:
-            self._forward, self._backward = self._residual, self._residual_backward
         self._blocks: dict[int, Block] = {}
         self._into: Sequence[Tensor] = ()
         self._into_biases = torch.empty(0)
@@ -276,7 +273,7 @@ class Chain:
         x = x.flatten(1)
         block = self._block(x)
         block.reads[0] = x
-        self._forward(block)
+        (self._residual if self.network.residual else self._plain)(block)
         output = torch.addmm(self._biases[-1], block.reads[-1], self._transposed[-1])
         return ChainPass(self, block, output, y, LOSS_KERNELS[loss])
 
@@ -319,7 +316,7 @@ class Chain:
         torch.sum(delta, 0, out=into[last + 1])
         torch.mm(delta.t(), block.reads[-1], out=into[last])
         torch.mm(delta, self._weights[-1], out=block.delta[-1])
-        self._backward(block, into)
+        (self._residual_backward if self.network.residual else self._plain_backward)(block, into)
         torch.mm(block.delta_t[0], block.reads[0], out=into[0])
         torch.sum(block.deltas, 1, out=self._hidden_biases(into))
         if self._normed:

@@ -59,7 +59,7 @@ class Column:
         self.sections: dict[str, Any] = {}
         self.opened = ""
         first = FIRST if self._names is None else self._names
-        self._controls = [Controls(make, controller.move, first)]
+        self._controls = [Controls(controller, make, first)]
         knobs = (*self._controls[0].boxes(first), *self._views(make))
         self._knobs = make.box("knobs", *knobs, layout=widgets.Layout())  # their own: one of the two is hidden
         self._head = make.html()
@@ -74,50 +74,38 @@ class Column:
         """Return what changes the picture and not the run, lanes, and the two offers, whose places are kept."""
         text, of, act = make.text, self._of, self._of.act
 
-        def measure(name: str) -> None:
-            if name != of.measure:  # else the menu only follows what is shown already
-                act(lambda: setattr(of, "measure", name))
-
         shown = make.menu(text("control.measure"), text("tip.measure"), measures(text), of.measure)
-        self.measure = Field(shown, measure)
+        self.measure = Field(of, shown, lambda name: act(lambda: setattr(of, "measure", name)))
         theory = make.switch(False, text("control.theory"), text("tip.theory"))
-        self.theory = Field(theory, lambda on: act(lambda: setattr(of, "theory", on)))
+        self.theory = Field(of, theory, lambda on: act(lambda: setattr(of, "theory", on)))
         self.pin = make.button("button.pin", "tip.pin", lambda: act(of.pin), "key-k")
         words = {"description": text("button.compare"), "tooltip": text("tip.compare")}
-        self.compare = make(widgets.ToggleButton, False, css="key-c", **words)
-        self.compare.observe(lambda change: self._compared(bool(change["new"])), "value")
+        compare = make(widgets.ToggleButton, False, css="key-c", **words)
+        self.compare = Field(of, compare, lambda on: act((lambda: of.compare({})) if on else of.uncompare))
         self.swap = make.button("button.swap", "tip.swap", lambda: act(of.swap))
         self.back = make.button("button.back", "tip.back", lambda: act(of.back), "wide unseen key-b", step=0)
         suggested = lambda: of.set(self._description.suggestion)  # noqa: E731
         self.try_it = make.button("button.try", "tip.try", lambda: act(suggested), "wide unseen", knobs="")
         looks = [field.box for name, field in (("measure", self.measure), ("theory", self.theory)) if self._has(name)]
-        lanes = [make.box("row", self.pin, self.compare, self.swap)] if self._has("compare") else []
+        lanes = [make.box("row", self.pin, compare, self.swap)] if self._has("compare") else []
         offers = make.box("offers", self.try_it, self.back)
         return [*([make.box("looks", *looks)] if looks else []), *lanes, make.box("slack"), offers]
 
     def _has(self, name: str) -> bool:
         return self._names is None or name in self._names
 
-    def _compared(self, on: bool) -> None:
-        if on != (self._of.rival is not None):
-            self._of.act((lambda: self._of.compare({})) if on else self._of.uncompare)
-
     # ------------------------------------------------------------------ sections
     def _toggle(self, make: WidgetSet, name: str) -> widgets.ToggleButton:
         toggle = make(widgets.ToggleButton, False, description=make.text(_TITLES[name]))
-        toggle.observe(lambda change: self._toggled(name, bool(change["new"])), "value")
+        self._of.hears(toggle, lambda on: self._of.act(lambda: self.open(name if on else "")))
         return toggle
-
-    def _toggled(self, name: str, on: bool) -> None:
-        if on != (self.opened == name):
-            self._of.act(lambda: self.open(name if on else ""))
 
     def open(self, name: str) -> None:
         """Open a section in the place of the knobs; the empty name brings the knobs back."""
         self.box.remove_class(f"gradlab-open-{self.opened}")
         self.opened = name
-        for other, toggle in self._menu.items():
-            if toggle.value != (other == name):
+        with self._of.showing():
+            for other, toggle in self._menu.items():
                 toggle.value = other == name
         if name:
             self._head.value = f"<h3>{html.escape(self._make.text(_TITLES[name]))}</h3>"
@@ -148,10 +136,10 @@ class Column:
         """Show the run's settings, and what can be done now."""
         of, text = self._of, self._make.text
         self._show_knobs()
-        self.measure.show(of.measure)
-        self.theory.show(of.theory)
-        if self.compare.value != (of.rival is not None):
-            self.compare.value = of.rival is not None
+        with self._of.showing():
+            self.measure.show(of.measure)
+            self.theory.show(of.theory)
+            self.compare.show(of.rival is not None)
         self.swap.disabled = of.rival is None
         back = of.last_finite_step
         knobs = {} if of.locked or back is not None else self._description.suggestion
@@ -199,7 +187,7 @@ class MoreKnobs:
 
     def __init__(self, controller: Controller, make: WidgetSet, columns: list[Controls]) -> None:
         knobs = {name: knob for name, knob in Config.knobs().items() if name not in columns[0].by_name}
-        columns.append(controls := Controls(make, controller.move, knobs))
+        columns.append(controls := Controls(controller, make, knobs))
         parts: list[widgets.Widget] = []
         for key, live in (("network", False), ("training", True)):
             parts.append(make.html(f"<b>{html.escape(make.text(f'group.{key}'))}</b>"))

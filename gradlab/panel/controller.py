@@ -6,7 +6,8 @@ import copy
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from gradlab.config import Config
@@ -85,6 +86,7 @@ class Controller:
         self.rate: float | None = None
         self.computing: float | None = None
         self._since: tuple[float, int] | None = None
+        self._shower: int | None = None
         self._waiting: dict[str, Any] = {}
         self._waits = threading.Lock()  # held for a line only: who moves a knob need not wait for a tick
         self.prediction = Prediction(text) if predict else None
@@ -92,6 +94,19 @@ class Controller:
             self.prediction.begin(trainer)
 
     # ------------------------------------------------------------------ what a hand does
+    def hears(self, widget: Any, told: Callable[[Any], object]) -> None:
+        """Let ``told(value)`` hear a hand that moves a widget; what moves while code is `showing` is not heard."""
+        widget.observe(lambda new: self._shower == threading.get_ident() or told(new["new"]), "value")
+
+    @contextmanager
+    def showing(self) -> Iterator[None]:
+        """Show the run in the widgets, under `lock`: the only guard against echoes stands here."""
+        before, self._shower = self._shower, threading.get_ident()  # a hand's move meanwhile comes in another thread
+        try:
+            yield
+        finally:
+            self._shower = before
+
     def move(self, knobs: Mapping[str, Any]) -> None:
         """Move knobs: what piles up while the run is busy becomes one change."""
         self.wait(knobs)

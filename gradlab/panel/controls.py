@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import threading
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import ipywidgets as widgets
@@ -13,6 +12,7 @@ import ipywidgets as widgets
 from gradlab.config import Config, Knob
 from gradlab.locale import Text
 from gradlab.measures import MEASURES
+from gradlab.panel.controller import Controller
 from gradlab.panel.layout import WidgetSet, marked
 from gradlab.panel.start import WITHIN
 from gradlab.plots import BOTH
@@ -25,13 +25,13 @@ RULES = {"accumulation": ("mean", "accumulation_steps"), "clip": ("global_norm",
 class Number:
     """A slider with a true number field: what is typed is taken on Enter, or refused in words and left standing."""
 
-    def __init__(self, make: WidgetSet, knob: Knob, default: Any, moved: Callable[[Any], None]) -> None:
-        self._kind, self._moved = type(default), moved
+    def __init__(self, of: Controller, make: WidgetSet, name: str, knob: Knob, default: Any) -> None:
+        self._kind = type(default)
         self._slider = _slider(make, knob, default)
         self._field = make(widgets.Text, f"{default:g}", continuous_update=False, tooltip=knob.label, css="number")
         self.box = make.box("knob", self._slider, self._field)
-        self._slider.observe(lambda change: moved(self._kind(change["new"])), "value")
-        self._field.observe(lambda change: moved(self._typed(change["new"])), "value")
+        of.hears(self._slider, lambda value: of.move({name: self._kind(value)}))
+        of.hears(self._field, lambda words: of.move({name: self._typed(words)}))
 
     def _typed(self, words: str) -> Any:
         """Return what was typed as a number, else as it is: `Config` says what it expected."""
@@ -55,8 +55,7 @@ class Number:
             place: Any = min(options, key=lambda number: abs(math.log(number / value)) if value > 0 else number)
         else:
             place = min(max(value, self._slider.min), self._slider.max)
-        if self._slider.value != place:
-            self._slider.value = place
+        self._slider.value = place
 
     def refuse(self, refused: bool) -> None:
         """Mark what stands in the field as not accepted."""
@@ -70,14 +69,13 @@ class Number:
 class Field:
     """A menu or a switch: one widget that has the value itself."""
 
-    def __init__(self, widget: Any, moved: Callable[[Any], None]) -> None:
+    def __init__(self, of: Controller, widget: Any, moved: Callable[[Any], object]) -> None:
         self.box = widget
-        widget.observe(lambda change: moved(change["new"]), "value")
+        of.hears(widget, moved)
 
     def show(self, value: Any) -> None:
         """Show a value."""
-        if self.box.value != value:
-            self.box.value = value
+        self.box.value = value
 
     def disable(self, off: bool) -> None:
         """Grey it out."""
@@ -87,22 +85,19 @@ class Field:
 class Rule:
     """A switch, the rule that it turns on and the rule's number; all but the switch dimmed while it is off."""
 
-    def __init__(self, make: WidgetSet, name: str, knob: Knob, number: Number, moved: Callable[[str], None]) -> None:
-        text, self._moved = make.text, moved
+    def __init__(self, of: Controller, make: WidgetSet, name: str, knob: Knob, number: Number) -> None:
+        text, self._of, self._name = make.text, of, name
         key = {"clip": "clipping"}.get(name, name)
         options = [option for option in choice_labels(name, knob, text) if option[1] != "none"]
-        self._switch = Field(make.switch(False, knob.label, text(f"tip.{key}")), lambda _: self._tell())
+        self._switch = Field(of, make.switch(False, knob.label, text(f"tip.{key}")), lambda _: self._tell())
         tip = text(f"tip.{key}_rule")
-        self._rule = Field(make.menu(text("control.rule"), tip, options, RULES[name][0]), lambda _: self._chose())
+        menu = make.menu(text("control.rule"), tip, options, RULES[name][0])
+        self._rule = Field(of, menu, lambda _: self._switch.box.value and self._tell())  # off, it changes nothing
         self.box = make.box("card off", self._switch.box, self._rule.box, number.box)
-
-    def _chose(self) -> None:
-        if self._switch.box.value:  # moving the menu of a switch that is off changes nothing
-            self._tell()
 
     def _tell(self) -> None:
         self._dim(not self._switch.box.value)
-        self._moved(self._rule.box.value if self._switch.box.value else "none")
+        self._of.move({self._name: self._rule.box.value if self._switch.box.value else "none"})
 
     def _dim(self, off: bool) -> None:
         marked(self.box, "off", off)
@@ -121,7 +116,7 @@ class Rule:
 
 
 class Controls:
-    """Controls of some knobs; told of a change they call ``moved(knobs)`` with knobs as `Config` wants them.
+    """Controls of some knobs, which move them through the controller.
 
     Attributes
     ----------
@@ -129,9 +124,8 @@ class Controls:
         One for each knob that has a control.
     """
 
-    def __init__(self, make: WidgetSet, moved: Callable[[Mapping[str, Any]], None], names: Collection[str]) -> None:
-        self._make, self._moved = make, moved
-        self._shower: int | None = None
+    def __init__(self, of: Controller, make: WidgetSet, names: Collection[str]) -> None:
+        self._of, self._make = of, make
         self.by_name: dict[str, Any] = {}
         default = Config()
         for name, knob in Config.knobs().items():
@@ -141,32 +135,23 @@ class Controls:
         for name, (_, number) in RULES.items():
             if number in self.by_name:
                 knob = in_language(name, Config.knobs()[name], make.text)
-                self.by_name[name] = Rule(make, name, knob, self.by_name[number], self._teller(name))
+                self.by_name[name] = Rule(of, make, name, knob, self.by_name[number])
 
     def _control(self, name: str, knob: Knob, value: Any) -> Any:
-        told = self._teller(name)
+        of, make = self._of, self._make
         if isinstance(value, bool):
-            return Field(self._make.switch(value, knob.label, knob.help), told)
+            return Field(of, make.switch(value, knob.label, knob.help), lambda on: of.move({name: on}))
         if knob.choices is not None:
             options = choice_labels(name, knob, self._make.text)
-            return Field(self._make.menu(knob.label, knob.help, options, value), told)
-        return Number(self._make, knob, value, told)
-
-    def _teller(self, name: str) -> Callable[[Any], None]:
-        def tell(value: Any) -> None:
-            if self._shower != threading.get_ident():  # what a hand moves meanwhile comes in another thread
-                self._moved({name: value})
-
-        return tell
+            menu = make.menu(knob.label, knob.help, options, value)
+            return Field(of, menu, lambda chosen: of.move({name: chosen}))
+        return Number(of, make, name, knob, value)
 
     def show(self, config: Config) -> None:
-        """Set every control to a config; the only guard against echoes stands here."""
-        self._shower = threading.get_ident()
-        try:
+        """Set every control to a config."""
+        with self._of.showing():
             for name, control in self.by_name.items():
                 control.show(getattr(config, name))
-        finally:
-            self._shower = None
 
     def refuse(self, names: Collection[str]) -> None:
         """Mark knobs whose typed value was not accepted; it stays where it stands."""

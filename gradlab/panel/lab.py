@@ -201,8 +201,7 @@ class GradLab(widgets.VBox):
 
     def _settle(self) -> None:
         """Bring buttons, knobs and sections to where the run stands."""
-        if self._stage.playing != self._controller.playing:
-            self._stage.playing = self._controller.playing
+        self._stage.playing = self._controller.playing
         self._column.show()
         self._plain.show(self.png)
 

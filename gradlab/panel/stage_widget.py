@@ -65,11 +65,11 @@ class StageWidget(anywidget.AnyWidget):
         first, self.seen = not self.seen, True
         asked = {name: message[name] for name in ("id", "view") if name in message}
         with self._lock:
-            asked["waited"] = round(1e3 * (time.perf_counter() - self._free), 1)  # milliseconds, for this question
+            waited = {"waited": round(1e3 * (time.perf_counter() - self._free), 1)}  # milliseconds, for this question
             try:
                 shown = self._asked(str(kind), message)
                 if shown is not None:
-                    self._answer(str(kind), message, shown, asked)
+                    self._answer(str(kind), message, shown, asked | waited)
                 else:
                     self.send({"kind": "done", **asked})
                 if first:  # what takes its time has it now that the panel is there

@@ -9,6 +9,8 @@ import weakref
 from collections.abc import Mapping
 from typing import Any
 
+from IPython.core.getipython import get_ipython
+
 from gradlab.config import Config
 from gradlab.engine import Trainer
 from gradlab.exercise import exercise as open_exercise
@@ -168,10 +170,6 @@ def _hear_interrupts(by_cell: Mapping[str, tuple[str, list[weakref.ref[Any]]]]) 
 
 def _kernel() -> Any:
     """Return Jupyter's kernel; None outside of one."""
-    try:
-        from IPython.core.getipython import get_ipython
-    except ImportError:
-        return None
     return getattr(get_ipython(), "kernel", None)
 
 

@@ -73,7 +73,7 @@ class DeeperLook:
         self._of_step: object = None
         self._seldom = Seldom(0.48)
         for switch in self.switches.values():
-            switch.observe(lambda _: act(self._switched), "value")
+            controller.hears(switch, lambda _: act(self._switched))
         self.show()
 
     def _switched(self) -> None:

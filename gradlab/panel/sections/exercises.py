@@ -36,7 +36,7 @@ class Exercises:
         self.buttons = {name: make.button(f"task.{name}", f"task.tip_{name}", work) for name, work in works.items()}
         self._task, self._said = make.html(), make.html()
         self.page = make.box("page", self.menu, make.box("row", *self.buttons.values()), self._said, self._task)
-        self.menu.observe(lambda change: act(lambda: self._choose(change["new"])), "value")
+        controller.hears(self.menu, lambda name: act(lambda: self._choose(name)))
         self.words = ""
         self._enable()
         self._say("", text("task.about" if usable else "task.own"))
