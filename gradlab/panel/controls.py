@@ -96,18 +96,15 @@ class Rule:
         self.box = make.box("card off", self._switch.box, self._rule.box, number.box)
 
     def _tell(self) -> None:
-        self._dim(not self._switch.box.value)
+        marked(self.box, "off", not self._switch.box.value)
         self._of.move({self._name: self._rule.box.value if self._switch.box.value else "none"})
-
-    def _dim(self, off: bool) -> None:
-        marked(self.box, "off", off)
 
     def show(self, value: Any) -> None:
         """Show a rule, ``"none"`` for off."""
         self._switch.show(value != "none")
         if value != "none":
             self._rule.show(value)
-        self._dim(value == "none")
+        marked(self.box, "off", value == "none")
 
     def disable(self, off: bool) -> None:
         """Grey the rule out."""
@@ -142,8 +139,7 @@ class Controls:
         if isinstance(value, bool):
             return Field(of, make.switch(value, knob.label, knob.help), lambda on: of.move({name: on}))
         if knob.choices is not None:
-            options = choice_labels(name, knob, self._make.text)
-            menu = make.menu(knob.label, knob.help, options, value)
+            menu = make.menu(knob.label, knob.help, choice_labels(name, knob, make.text), value)
             return Field(of, menu, lambda chosen: of.move({name: chosen}))
         return Number(of, make, name, knob, value)
 
