@@ -643,7 +643,7 @@ def test_the_repr_is_short_and_a_picture_travels_with_the_widget(panel):
 def test_a_page_that_a_program_makes_keeps_the_picture_alone_unless_it_is_voilas(panel, monkeypatch, software, alive):
     lab = panel()
     kernel = SimpleNamespace(get_parent=lambda: {"content": {"allow_stdin": False}})
-    monkeypatch.setattr("IPython.core.getipython.get_ipython", lambda: SimpleNamespace(kernel=kernel))
+    monkeypatch.setattr("gradlab.panel.start.get_ipython", lambda: SimpleNamespace(kernel=kernel))
     monkeypatch.setenv("SERVER_SOFTWARE", software)
     bundle = lab._repr_mimebundle_()
     assert "image/png" in bundle

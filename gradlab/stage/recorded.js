@@ -32,8 +32,8 @@ class Record {
       this.next = 0;
       this.runs += 1;
       this.give(1, message.id);
-    } else if (message.kind === "tick" && this.next >= this.packets.length) {
-      this.next = 0; // played to the end: once more
+    } else if (message.kind === "tick" && this.next >= this.packets.length && stage.transport.playing) {
+      this.next = 0; // Play at the end: once more
       this.runs += 1;
       this.give(1, message.id);
     } else if (message.kind === "tick") this.give(message.steps ?? 2, message.id);
@@ -60,8 +60,8 @@ class Record {
       this.next += 1;
       stage.packet({ ...head, run: this.runs, id: undefined }, bytes(buffer));
     }
+    if (this.next >= this.packets.length && stage.transport.playing) stage.setPlaying(false); // before the answer asks on
     stage.transport.answered(id);
-    if (this.next >= this.packets.length && stage.transport.playing) stage.setPlaying(false);
   }
 }
 

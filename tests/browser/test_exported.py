@@ -16,7 +16,7 @@ pytestmark = pytest.mark.browser
 def test_an_exported_page_shows_the_picture_and_plays_the_replay_offline(browser, tmp_path, monkeypatch):
     cells, labs = [], []
     kernel = SimpleNamespace(get_parent=lambda: {"content": {"allow_stdin": False}})  # nbclient asks so
-    monkeypatch.setattr("IPython.core.getipython.get_ipython", lambda: SimpleNamespace(kernel=kernel))
+    monkeypatch.setattr("gradlab.panel.start.get_ipython", lambda: SimpleNamespace(kernel=kernel))
     for replay in (False, True):
         lab = GradLab(depth=3, width=8, replay=replay)
         lab.run(12)
