@@ -49,6 +49,7 @@ export class Transport {
     this.fast = 0; // when the paced steps were over
     this.heard = 0; // when the last answer came
     this.lead = LEAD;
+    this.first = 0; // the first question since Play: the kernel had nothing to wait for
     /** @type {any} */
     this.timer = null;
   }
@@ -65,6 +66,7 @@ export class Transport {
     this.owed = 1;
     this.asked = this.heard = this.now();
     this.fast = 0;
+    this.first = this.ids + 1;
     this.turn();
   }
 
@@ -78,7 +80,7 @@ export class Transport {
   answered(id, waited = 0) {
     if (id === undefined || !this.underWay.delete(id)) return;
     this.heard = this.now();
-    this.lead = waited > PROMPT ? Math.min(this.lead + Math.max(waited / 2, PROMPT), OVER_A_LINE * BUSY) : Math.max(this.lead - 0.1, 0);
+    if (id !== this.first) this.lead = waited > PROMPT ? Math.min(this.lead + Math.max(waited / 2, PROMPT), OVER_A_LINE * BUSY) : Math.max(this.lead - 1, 0);
     if (this.playing && (!this.timer || this.rate === Infinity)) this.turn();
   }
 

@@ -143,3 +143,16 @@ test("a panel that nobody sees asks once a second", () => {
   pass(2000);
   assert.ok(sent.length > 25);
 });
+
+test("what the kernel waited while nobody played does not make a question leave earlier", () => {
+  const { transport, pass } = rig({ speed: "max" });
+  for (let play = 0; play < 5; play += 1) {
+    transport.play();
+    pass(400);
+    transport.pause();
+    pass(5000);
+  }
+  transport.play();
+  pass(400);
+  assert.ok(transport.lead < 40, `${transport.lead} ms`);
+});
