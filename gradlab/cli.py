@@ -134,9 +134,10 @@ def main(arguments: Sequence[str] | None = None, start: Callable[[list[str]], ob
         (start or start_jupyterlab)([*opened, *passed_on])
     except SystemExit as end:  # a port that is taken, say; JupyterLab has logged why
         if end.code:
-            given = " ".join(passed_on) or "no options"
+            given, root = " ".join(passed_on) or "no options", getattr(os, "geteuid", lambda: 1)() == 0
+            expected = "--allow-root, for you are root" if root and "--allow-root" not in passed_on else "a free port"
             sys.stderr.write(
-                f"gradlab: JupyterLab did not start with {given}, see its log above; expected a free port\n"
+                f"gradlab: JupyterLab did not start with {given}, see its log above; expected {expected}\n"
             )
             return 2
     return 0

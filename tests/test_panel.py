@@ -437,6 +437,31 @@ def test_a_tick_ends_early_for_a_knob_and_for_pause(monkeypatch):
     assert (controller.trainer.step_count, controller.trainer.config.lr) == (4, 0.2)
 
 
+def test_what_was_refused_is_said_until_something_is_accepted_also_while_the_panel_plays(browser, panel):
+    with browser.cell():
+        lab = panel()
+    browser.show(lab)
+    lab.play()
+    browser.tick(lab)
+    browser.set(field(lab, "Learning rate"), "value", "-1")
+    for _ in range(3):
+        before = lab.trainer.step_count
+        browser.tick(lab)
+        assert lab.trainer.step_count > before
+        assert "lr=-1" in lab.alert
+    browser.set(field(lab, "Learning rate"), "value", "0.01")
+    assert lab.alert == ""
+
+
+def test_a_step_taken_by_hand_forgets_what_was_refused(panel):
+    lab = panel()
+    with pytest.raises(ValueError, match="lr=-1"):
+        lab.set(lr=-1)
+    assert "lr=-1" in lab.alert
+    lab.step()
+    assert lab.alert == ""
+
+
 def test_two_hands_at_once_are_one_after_the_other(panel):
     lab = panel()
     hands = [threading.Thread(target=lab.set, kwargs={"lr": lr}) for lr in (0.1, 0.2, 0.3, 0.4)]

@@ -78,7 +78,7 @@ class Controller:
         self.lock, self._changed = threading.RLock(), changed
         self.rival: Trainer | None = None
         self.run, self.playing, self.interrupted, self.closed = 0, False, False, False
-        self.alert = self.note = self.trace = self.preset = ""
+        self.alert = self.note = self.trace = self.preset = self._refusal = ""
         self.measure = TIME if trainer.history.time_names and not predict else BOTH
         self.theory = self.units = False
         self.at: int | None = None
@@ -146,8 +146,9 @@ class Controller:
             self.reject(error)
 
     def reject(self, error: Exception) -> None:
-        """Say that something was not accepted."""
-        self.alert, self.trace = self.text("status.rejected", error=self.text.say(error)), ""
+        """Say that something was not accepted, until something is or a hand does something else."""
+        self.alert = self._refusal = self.text("status.rejected", error=self.text.say(error))
+        self.trace = ""
 
     def set(self, knobs: Mapping[str, Any]) -> None:
         """Move knobs: live ones at the next step, others by a new start from the same seeds.
@@ -203,7 +204,7 @@ class Controller:
 
     def _said(self) -> None:
         """Forget what was said of the state before."""
-        self.alert = self.note = self.trace = ""
+        self.alert = self.note = self.trace = self._refusal = ""
 
     def compare(self, knobs: Mapping[str, Any]) -> None:
         """Keep the settings in force as lane A, move knobs of lane B, and start both again."""
@@ -257,6 +258,7 @@ class Controller:
         """Take `n` steps, fewer if the run diverges; `shown` is called after each."""
         self.playing = False
         self.rate = self._since = self.at = None
+        self._said()
         for _ in range(n):
             if self.trainer.stopped or self.locked:
                 break
@@ -264,7 +266,7 @@ class Controller:
             shown()
 
     def _step(self) -> None:
-        self._said()
+        self.alert, self.note, self.trace = self._refusal, "", ""
         self.took(self.trainer.step().step)
 
     def took(self, step: int) -> None:

@@ -75,6 +75,18 @@ def test_a_port_that_is_taken(tmp_path):
     assert said.endswith("expected a free port")
 
 
+@pytest.mark.parametrize(
+    ("user", "expected"), [(0, "expected --allow-root, for you are root"), (1000, "expected a free port")]
+)
+def test_a_root_that_did_not_say_so(user, expected, tmp_path, monkeypatch, capsys):
+    def refuse(arguments):
+        raise SystemExit(1)
+
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    assert cli.main([str(tmp_path)], start=refuse) == 2
+    assert capsys.readouterr().err.endswith(f"{expected}\n")
+
+
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), PermissionError(13, "Permission denied")])
 def test_a_disk_that_takes_no_more(error, tmp_path, monkeypatch, capsys):
     def refuse(self, content):
