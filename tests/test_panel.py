@@ -629,9 +629,19 @@ def test_closing_a_panel_leaves_no_widget_behind(browser, panel):
     assert alive() <= before
 
 
-def test_a_closed_panel_that_nobody_holds_is_forgotten_at_once_with_all_it_had(browser, without_collections):
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {},
+        {"architecture": "conv", "dataset": "digits"},
+        {"architecture": "lstm", "dataset": "latch"},
+        {"architecture": "transformer", "dataset": "copy_memory"},
+    ],
+    ids=["mlp", "conv", "lstm", "transformer"],
+)
+def test_a_closed_panel_that_nobody_holds_is_forgotten_at_once_with_all_it_had(browser, without_collections, knobs):
     with browser.cell():
-        lab = GradLab(Config(**SMALL))
+        lab = GradLab(Config(**SMALL | knobs))
         lab.run(2)
         lab.play()
     open_all(browser, lab)

@@ -291,12 +291,15 @@ def test_what_is_not_covered_says_so_in_words(module, given, why):
     assert probe.norms([], 1)[0].shape == (0,)
 
 
-def test_hooks_that_were_removed_note_nothing():
+def test_hooks_hang_on_a_network_during_a_pass_alone():
     module = nn.RNN(3, 4)
     probe = TimeProbe(module)
-    probe.remove()
-    probe.begin()
+    hooks = [len(module._forward_hooks)]
+    for turn in (probe.begin, probe.end):
+        turn()
+        hooks.append(len(module._forward_hooks))
     module(torch.ones(5, 2, 3))
+    assert hooks == [0, 1, 0]
     assert probe.end() == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -105,6 +106,12 @@ def _edge(z: Tensor) -> GradientEdge:
     return GradientEdge(z.grad_fn, z.output_nr) if z.grad_fn is not None else get_gradient_edge(z)
 
 
+def _note_edge(edges: list[tuple[int, GradientEdge]], number: int, z: Tensor) -> bool:
+    if z.requires_grad:
+        edges.append((number, _edge(z)))
+    return True
+
+
 class ObservedNetwork:
     """Any network, its layers seen by `LayerObserver`."""
 
@@ -112,17 +119,12 @@ class ObservedNetwork:
         self.network = network
         self.layers = find_layers(network)
         self.time = TimeProbe(network)
-        self._observer = LayerObserver(network, self.layers, self._returned, alone=True)
         self._edges: list[tuple[int, GradientEdge]] = []
-
-    def _returned(self, number: int, z: Tensor) -> bool:
-        if z.requires_grad:
-            self._edges.append((number, _edge(z)))
-        return True
+        self._observer = LayerObserver(network, self.layers, partial(_note_edge, self._edges), alone=True)
 
     def forward(self, x: Tensor, y: Tensor, loss: Loss) -> AutogradPass:
         """Run the network on `x`, compare with `y` and note every layer that it calls."""
-        self._edges = []
+        self._edges.clear()
         self.time.begin()
         try:
             with self._observer:
@@ -130,4 +132,4 @@ class ObservedNetwork:
                 seen = self._observer.take()
         finally:
             self.time.end()
-        return AutogradPass(found, self._edges, [(s.layer, s.value, s.bounds) for s in seen], self.time)
+        return AutogradPass(found, [*self._edges], [(s.layer, s.value, s.bounds) for s in seen], self.time)

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Sequence
 from types import MethodType, TracebackType
 from typing import Any, NamedTuple
+from weakref import ref
 
 import torch
 from torch import Tensor, nn
@@ -155,7 +156,7 @@ class LayerObserver:
         self._tails: dict[int, Seen] = {}
         self._handle: RemovableHandle | None = None
         self._numbers = {layer.module: i for i, layer in enumerate(layers)}
-        self._guarded = guard(self._hook)
+        self._guard = guard
         self._others = {module: len(layers) + i for i, module in enumerate(others)}
         leaves = [m for m in network.modules() if m not in self._numbers and not list(m.children())]
         self._followers: dict[nn.Module, Range] = {
@@ -168,14 +169,15 @@ class LayerObserver:
     def _seen_through(self, module: nn.Module) -> Callable[..., Any]:
         """Return a module's `forward` that tells what it returned; bound, so that a copy of it is the copy's own."""
         is_compiling, layer = torch.compiler.is_compiling, module in self._numbers
-        look: Callable[..., None] = self._on_layer if layer else self._on_follower
+        look: Callable[..., None] = LayerObserver._on_layer if layer else LayerObserver._on_follower
         key = self._numbers[module] if layer else module
+        here = ref(self)  # it keeps what is returned here: a circle would keep the network until garbage is collected
 
         @functools.wraps(type(module).forward)
         def seen_through(own: nn.Module, *args: Any, **kwargs: Any) -> Any:
             output = type(own).forward(own, *args, **kwargs)
             if own is module and not is_compiling():
-                look(key, args, output)
+                look(here(), key, args, output)
             return output
 
         return MethodType(seen_through, module)
@@ -188,7 +190,7 @@ class LayerObserver:
             for own, new in self._replaced:
                 own["forward"] = new
             return
-        look = self._guarded
+        look = self._guard(self._hook)
 
         def hook(module: nn.Module, args: Any, kwargs: Any, output: Any = None) -> None:
             if not torch.compiler.is_compiling():  # nothing of this becomes part of a compiled network

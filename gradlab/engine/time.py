@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
+from torch.utils.hooks import RemovableHandle
 
 from gradlab.history import NO_TIME, Array
 from gradlab.locale import Said
@@ -330,7 +331,7 @@ class TimeProbe:
     Parameters
     ----------
     network : nn.Module
-        Hooks are hung on its recurrent modules, idle between `end` and `begin`; `remove` takes them off.
+        Hooks hang on its recurrent modules from `begin` to `end`.
     hooks : bool, default True
         False: none are, and whoever sees the modules' calls tells `note` of them.
 
@@ -347,32 +348,23 @@ class TimeProbe:
     def __init__(self, network: nn.Module, hooks: bool = True) -> None:
         self.why: Said | None = None
         self.costly = False
-        self._on = False
+        self._on, self._hooks = False, hooks
         self._first: dict[nn.Module, int] = {}
         self._rows: list[_Row] = []
         self._fused: list[tuple[int, FusedPass]] = []
-        self._handles = []
+        self._handles: list[RemovableHandle] = []
         for name, module in network.named_modules():
             if isinstance(module, nn.RNNBase | nn.RNNCellBase | Cell):
                 self._first[module] = len(self._rows)
                 self._rows += map(_Row, _names(name or type(module).__name__, module))
-                if hooks:
-                    self._handles.append(module.register_forward_hook(self.note, with_kwargs=True))
         self.rows = tuple(row.name for row in self._rows)
-
-    def remove(self) -> None:
-        """Take the hooks off."""
-        for handle in self._handles:
-            handle.remove()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> TimeProbe:
-        """Return itself: a network is copied with its hooks, and those of a copy note nothing."""
-        return self
 
     def begin(self) -> None:
         """Forget the last pass and note the next one."""
         self._on, self.why, self.costly = True, None, False
         self._forget()
+        for module in self._first if self._hooks else ():
+            self._handles.append(module.register_forward_hook(self.note, with_kwargs=True))
 
     def _forget(self) -> None:
         self._fused = []
@@ -382,6 +374,8 @@ class TimeProbe:
     def end(self) -> list[GradientEdge]:
         """Stop noting; return where the gradients can be read that `norms` wants, in this order."""
         self._on = False
+        while self._handles:
+            self._handles.pop().remove()
         return [edge for edge in self._edges() if edge is not None]
 
     def _edges(self) -> list[GradientEdge | None]:

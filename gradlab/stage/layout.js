@@ -33,7 +33,7 @@ export function layout(w, h, lanes, k) {
   const under = profile.y + profile.h;
   const split = Math.round(left + (right - left) * (w < 440 * k ? 0.36 : 0.445)); // on a phone the map needs it more
   const heatX = split + Math.round(46 * k);
-  const heatW = right - Math.round(44 * k) - heatX;
+  const heatW = right - Math.round(49 * k) - heatX;
   const gap = lanes > 1 ? 5 : 0;
   const each = (foot - gap * (lanes - 1)) / lanes;
   const heat = [];
@@ -46,7 +46,7 @@ export function layout(w, h, lanes, k) {
     none: under + Math.round((tight ? 22 : 25) * k),
     loss: { x: left, y: footY, w: split - left, h: foot },
     heat,
-    bar: { x: right - Math.round(34 * k), y: footY, w: Math.round(9 * k), h: foot },
+    bar: { x: right - Math.round(41 * k), y: footY, w: Math.round(9 * k), h: foot },
     heads: { strip: head - Math.round(11 * k), profile: arrow, foot: footY - Math.round(10 * k) },
     k,
   };

@@ -272,7 +272,7 @@ function slope(/** @type {Scene} */ s, /** @type {Logs[]} */ curves) {
     const odd = row && Number.isNaN(row.growth);
     if (row && odd) row = lane.finite(row.step);
     if (!row || Number.isNaN(row.growth)) return;
-    const when = odd ? `${s.say("stage.step", { step: row.step })}: ` : "";
+    const when = odd ? `${s.say("stage.step", { step: row.step })}${s.words["info.colon"]}` : "";
     const text = (lanes ? `${lane.label}  ` : "") + when + s.growthWords(row, lanes);
     const level = even(row);
     const loud = lanes || !(Math.abs(row.growth) >= LOUD) ? 1 : 1.35; // read from the back row
@@ -365,6 +365,7 @@ export function drawProfile(s) {
     dots(s, row.now, colour, number || !lanes ? "dot" : "diamond");
     odd(s, row.now, lane.tiny, colour);
     curves.push(row.now);
+    if (!lanes) curves.push(Array.from(row.now).fill((finite ?? row).now[row.now.length - 1])); // the wedge's edge
   });
   if (store.said.hidden && store.main?.given !== null) given(s);
   s.memory.said = []; // where words on slopes stand

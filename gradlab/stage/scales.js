@@ -70,7 +70,7 @@ export function stepTicks(limit, logarithmic) {
 export function layerTicks(layers, room) {
   const every = [1, 2, 4, 5, 10, 20, 25, 50, 100].find((n) => layers / n <= room) ?? 200;
   const ticks = new Set([1, layers]);
-  for (let n = every; n < layers - every / 2; n += every) ticks.add(n);
+  for (let n = every === 2 ? 1 : every; n < layers - every / 2; n += every) ticks.add(n);
   return [...ticks].sort((a, b) => a - b);
 }
 

@@ -43,9 +43,10 @@ function button(/** @type {string} */ word, /** @type {keyof typeof ICONS} */ si
   ]);
 }
 
-/** A lesson group: a button that opens a menu of its presets. */
-function group(/** @type {Stage} */ stage, /** @type {any} */ { label, presets, all = false }) {
+/** A lesson group, or all of them: a button that opens a menu of their presets. */
+function group(/** @type {Stage} */ stage, /** @type {string} */ label, /** @type {any[]} */ groups, all = false) {
   const menu = make("div", { class: "gl-menu", role: "menu", hidden: true });
+  const items = () => [...menu.querySelectorAll("button")];
   const chip = make("button", { class: "gl-chip", type: "button", "aria-haspopup": "menu", "aria-expanded": "false", text: label });
   const box = make("div", { class: all ? "gl-group gl-all" : "gl-group" }, [chip, menu]);
   const open = (/** @type {boolean} */ on) => {
@@ -55,25 +56,27 @@ function group(/** @type {Stage} */ stage, /** @type {any} */ { label, presets, 
     const right = on ? menu.getBoundingClientRect().right - stage.root.getBoundingClientRect().right : 0;
     menu.style.left = right > 0 ? `${-right - 8}px` : "";
   };
-  for (const preset of presets) {
+  const item = (/** @type {any} */ preset) => {
     const choose = () => {
       open(false);
       chip.focus();
       stage.command("preset", preset.name);
     };
-    menu.append(make("button", { role: "menuitem", type: "button", tabindex: menu.firstChild ? "-1" : "0", "data-preset": preset.name, text: preset.label, onclick: choose }));
-  }
+    return make("button", { role: "menuitem", type: "button", tabindex: "-1", "data-preset": preset.name, text: preset.label, onclick: choose });
+  };
+  for (const of of groups) menu.append(make("div", { role: "group", "aria-label": of.label }, [all ? make("div", { "aria-hidden": "true", text: of.label }) : null, ...of.presets.map(item)]));
+  items()[0]?.setAttribute("tabindex", "0");
   chip.addEventListener("click", () => {
     open(menu.hidden);
-    if (!menu.hidden) menu.firstChild?.focus();
+    if (!menu.hidden) items()[0]?.focus();
   });
   box.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
-    const items = [...menu.children];
-    const at = items.indexOf(document.activeElement);
+    const all = items();
+    const at = all.indexOf(/** @type {any} */ (document.activeElement));
     if (event.key === "Escape" && !menu.hidden) open(false), chip.focus();
-    else if (event.key === "ArrowDown" && menu.hidden) open(true), items[0]?.focus();
-    else if (event.key === "ArrowDown") items[(at + 1) % items.length].focus();
-    else if (event.key === "ArrowUp" && !menu.hidden) items[(at + items.length - 1) % items.length].focus();
+    else if (event.key === "ArrowDown" && menu.hidden) open(true), all[0]?.focus();
+    else if (event.key === "ArrowDown") all[(at + 1) % all.length].focus();
+    else if (event.key === "ArrowUp" && !menu.hidden) all[(at + all.length - 1) % all.length].focus();
     else return;
     event.preventDefault();
     event.stopPropagation();
@@ -88,8 +91,8 @@ function group(/** @type {Stage} */ stage, /** @type {any} */ { label, presets, 
 function topBar(stage) {
   const w = stage.look.words;
   const lessons = stage.look.groups ?? [];
-  const all = { label: w["stage.lessons"], presets: lessons.flatMap((/** @type {any} */ g) => g.presets), all: true }; // where the bar is too short for the groups
-  const groups = make("div", { class: "gl-groups", role: "toolbar", "aria-label": w["stage.lessons"] }, [...lessons, ...(lessons.length > 1 ? [all] : [])].map((/** @type {any} */ g) => group(stage, g)));
+  const all = lessons.length > 1 ? group(stage, w["stage.lessons"], lessons, true) : null; // where the bar is too short for the groups
+  const groups = make("div", { class: "gl-groups", role: "toolbar", "aria-label": w["stage.lessons"] }, [...lessons.map((/** @type {any} */ g) => group(stage, g.label, [g])), all]);
   const play = button(w["button.play"], "play", "gl-play", w["stage.tip_play"], () => stage.toggle());
   const step = button(w["button.step"], "step", "", w["stage.tip_step"], () => stage.stepOnce());
   const reset = button(w["button.reset"], "reset", "", w["stage.tip_reset"], () => stage.command("reset", null));

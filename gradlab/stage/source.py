@@ -34,7 +34,7 @@ _UNSAID = re.compile(r"^[ \t]*(?://[^\n]*|/\*\*(?:[^*]|\*(?!/))*\*/[ \t]*)\n|^[ 
 _WAYS = ("larger", "smaller", "level", "short", "to_zero", "to_inf")
 _WORDS = (
     *("axis.layer", "axis.layer_short", "axis.loss", "axis.step", "row.missing", "button.play", "button.pause"),
-    *("button.step", "button.reset", "measure.grad_norm", "axis.time", "growth.toward"),
+    *("button.step", "button.reset", "measure.grad_norm", "axis.time", "growth.toward", "info.colon"),
     *(f"growth.{along}{way}" for along in ("", "time.") for way in _WAYS),
     *("kind.plain", "kind.first", "kind.theory", "kind.ghost", "kind.guess", "kind.nonfinite"),
     *("kind.zero", "kind.underflow", "kind.missing", "predict.growing", "predict.flat", "predict.shrinking"),

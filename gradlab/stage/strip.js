@@ -140,7 +140,7 @@ function ends(/** @type {Scene} */ s) {
   g.fillStyle = pal.first;
   g.lineWidth = 1.4;
   const row = s.shown(store.lanes.length - 1);
-  const loss = `${words["axis.loss"]} ${row && store.lanes.length === 1 ? formatNumber(row.loss) : ""}`;
+  const loss = `${words["axis.loss"]} ${row && store.lanes.length === 1 ? formatNumber(row.loss) : ""}`.trim();
   const from = last.x + last.w - (14 + loss.length * 6.6) * s.k;
   g.beginPath();
   g.moveTo(from, y);
@@ -160,7 +160,7 @@ function ends(/** @type {Scene} */ s) {
 export function drawStrips(s) {
   const { lay, store, pal, labels, words } = s;
   labels.put("strip", s.title, lay.strips[0].x, lay.heads.strip, { kind: "head" });
-  const how = (s.signal ? "|dL/dz|: " : "") + words["stage.relative"];
+  const how = (s.signal ? `|dL/dz|${words["info.colon"]}` : "") + words["stage.relative"];
   if (lay.strips[0].w > (1.1 * roughWidth(s.title) + 0.9 * roughWidth(how) + 24) * s.k && !store.time) labels.put("strip.how", how, lay.strips[0].x + lay.strips[0].w, lay.heads.strip, { side: "right", kind: "dim" });
   store.lanes.forEach((lane, number) => {
     const rect = lay.strips[number];

@@ -24,9 +24,9 @@ export function cursorWords(/** @type {Stage} */ stage) {
     const i = place.layer;
     const name = lane.names[i];
     const plain = name === `layer ${i + 1}` || name === `t${i + 1}` || !name;
-    said.push(`${lane.label ? `${lane.label}, ` : ""}${stage.say(store.measure === "time_norm" ? "stage.time_step" : "stage.layer", { number: i + 1 })}${plain ? "" : ` (${name})`}: ${row ? formatLog(row.now[i], words) : ""}`);
+    said.push(`${lane.label ? `${lane.label}, ` : ""}${stage.say(store.measure === "time_norm" ? "stage.time_step" : "stage.layer", { number: i + 1 })}${plain ? "" : ` (${name})`}${stage.words["info.colon"]}${row ? formatLog(row.now[i], words) : ""}`);
     if (row && i + 1 < row.now.length && Number.isFinite(row.now[i] - row.now[i + 1])) said.push(stage.say("stage.of_next", { factor: formatNumber(10 ** (row.now[i] - row.now[i + 1])) }));
-    if (row?.second) said.push(`${stage.secondTitle}: ${formatLog(row.second[i], words)}`);
+    if (row?.second) said.push(`${stage.secondTitle}${stage.words["info.colon"]}${formatLog(row.second[i], words)}`);
     if (row && row.unable[i] > 2) said.push(stage.say("stage.unable_share", { share: Math.round(row.unable[i] / 2.55) }));
   }
   if (row) said.push(`${stage.say("stage.step", { step: row.step })}, ${stage.words["axis.loss"]} ${formatNumber(row.loss)}`);
@@ -212,9 +212,11 @@ function showCursor(/** @type {Stage} */ stage, s) {
   tag.hidden = !there;
   if (!there || !row || place?.layer === undefined || !stage.lay) return;
   write(tag, formatLog(row.now[place.layer], { none: "" }));
-  const x = columnX(stage.lay.profile, s.layers, place.layer);
-  const right = x > stage.lay.profile.x + stage.lay.profile.w - 70;
-  tag.style.transform = `translate(${x + (right ? -9 : 9)}px,${profileScale(s)(clamp(row.now[place.layer], s.limits[0], s.limits[1])) - 12}px) translate(${right ? "-100%" : "0"},-50%)`;
+  const { profile } = stage.lay;
+  const x = columnX(profile, s.layers, place.layer);
+  const rises = row.now[place.layer + 1] > row.now[place.layer]; // and the next dot lies where the number would
+  const before = x > profile.x + (rises ? 70 : profile.w - 70);
+  tag.style.transform = `translate(${x + (before ? -9 : 9)}px,${profileScale(s)(clamp(row.now[place.layer], s.limits[0], s.limits[1])) - 12}px) translate(${before ? "-100%" : "0"},-50%)`;
   tag.classList.toggle("gl-pinned", Boolean(stage.pinned));
 }
 
