@@ -514,6 +514,16 @@ def test_a_network_without_second_derivative_is_told_so():
         sharpness(trainer)
 
 
+def test_the_sharpness_is_over_as_many_samples_as_memory_is_for_or_as_one_asks():
+    """Sixty recurrent steps of ten layers, all 512 samples at once, held a gigabyte."""
+    config = Config(dataset="latch", architecture="rnn", depth=4, width=32, sequence_length=60, activation="tanh")
+    trainer = Trainer(config)
+    found = sharpness(trainer, seconds=0)
+    assert 100 < found.samples < 512
+    assert sharpness(trainer, samples=3, seconds=0).samples == 3
+    assert sharpness(Trainer(Config()), seconds=0).samples == 512
+
+
 @pytest.mark.parametrize(
     ("call", "field"),
     [

@@ -187,6 +187,10 @@ def test_a_frozen_layer_is_not_checked():
     assert check["2"] < RIGHT
 
 
+def test_once_the_time_is_over_no_further_entry_is_compared():
+    assert sum(Trainer(Config(depth=3)).check_gradients(seconds=0).compared) == 0
+
+
 @pytest.mark.parametrize("field", ["samples", "entries_per_layer"])
 @pytest.mark.parametrize("value", [0, -1, 2.5, True])
 def test_bad_numbers_are_refused_by_name(field, value):

@@ -13,7 +13,7 @@ from ipywidgets import Dropdown, Image
 from panels import named, patched, stage_of, text_of, widgets_of
 from torch import nn
 
-from gradlab import EXERCISES, Config, Trainer, accumulation_equality, exercise
+from gradlab import EXERCISES, Config, Trainer, accumulation_equality, exercise, sharpness
 from gradlab.inspect import through_time
 from gradlab.stage.learned import Seldom
 
@@ -121,6 +121,34 @@ def test_closer_looks_are_off_at_first_and_survive_a_ruined_network(opened):
     lab.run(1)
     assert all(bytes(w.value).startswith(b"\x89PNG") for w in looks) or "No closer look" in words(lab)
     assert lab.alert.startswith("Diverged")
+
+
+def test_a_look_that_is_folded_away_measures_nothing(opened, monkeypatch):
+    lab, measured = opened("Look deeper", **SMALL), []
+    monkeypatch.setattr(
+        "gradlab.panel.sections.deeper.sharpness", lambda *a, **k: measured.append(a) or sharpness(*a)
+    )
+    opened.browser.set(named(lab, "Sharpness"), "value", True)
+    lab.step()
+    assert len(measured) == 2
+    opened.browser.set(named(lab, "Look deeper"), "value", False)
+    lab.step()
+    assert len(measured) == 2
+    opened.browser.set(named(lab, "Look deeper"), "value", True)
+    assert len(measured) == 3
+
+
+def test_a_look_that_would_take_long_or_much_memory_says_so_or_what_it_found_by_then(opened, monkeypatch):
+    lab = opened("Look deeper", **SMALL, **EVEN, accumulation="mean")
+    for name in ("deeper._PATIENCE", "deeper._BYTES"):
+        monkeypatch.setattr(f"gradlab.panel.sections.{name}", 0)
+    monkeypatch.setattr("gradlab.panel.description._PATIENCE", 0)
+    opened.browser.set(named(lab, "Sharpness"), "value", True)
+    opened.browser.press(named(lab, "Check gradients"))
+    lab.step()
+    assert "one batch of 64: not comparable (that batch would take 0 MiB)" in words(lab)
+    assert "no entry could be compared" in words(lab)
+    assert lab.alert == ""
 
 
 def test_the_spectrum_through_time_moves_twice_a_second_while_a_run_plays(opened, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import sys
+import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -182,6 +183,7 @@ def check_gradients(
     samples: int = 8,
     entries_per_layer: int = 4,
     compare: Callable[[LossOfCopy, int, int], Derivative] = differentiate,
+    seconds: float = math.inf,
 ) -> GradientCheck:
     """Compare autograd with central finite differences on a float64 copy of a network.
 
@@ -203,6 +205,8 @@ def check_gradients(
         How much is compared; the cost is about 8 forward passes per entry.
     compare : callable
         Takes the differences; where it raises TimeoutError, what was compared so far is the result.
+    seconds : float
+        After which no further entry is begun.
 
     Returns
     -------
@@ -220,7 +224,7 @@ def check_gradients(
     """
     for name, value in (("samples", samples), ("entries_per_layer", entries_per_layer)):
         check_count(name, value, 1)
-    loss = LossOfCopy(network, data, samples)
+    end, loss = time.perf_counter() + seconds, LossOfCopy(network, data, samples)
     found = [_Layer() for _ in layer_names]
     first, second = loss.gradients(), loss.gradients()
     by_layer: dict[int, list[int]] = {}
@@ -231,6 +235,8 @@ def check_gradients(
         for goal in range(1, entries_per_layer + 1):  # every layer once before one is looked at twice
             for layer, left in places.items():
                 while found[layer].compared < goal and (place := next(left, None)) is not None:
+                    if time.perf_counter() > end:
+                        raise TimeoutError
                     derivative = compare(loss, *place)
                     found[layer].see(derivative, [float(g[place[0]].flatten()[place[1]]) for g in (first, second)])
     return GradientCheck(

@@ -481,16 +481,19 @@ class Trainer:
             for name, value in self._run.optimizer.known.items()
         }
 
-    def check_gradients(self, samples: int = 8, entries_per_layer: int = 4) -> GradientCheck:
+    def check_gradients(
+        self, samples: int = 8, entries_per_layer: int = 4, seconds: float = math.inf
+    ) -> GradientCheck:
         """Compare autograd with finite differences on a float64 copy: the worst relative error of each layer.
 
-        Uses the first `samples` samples and that many entries of each layer; raises ValueError if a number is
-        below 1 or the loss is not finite.
+        Uses the first `samples` samples and that many entries of each layer, fewer where that takes longer than
+        `seconds`; raises ValueError if a number is below 1 or the loss is not finite.
         """
         layers, params = self._run.layers, self._run.parameters.params
         owner = [layer_of(layers, params, number) for number in range(len(params))]
         return check_gradients(
-            self.network, self.data, self.layer_names, owner.__getitem__, samples, entries_per_layer
+            *(self.network, self.data, self.layer_names, owner.__getitem__, samples, entries_per_layer),
+            seconds=seconds,
         )
 
     def __reduce_ex__(self, protocol: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 
 from gradlab.config import Config
 from gradlab.data import Data
@@ -65,12 +66,14 @@ def subject(of: Trainer | nn.Module, loss_fn: Any, batch: Any) -> Trainer | Batc
 
 
 @contextmanager
-def timed(work: Callable[..., Any], most: int, seconds: float, name: str) -> Iterator[Callable[..., Any]]:
+def timed(
+    work: Callable[..., Any], most: int, seconds: float, name: str, shown: bool = True
+) -> Iterator[Callable[..., Any]]:
     """Give `work` with a bar, which shows after a second; once the time is over it raises TimeoutError instead."""
     from tqdm.auto import tqdm
 
     end, took = time.perf_counter() + seconds, 0.0
-    with tqdm(total=most, desc=name, delay=1, leave=False) as bar:
+    with tqdm(total=most, desc=name, delay=1, leave=False, disable=not shown) as bar:
 
         def within(*args: Any) -> Any:
             nonlocal took
@@ -118,6 +121,19 @@ class Copied:
     def gradients(self, rows: Tensor, seed: int) -> Sequence[Tensor | None]:
         """Return the gradient of that loss by each of `params`; None for one that received none."""
         return AutogradPass(self.loss(rows, seed), [], []).gradients(self.params)[0]
+
+    def held(self, work: Callable[[], object]) -> int:
+        """Return the bytes, the weights left out, that the graphs hold which `work` makes and returns."""
+        held, weights = dict[int, int](), {p.untyped_storage().data_ptr() for p in self.params}
+
+        def count(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            held[storage.data_ptr()] = 0 if storage.data_ptr() in weights else storage.nbytes()
+            return tensor
+
+        with saved_tensors_hooks(count, lambda tensor: tensor):
+            _made = work()  # kept while it is counted, so that no memory is counted twice or not at all
+        return sum(held.values())
 
     def _cast(self, tensor: Tensor) -> Tensor:
         return tensor.to(self._dtype) if tensor.is_floating_point() and self._dtype else tensor

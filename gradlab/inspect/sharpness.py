@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -26,6 +26,8 @@ from gradlab.inspect.copied import SECONDS, Batch, Copied, subject, timed
 from gradlab.locale import Said
 from gradlab.registry import brief
 from gradlab.rules.accumulation import ACCUMULATIONS
+
+_BYTES = 128 * 2**20  # that the graphs of the two backward passes may hold
 
 
 class Ritz(NamedTuple):
@@ -250,7 +252,7 @@ def sharpness(
     samples: int | None = None,
     iterations: int = 60,
     tol: float = 1e-3,
-    seconds: float = SECONDS,
+    seconds: float | None = None,
 ) -> Sharpness:
     """Measure the sharpness at the present weights by Hessian-vector products (Pearlmutter 1994), in float64.
 
@@ -265,15 +267,15 @@ def sharpness(
         With a network: ``loss_fn(output, y)``, the mean loss, and the tensors (X, y).
     samples : int, optional
         Samples that the mean loss is over, all if there are fewer; always the same ones. Default: 512, of a large
-        network 16. In a chaotic
-        network one sample can make most of the sharpness, so leave none out there. Batch norm sees them as one
-        batch.
+        network 16, and no more than the two backward passes of which fit into 128 MiB. In a chaotic network one
+        sample can make most of the sharpness, so leave none out there. Batch norm sees them as one batch.
     iterations : int, default 60
         Largest number of Hessian-vector products.
     tol : float, default 1e-3
         Relative distance to an eigenvalue at which it is good enough.
-    seconds : float, default 15
-        After which no further product is begun for a network of your own; a bar shows how far it is.
+    seconds : float, optional
+        After which no further product is begun. Default: 15 for a network of your own, where a bar shows how far it
+        is; for a run none, so that its numbers are the same on every machine.
 
     Returns
     -------
@@ -287,8 +289,7 @@ def sharpness(
     """
     run = subject(trainer, loss_fn, batch)
     large = isinstance(run, Batch) and run.large
-    samples = (16 if large else 512) if samples is None else samples
-    check_count("samples", samples, 1)
+    check_count("samples", 1 if samples is None else samples, 1)
     check_count("iterations", iterations, 1)
     if isinstance(tol, bool) or not isinstance(tol, int | float) or not 0 < tol < 1:
         raise ValueError(f"tol={brief(tol)}; expected a number between 0 and 1")
@@ -299,16 +300,17 @@ def sharpness(
     edge = Edge(None, "batch") if own else edge_of(config, run.optimizer_state(), sizes, copied.cumulative)
     start = random_start(sum(sizes), copied.params[0].dtype).to(copied.params[0].device)
     scale, preconditioned = gradient_scale(config, n), None
+    seconds = (SECONDS if own else math.inf) if seconds is None else seconds
     with _twice_differentiable():
-        product = _hessian_product(copied, _rows(n, samples))
-        with timed(product, iterations, seconds, "sharpness") if own else nullcontext(product) as apply:
-            found = largest_eigenvalue(apply, start, iterations, tol)
-        if edge.root is not None:
-            rooted = _preconditioned(product, edge, scale)
-            preconditioned = largest_eigenvalue(rooted, edge.root(start), iterations, tol).value
+        samples = min(n, _most_samples(copied, n, 16 if large else 512) if samples is None else samples)
+        with timed(_hessian_product(copied, _rows(n, samples)), iterations, seconds, "sharpness", own) as product:
+            found = largest_eigenvalue(product, start, iterations, tol)
+            if edge.root is not None:
+                rooted = _preconditioned(product, edge, scale)
+                preconditioned = largest_eigenvalue(rooted, edge.root(start), iterations, tol).value
     lr = config.lr * (scale if edge.root is None else 1.0)
     limit = None if edge.s is None else edge.s / lr if lr > 0 else math.inf
-    return Sharpness(run.step_count, *found, min(n, samples), preconditioned, limit, edge.words(config))
+    return Sharpness(run.step_count, *found, samples, preconditioned, limit, edge.words(config))
 
 
 def _rows(n: int, samples: int) -> Tensor:
@@ -316,6 +318,13 @@ def _rows(n: int, samples: int) -> Tensor:
     if samples >= n:
         return torch.arange(n)
     return torch.randperm(n, generator=Generator().manual_seed(0))[:samples].sort().values
+
+
+def _most_samples(copied: Copied, n: int, most: int) -> int:
+    """Return how many samples, `most` at most, have graphs that are small enough: two of them are tried."""
+    few = min(n, 2)
+    held = copied.held(lambda: _hessian_product(copied, _rows(n, few)))
+    return max(1, min(most, _BYTES * few // max(1, held)))
 
 
 @contextmanager

@@ -150,7 +150,9 @@ class Column:
         if back is not None:
             self.back.description = text("button.back", step=back)
         for section in self._following():
-            section.show()
+            if section is not self.sections.get("closeup"):
+                section.show()
+        self.follow()
         phase = self.sections.get("phase")
         self._stage.working = phase is not None and phase.mapping
 

@@ -29,6 +29,7 @@ from gradlab.theory import Band, Prediction, predict
 
 _AGREE = 1e-4  # finite differences in float64 of a right backward pass err by less
 _HELD_UP = 0.75  # share of the time below which the thread that trains waits for others
+_PATIENCE = 5.0  # seconds that a check which a button asks for may take
 _MOST = 16  # characters of a ghost's settings that the legend has room for
 
 
@@ -270,7 +271,7 @@ class Description:
     def _check_of(self, trainer: Trainer) -> str:
         text = self._text
         try:
-            found = trainer.check_gradients()
+            found = trainer.check_gradients(seconds=_PATIENCE)
         except ValueError as error:
             return text("check.nothing", why=text.say(error))
         if math.isnan(found.worst):

@@ -7,6 +7,7 @@ import math
 from collections import deque
 
 import ipywidgets as widgets
+import torch
 
 from gradlab.engine import Trainer
 from gradlab.inspect import (
@@ -20,6 +21,8 @@ from gradlab.inspect import (
     sharpness,
     through_time,
 )
+from gradlab.inspect.copied import Copied
+from gradlab.locale import Said
 from gradlab.panel.controller import Controller
 from gradlab.panel.description import Description
 from gradlab.panel.layout import WidgetSet
@@ -28,6 +31,8 @@ from gradlab.stage.learned import Seldom
 
 LOOKS = ("histogram", "noise", "sharpness", "clips", "time")
 _SIZE = (460, 290)  # pixels of a picture
+_PATIENCE = 5.0  # seconds that one look may take: so long the panel answers nothing
+_BYTES = 256 * 2**20  # that the one large batch may hold, which accumulating is compared with
 _POINTS = 200  # of the sharpness kept
 _LIVE = 9  # times what a look takes, until there is another: the spectrum through time shall move, twice a second
 _COLOURS = {"equal": "#009e73", "rounding": "#0072b2", "unequal": "#d55e00", "unknown": "#8c8c8c"}
@@ -135,7 +140,7 @@ class DeeperLook:
             self._sharp_of = self._of.run
             self._points.clear()
         if not self._points or self._points[-1].step != trainer.step_count:
-            self._points.append(sharpness(trainer))
+            self._points.append(sharpness(trainer, seconds=_PATIENCE))
         return list(self._points)
 
     # ------------------------------------------------------------------ is accumulating one large batch?
@@ -149,12 +154,15 @@ class DeeperLook:
         self._badge.value = words if self.badge else ""
 
     def _measure(self, trainer: Trainer) -> tuple[str, str, Equality | None]:
+        rows = torch.cat(trainer.next_window().micro_batches)
+        samples, copied = len(rows), Copied(trainer)
         try:
+            if (size := samples * copied.held(lambda: copied.loss(rows[:2], 0)) // len(rows[:2])) > _BYTES:
+                raise ValueError(Said("badge.large", size=size // 2**20))
             found = accumulation_equality(trainer)
         except (ValueError, RuntimeError) as error:  # an own network that takes no other batch size, say
-            samples = sum(len(rows) for rows in trainer.next_window().micro_batches)
             said = self._text("badge.unknown", samples=samples)
-            return "unknown", self._text("badge.why", badge=said, reason=str(error)), None
+            return "unknown", self._text("badge.why", badge=said, reason=self._text.say(error)), None
         kind = kind_of(found)
         difference = f"{found.relative_difference:.2g}"
         said = self._text(f"badge.{kind}", samples=found.samples, difference=difference)
