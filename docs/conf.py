@@ -54,7 +54,8 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 napoleon_google_docstring = False
-napoleon_use_ivar = True
+napoleon_use_param = False  # names that share a line of a docstring share one here
+napoleon_custom_sections = [("Attributes", "params_style")]
 napoleon_use_rtype = False
 
 nb_execution_mode = "off"  # the notebooks stand as they are committed; a test compares what they say
@@ -120,6 +121,11 @@ def escape_bars(app: Sphinx, kind: str, name: str, it: object, options: object, 
     lines[:] = [re.sub(r"\|(\S(?:[^|`]*\S)?)\|", r"\|\1\|", line) for line in lines]
 
 
+def leave_out(app: Sphinx, kind: str, name: str, it: object, skip: bool, options: object) -> bool | None:
+    """Leave out the fields of a named tuple, of which Python says that they are aliases of numbers."""
+    return True if (getattr(it, "__doc__", None) or "").startswith("Alias for field number") else None
+
+
 def own_signature(app: Sphinx, kind: str, name: str, it: Any, options: object, *said: str) -> tuple[str, str] | None:
     """Show what a class's own ``__init__`` takes where a metaclass says only ``*args, **kwargs``."""
     if kind != "class" or not (said[0] or "").startswith("(*args"):
@@ -182,5 +188,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", make_pages)
     app.connect("source-read", adapt_links)
     app.connect("autodoc-process-docstring", escape_bars)
+    app.connect("autodoc-skip-member", leave_out)
     app.connect("autodoc-process-signature", own_signature)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

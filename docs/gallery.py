@@ -187,10 +187,11 @@ def page(name: str, run: Run) -> str:
             else []
         ),
         "",
-        "Written out, its settings are",
-        "```python",
-        *wrapped(to_call(config)),
-        "```",
+        *(
+            ["Its settings are the defaults of `Config`."]
+            if config == Config()
+            else ["Written out, its settings are", "```python", *wrapped(to_call(config)), "```"]
+        ),
         *(["## What theory and diagnosis say", *said] if said else []),
         *code(config),
     ]
@@ -232,7 +233,7 @@ def code(config: Config) -> list[str]:
     try:
         script = config.to_code()
     except ValueError as error:
-        return ["## Its code", f"There is none: {escaped(str(error))}."]
+        return ["## The same run without gradlab", f"There is no script of it: {escaped(str(error))}."]
     say = "Plain PyTorch that prints the losses above, digit for digit: `config.to_code()`."
     fold, end = "<details><summary>The script</summary>", "</details>"
     return ["## The same run without gradlab", say, "", fold, "", "```python", script.rstrip(), "```", "", end]
@@ -350,6 +351,7 @@ def lectures(notebooks: Path, pictures: Path, stories: str) -> str:
         image.thumbnail((560, 560))
         image.save(pictures / f"{path.stem}.webp", quality=80)
         story = html.escape(told[path.stem].replace("`", ""))
+        story = re.sub(rf"^{re.escape(title.split(' · ')[-1])}: ", "", story, flags=re.IGNORECASE)
         shown = f'<img src="_static/lectures/{path.stem}.webp" alt="" loading="lazy">'
         cards.append(
             f'<li><a href="notebooks/{path.stem}.html">{shown}'

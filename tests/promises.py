@@ -322,7 +322,7 @@ PROMISES = {
         ),
     },
     "docs/guide/development.md": {
-        "`.ci/run` runs that command in a fresh environment": "test_ci_runs_the_test_command_word_for_word",
+        "everything in a fresh environment, then ruff and pyright": "test_ci_runs_the_test_command_word_for_word",
         "Each module imports only from those before it": (
             "test_a_module_imports_only_from_below "
             "test_no_file_imports_itself_round_a_corner_delayed_imports_included"

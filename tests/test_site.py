@@ -49,7 +49,7 @@ def site(tmp_path_factory):
 def open_page(browser, site):
     """Open pages in one tab; none may complain, fail to load a file, or ask for one that is not its own."""
     complaints, loaded = [], set()
-    context = browser.new_context(viewport={"width": 1366, "height": 768}, offline=True)
+    context = browser.new_context(viewport={"width": 1280, "height": 768}, offline=True)
     page = context.new_page()
     page.set_default_timeout(15_000)
     page.on("console", lambda message: complaints.append((page.url, message.text)))

@@ -169,10 +169,10 @@ def thrives(f: Findings) -> str | None:
     """The loss falls, below guessing."""
     if f.steps < FEWEST or not f.falling:
         return None
+    if f.layers < 2:
+        return "healthy_shallow" if f.learned else "healthy_shallow_so_far"
     if not f.learned:
         return "healthy_so_far"
-    if f.layers < 2:
-        return "healthy_shallow"
     return "healthy_if_classes" if math.isnan(f.chance) else "healthy"
 
 

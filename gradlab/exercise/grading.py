@@ -51,7 +51,7 @@ class Exercise:
 
     @property
     def rules(self) -> tuple[str, ...]:
-        """What may be changed, how many changes, and what the check asks for: a line each."""
+        """A line each on what may be changed, how many changes, and what the check asks for."""
         say, setup = self._say, self._setup
         found = [say("rule.may", fields=say.listed(setup.may))]
         found += [say("rule.only", field=name, values=say.either(values)) for name, values in setup.only.items()]

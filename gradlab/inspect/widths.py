@@ -51,7 +51,7 @@ class CoordinateCheck:
 
     @property
     def columns(self) -> list[str]:
-        """The names of the columns: ``layer`` and a slope for each parametrization."""
+        """The names of the columns, ``layer`` and a slope for each parametrization."""
         return ["layer", *(f"slope_{name}" for name in self.slopes)]
 
     def __getitem__(self, column: str) -> list[float | str]:

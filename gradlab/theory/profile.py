@@ -250,7 +250,7 @@ class Profile:
 
     @property
     def anchor(self) -> int:
-        """Number of the layer at which the profile is 0: the last hidden one."""
+        """Number of the last hidden layer, at which the profile is 0."""
         return len(self.layers) - 1
 
     def anchored(self, value: float) -> Band:
