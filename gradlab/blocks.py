@@ -44,8 +44,10 @@ def _groups(names: Sequence[str], key: Callable[[str], str]) -> list[Group]:
 
 
 def _number_in(parts: list[str]) -> int | None:
-    """Return where the first number stands in a name that is not the layer's own; None for one without."""
-    return next((i for i, part in enumerate(parts[:-1]) if part.isdigit()), None)
+    """Return where the first number stands in a name that is not the layer's own, or ends a part; None without."""
+    own = parts[:-1]
+    plain = next((i for i, part in enumerate(own) if part.isdigit()), None)
+    return plain if plain is not None else next((i for i, part in enumerate(own) if part[-1:].isdigit()), None)
 
 
 def _module_of(name: str) -> str:

@@ -348,6 +348,8 @@ def test_layers_are_named_by_themselves_by_their_module_and_by_their_block():
     ]  # fmt: skip
     starts = [("wte", 0, 1), ("h.0", 1, 4), ("h.1", 4, 7), ("h.2", 7, 10), ("lm_head", 10, 11)]
     assert [tuple(g) for g in blocks] == starts
+    built = groups_of(["embed", "block1.qkv", "block1.out", "block2.qkv", "readout"])
+    assert [g.label for g in built[-1]] == ["embed", "block1", "block2", "readout"]
 
 
 def test_names_that_are_numbers_make_no_groups_and_equal_blocks_of_two_parts_are_told_apart():

@@ -48,6 +48,7 @@ def marked(lab):
 def on_the_strip(browser, lab):
     """The stage that plays on the strip, as the browser hears it."""
     (answer,) = browser.ask(lab, "all", run=-1)
+    assert answer["slow"] is None or answer["slow"][1], "no line of PyTorch stands beside it"
     return answer["slow"] and answer["slow"][0]
 
 

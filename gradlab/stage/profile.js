@@ -219,16 +219,16 @@ function met(s, curves, box) {
 }
 
 /** Where the words on the slope disturb no curve: a corner of the plot, the same one as long as it can be. */
-function freeCorner(/** @type {Scene} */ s, /** @type {Logs[]} */ curves, /** @type {number} */ wide) {
+function freeCorner(/** @type {Scene} */ s, /** @type {Logs[]} */ curves, /** @type {number} */ wide, /** @type {number} */ loud) {
   const { profile } = s.lay;
-  const high = 22 * s.k;
+  const high = (loud > 1 ? 22 : 18) * s.k;
   const left = profile.x + 10;
   const right = profile.x + profile.w - 10;
   const corners = [
     { side: "right", x: right, y: profile.y + high * 0.75 },
     { side: "left", x: left, y: profile.y + high * 0.75 },
-    { side: "left", x: left, y: profile.y + profile.h - high * 0.75 },
-    { side: "right", x: right, y: profile.y + profile.h - high * 0.75 },
+    { side: "left", x: left, y: profile.y + profile.h - high * 0.45 },
+    { side: "right", x: right, y: profile.y + profile.h - high * 0.45 },
     { side: "right", x: right, y: profile.y + high * 2.1 },
     { side: "left", x: left, y: profile.y + high * 2.1 },
     { side: "left", x: left, y: profile.y + profile.h * 0.62 },
@@ -287,16 +287,15 @@ function slope(/** @type {Scene} */ s, /** @type {Logs[]} */ curves) {
     const mild = Math.abs(row.growth) < 1;
     const colour = level ? pal.good : mild ? pal.ink : row.growth > 0 ? pal.alarm : pal.cold;
     const short = when + s.growthWords(row, true);
-    const ways = level ? [text] : [text, s.through ? short : `${short} ${s.words["growth.toward"]}`, short];
-    const wides = ways.map((way) => 1.3 * roughWidth(way) * loud * s.k);
-    const corners = wides.map((room) => freeCorner(s, curves, room));
-    const fits = corners.findIndex((c, i) => c.free && wides[i] < s.lay.profile.w - 20);
-    const best = fits < 0 ? ways.length - 1 : fits;
-    const corner = corners[best];
+    const ways = [...(level ? [text] : [text, s.through ? short : `${short} ${s.words["growth.toward"]}`, short]).map((words) => ({ words, loud })), { words: level ? text : short, loud: 1 }];
+    const places = ways.map((way) => {
+      const room = 1.3 * roughWidth(way.words) * way.loud * s.k;
+      return { ...way, room, corner: freeCorner(s, curves, room, way.loud) };
+    });
+    const { words, loud: as, room, corner } = places.find((place) => place.corner.free && place.room < s.lay.profile.w - 20) ?? places[places.length - 1];
     s.memory.corner = corner.number;
-    const room = wides[best];
     s.memory.said.push({ x: corner.side === "right" ? corner.x - room : corner.x, y: corner.y - 12 * s.k, w: room, h: 24 * s.k });
-    labels.put("slope", ways[best], corner.x, corner.y, { side: /** @type {any} */ (corner.side), kind: loud > 1 ? "slope loud" : "slope", colour });
+    labels.put("slope", words, corner.x, corner.y, { side: /** @type {any} */ (corner.side), kind: as > 1 ? "slope loud" : "slope", colour });
   });
 }
 

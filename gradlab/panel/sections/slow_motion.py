@@ -63,7 +63,7 @@ class SlowMotion:
             return None
         stage = self.stages[-1]
         code = step_lines(self._trainer.config, self._trainer.data.loss)
-        lines = [line.text.strip() for line in code if stage.name in line.stages and line.text]
+        lines = [line.text.strip() or f"# {self._text(line.note)}" for line in code if stage.name in line.stages]
         return SlowStage(stage=stage.name, line="\n".join(lines[-2:]), words="")
 
     # ------------------------------------------------------------------ under the run's lock
