@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice, repeat
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,8 +24,9 @@ _SMALL, _TINY = 1 << 14, 1 << 8  # entries of a parameter that is copied side by
 _KEPT = 1 << 22  # entries of wide copies whose memory is kept
 _VIEWS = 256  # shapes whose views of that memory are kept
 _PART = 1 << 22  # entries of a part on an accelerator, where a launch costs more than a call
-_ROW = 1 << 8  # entries whose squares are summed in float32 (see `_quick_norm`)
+_ROW = 1 << 8  # entries whose squares are summed in float32 (see `_quick_square`)
 _LEAST = 1e-15  # root-mean-square above which they may be: the squares of what is lost below are 1e-8 of the sum
+_SHALLOW = 0.9  # share of the mean in the sum of squares up to which the rest is exact to 1e-7
 _ENDS = 0.025  # share of a bounded activation's range that counts as its end
 
 
@@ -117,24 +119,28 @@ def _parts(flat: Tensor) -> Sequence[Tensor]:
 
 
 # ---------------------------------------------------------------------- norms
+_dots: Callable[..., Any] = getattr(np, "vecdot", lambda a, b: np.einsum("ij,ij->i", a, b))
+
+
 def row_norms(stack: Tensor, scratch: Scratch | None = None) -> Tensor:
     """Return the 2-norm of each ``stack[i]``, in the wide dtype.
 
     inf or nan only where an entry is; 0 only where every entry is exactly 0. With a `scratch`, for what is measured
-    and nothing made of, to 1e-8 (see `_quick_norm`).
+    and nothing made of, to 1e-8 (see `_quick_square`).
     """
     quick, scratch = scratch is not None, scratch or Scratch()
     entries, layers = stack.numel(), stack.shape[0]  # of a tensor, `len` is slow
     if entries <= LARGE * layers and (layers > 1 or entries <= _SMALL or not quick):
         return _row_norms(stack, scratch)
-    return torch.stack([_large_norm(t, scratch, quick) for t in stack])
+    norms = [_large_norm(t, scratch, quick) for t in stack]
+    return torch.cat(norms) if layers > 1 else norms[0]
 
 
 def _large_norm(tensor: Tensor, scratch: Scratch, quick: bool) -> Tensor:
     flat = _flat(tensor)
-    if quick and _is_quick(flat) and (norm := _quick_norm(_norms_in_rows(flat), flat.numel())) is not None:
-        return norm
-    return _norms_together([_row_norms(part[None], scratch) for part in _parts(flat)])
+    if quick and _is_quick(flat) and (square := _quick_square(flat)) is not None:
+        return torch.tensor((math.sqrt(square),), dtype=torch.float64)
+    return _norms_together([_row_norms(part[None], scratch) for part in _parts(flat)])[None]
 
 
 def _is_quick(flat: Tensor) -> bool:
@@ -147,19 +153,15 @@ def _in_rows(flat: Tensor) -> list[Tensor]:
     return rows if whole < flat.numel() else rows[:1]
 
 
-def _norms_in_rows(flat: Tensor) -> list[Tensor]:
-    return [torch.linalg.vector_norm(rows, 2, 1) for rows in _in_rows(flat)]
+def _quick_square(flat: Tensor) -> float | None:
+    """Return the sum of the squares of a processor's float32, by BLAS; None if it may be wrong by 1e-8.
 
-
-def _quick_norm(norms: list[Tensor], entries: int) -> Tensor | None:
-    """Return the norm of a processor's float32 from those of its rows, shape (); None if it may be wrong by 1e-8.
-
-    Squares summed in float32 along short rows, whose rounding averages out, and those sums in float64, take a third
-    of the time. Whether the squares stayed in range is seen at once: nothing waits for a processor's own memory.
+    Squares summed in float32 along short rows, whose rounding averages out, and those sums in float64, take a fifth
+    of the time. Whether they stayed in range is seen at once: nothing waits for a processor's own memory.
     """
-    norm = torch.linalg.vector_norm(torch.cat(norms) if len(norms) > 1 else norms[0], dtype=torch.float64)
-    least = _LEAST * math.sqrt(entries)
-    return norm if torch.equal(norm, norm.clamp(least, torch.finfo(torch.float32).max)) else None
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        square = sum(float(_dots(a, a).sum(dtype=np.float64)) for a in (rows.numpy() for rows in _in_rows(flat)))
+    return square if _LEAST**2 * flat.numel() <= square < math.inf else None
 
 
 def _row_norms(stack: Tensor, scratch: Scratch) -> Tensor:
@@ -312,14 +314,12 @@ def read(tensors: Sequence[Tensor]) -> list[float]:
 
 # ---------------------------------------------------------------------- layers
 class Moments(NamedTuple):
-    """What is to be read of a stack of activations, and the stack itself where it is small."""
+    """What is to be read of a stack of activations: sums, norms, and what they are counted from where it is large."""
 
     layers: tuple[int, ...]
     entries: int
-    sums: Tensor
-    roots: Tensor
+    numbers: tuple[Tensor, ...]
     stack: Tensor | None
-    pivots: Tensor | None
 
 
 class LayerStats:
@@ -395,7 +395,7 @@ class LayerStats:
         # of one dtype they are joined in half the time
         tensors = [*more, *(loss.to(wide_dtype(loss.device)) for loss, _ in self._losses)]
         for m in self._moments:
-            tensors += (m.sums, m.roots) if m.pivots is None else (m.sums, m.roots, m.pivots)
+            tensors += m.numbers
         tensors += [counts for _, counts in self._at_ends]
         tensors += [norms for _, norms, _ in self._deltas]
         tensors += [alive.sum(1, dtype=wide_dtype(alive.device)) for alive in self._alive.values()]
@@ -427,7 +427,7 @@ class LayerStats:
     def _take_moments(self, m: Moments, found: Iterator[float]) -> None:
         n, k = m.entries, len(m.layers)
         sums, roots = list(islice(found, k)), list(islice(found, k))
-        pivots = repeat(0.0) if m.pivots is None else list(islice(found, k))
+        pivots = repeat(0.0) if m.stack is not None else list(islice(found, k))
         for i, (layer, total, root, pivot) in enumerate(zip(m.layers, sums, roots, pivots, strict=False)):
             mean, square = total / n, root * root
             rest = square - n * mean * mean
@@ -482,34 +482,42 @@ class LayerStats:
 def _moments(layers: tuple[int, ...], stack: Tensor, scratch: Scratch) -> Moments:
     """Sum the entries and their squares of each ``stack[i]``.
 
-    Large ones are not kept for a second look, so they are counted from an entry of theirs: it lies within sqrt(n)
-    standard deviations of the mean, and no spread drowns.
+    Large ones are not kept for a second look, so where the mean is large they are counted from an entry of theirs: it
+    lies within sqrt(n) standard deviations of the mean, and no spread drowns.
     """
     entries = stack.numel() // stack.shape[0]
     if entries <= LARGE:
         wide = scratch.rows(stack)
-        return Moments(layers, entries, wide.sum(1), torch.linalg.vector_norm(wide, 2, 1), stack, None)
+        return Moments(layers, entries, (wide.sum(1), torch.linalg.vector_norm(wide, 2, 1)), stack)
     found = [_moments_in_parts(_flat(t), scratch) for t in stack]
-    sums, roots, pivots = (torch.stack(numbers) for numbers in zip(*found, strict=True))
-    return Moments(layers, entries, sums, roots, None, pivots)
+    return Moments(layers, entries, (torch.stack(found, 1) if len(found) > 1 else found[0],), None)
 
 
-def _moments_in_parts(flat: Tensor, scratch: Scratch) -> tuple[Tensor, Tensor, Tensor]:
+def _moments_in_parts(flat: Tensor, scratch: Scratch) -> Tensor:
+    """Return the sum of the entries, the root of the sum of their squares, and what they are counted from."""
+    if _is_quick(flat) and (found := _quick_moments(flat)) is not None:
+        return torch.tensor(found, dtype=torch.float64)
     pivot, sums, roots = flat[0].to(wide_dtype(flat.device)), [], []
-    if _is_quick(flat):
-        moved = torch.empty(min(LARGE, flat.numel()))
-        for part in _parts(flat):
-            rows = torch.sub(part, flat[0], out=moved[: part.numel()])
-            sums += [row.sum(1) for row in _in_rows(rows)]
-            roots += _norms_in_rows(rows)
-        if (root := _quick_norm(roots, flat.numel())) is not None:
-            return torch.cat(sums).sum(dtype=pivot.dtype), root, pivot
-        sums, roots = [], []
     for part in _parts(flat):
         wide = scratch.rows(part[None]).sub_(pivot)
         sums.append(wide.sum(1))
         roots.append(torch.linalg.vector_norm(wide, 2, 1) if part.dtype != pivot.dtype else _scaled_norms(wide))
-    return torch.cat(sums).sum(), _norms_together(roots), pivot
+    return torch.stack([torch.cat(sums).sum(), _norms_together(roots), pivot])
+
+
+def _quick_moments(flat: Tensor) -> tuple[float, float, float] | None:
+    """Do so by `_quick_square`: counted from 0, and where little is left beside the mean, from the first entry."""
+    for pivot in (0.0, float(flat[0])):
+        total = square = 0.0
+        for part in _parts(flat) if pivot else [flat]:
+            counted = part.sub(pivot) if pivot else part
+            if (found := _quick_square(counted)) is None:
+                return None
+            square += found
+            total += sum(float(rows.sum(1).sum(dtype=torch.float64)) for rows in _in_rows(counted))
+        if pivot or total * total < _SHALLOW * flat.numel() * square:
+            return total, math.sqrt(square), pivot
+    return None
 
 
 def _two_passes(row: Tensor) -> tuple[float, float]:
@@ -522,7 +530,20 @@ def _two_passes(row: Tensor) -> tuple[float, float]:
 def _alive(stack: Tensor) -> Tensor:
     """Return which units of each layer are not 0 for some sample, shape (layers, units)."""
     stack = stack if stack.dim() > 1 else stack[:, None]
-    return torch.logical_or(stack.amax(1), stack.amin(1)).reshape(stack.shape[0], -1)
+    if stack.device.type != "cpu" or stack.numel() <= LARGE * stack.shape[0]:
+        return torch.logical_or(stack.amax(1), stack.amin(1)).reshape(stack.shape[0], -1)
+    return torch.stack([_alive_of_large(t.flatten(1)) for t in stack])
+
+
+def _alive_of_large(samples: Tensor) -> Tensor:
+    """Do so for one layer: a second look at the units alone that the first did not see alive, mostly few."""
+    alive = samples.amax(0) != 0
+    rest = (~alive).nonzero().squeeze(1)
+    if rest.numel() > alive.numel() // 8:
+        return alive | (samples.amin(0) != 0)
+    if rest.numel():
+        alive[rest] = samples.index_select(1, rest).amin(0) != 0
+    return alive
 
 
 def _count_at_ends(stack: Tensor, bounds: tuple[float, float]) -> Tensor:
