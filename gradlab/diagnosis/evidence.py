@@ -205,7 +205,7 @@ def find(history: History, config: Config | None, chance: float = math.nan) -> F
         silent_layer=int(silent.argmax()) + 1 if silent.any() else 0,
         zero_weights=bool(np.all(history.row("weight_norm", 0)[hidden] == 0)),
         bad_data=_bad_data(history),
-        heaped=1.0 if describes(config, history) else _heaped(history, opening),
+        heaped=_heaped(history, opening),
         lost_share=float(np.mean(~np.isfinite(loss[recent:]))),
         **_in_format(history, recent),
     )
@@ -326,9 +326,11 @@ def _heaped(history: History, opening: int) -> float:
     """Return by how much weight gradients stand above the signal lately, if they heaped up from the start; else 1.
 
     A sum of k gradients is about k times as long as one while they agree, and sqrt(k) times where they are noise.
+    Where `watch` saw them cleared, fresh ones can outgrow the signal as well, as samples come to agree.
     """
     rows = range(opening, min(opening + 5, len(history)))
-    if len(rows) < 5 or history.row("step", rows[-1]) - history.row("step", rows[0]) != 4:
+    seen = any(mark.kind == "uncleared" for mark in history.marks)
+    if not seen or len(rows) < 5 or history.row("step", rows[-1]) - history.row("step", rows[0]) != 4:
         return 1.0
     shares = np.array([_share_of_signal(history, i) for i in rows])
     if not shares[0] > 0:

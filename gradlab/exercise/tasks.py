@@ -282,9 +282,9 @@ def remember_40() -> Setup:
     """A tanh RNN is to remember its first input for 40 time steps; two changes, and tanh stays."""
     return Setup(
         config=_REMEMBERING.replace(sequence_length=40, gain=2.0, recurrent_gain=0.1, optimizer="adam", lr=0.003),
-        may=("init", "gain", "recurrent_init", "recurrent_gain", "lr", "clip", "clip_threshold", "warmup"),
+        may=("init", "gain", "bias_std", "recurrent_init", "recurrent_gain", "clip", "clip_threshold", "warmup"),
         goals=(_LEARNED,),
-        steps=150,
+        steps=80,  # in twice as many, or at ten times the lr, Adam builds a W_hh that remembers, by luck
         most_changes=2,
     )
 

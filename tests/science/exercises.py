@@ -74,7 +74,13 @@ WRONG = {
     "no-clipping": [{"clip": "none"}, {"clip": "none", "lr": 1e-4}]
     + [{"clip": "none", "init": init} for init in ("orthogonal", "pytorch", "xavier", "normal")],
     "two-changes": [{"init": "kaiming"}, {"clip": "none"}, {"lr": 10.0}, {"lr": 10.0, "momentum": 0.9}],
-    "remember-40": [{"recurrent_gain": 1.0}, {"gain": 0.3}, {"lr": 0.03}, {"clip": "global_norm", "lr": 0.01}],
+    "remember-40": [
+        {"recurrent_gain": 1.0},
+        {"recurrent_gain": 1.0, "clip": "global_norm"},
+        {"recurrent_gain": 1.0, "bias_std": 0.3},
+        {"gain": 0.3},
+        {"gain": 0.3, "bias_std": 0.3},
+    ],
     "choose-the-clip": [
         {"clip": "global_norm"},
         {"clip": "global_norm", "clip_threshold": 1e-3},
