@@ -141,10 +141,11 @@ def test_networks_of_different_shapes_are_stacked_apart_and_a_single_one_runs_al
 
 
 @pytest.fixture(scope="module")
-def own_entries():
+def own_entries(pytestconfig):
     """What came of sweeps over registered entries, in a process of their own."""
     script = Path(__file__).parent / "sweep_own_entries.py"
-    done = subprocess.run([sys.executable, "-W", "error", script], capture_output=True, text=True, timeout=120)
+    strict = [f"-W{rule}" for rule in pytestconfig.getini("filterwarnings")]
+    done = subprocess.run([sys.executable, *strict, script], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -124,10 +124,10 @@ def gauss(function, q, kinks=()):
 
 
 @pytest.fixture(scope="module")
-def told():
+def told(pytestconfig):
     script = Path(__file__).with_name("theory_entries.py")
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(script)],
+        [sys.executable, *(f"-W{rule}" for rule in pytestconfig.getini("filterwarnings")), str(script)],
         env=os.environ | {"PYTHONPATH": str(Path(gradlab.__file__).parents[1]), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

@@ -153,7 +153,10 @@ function ends(/** @type {Scene} */ s) {
   g.fill();
   if (store.said.slow) return; // its line of code stands here
   labels.put("loss", loss, last.x + last.w, y, { side: "right", kind: "strong" });
-  labels.put("back", words["stage.way_back"], last.x + last.w / 2, y, { side: "center", kind: "paper" });
+  const room = last.w / s.k - roughWidth(loss) - 24; // on a phone only its first word has it
+  const [word] = words["stage.way_back"].split(words["info.colon"].trim());
+  const back = roughWidth(words["stage.way_back"]) < room ? words["stage.way_back"] : word;
+  labels.put("back", back, last.x + (last.w - s.k * roughWidth(loss)) / 2, y, { side: "center", kind: "paper" });
 }
 
 /** @param {Scene} s */
