@@ -65,9 +65,7 @@ def attempted(attempt: Any, start: Config) -> tuple[Config, Trainer | None]:
         return start, None
     config = attempt if isinstance(attempt, Config) else getattr(attempt, "config", None)
     if not isinstance(config, Config):
-        raise ValueError(
-            f"check: {brief(attempt)}; expected a Config, a Trainer, a GradLab, or changes such as gain=1.0"
-        )
+        raise ValueError(f"check: {brief(attempt)}; expected a Config, a Trainer, a GradLab, or changes (gain=1.0)")
     trainer = attempt if isinstance(attempt, Trainer) else getattr(attempt, "trainer", None)
     plain = Config.from_dict({name: getattr(config, name) for name in Config.knobs()})  # no subclass with a will
     return plain, trainer if isinstance(trainer, Trainer) else None
@@ -96,9 +94,7 @@ def refusals(setup: Setup, config: Config, trainer: Trainer | None, say: Say) ->
             found.append(say("refused.own_entry", field=name, value=repr(here)))
     if setup.most_changes is not None and len(changes) > setup.most_changes:
         found.append(say("refused.most", fields=say.listed(changes), most=say.fields(setup.most_changes)))
-    if trainer is not None:
-        found += _own_parts(trainer, say)
-    return found
+    return found if trainer is None else [*found, *_own_parts(trainer, say)]
 
 
 def _own_parts(trainer: Trainer, say: Say) -> Iterator[str]:

@@ -87,7 +87,7 @@ class Exercise:
     def check(self, attempt: Any = None, *, seeds: Any = None, **knobs: Any) -> Result:
         """Train an attempt from several seeds, headless, and say whether it passes and what is still wrong.
 
-        It ends with the seed that decides: the fourth that reaches the goals, or the second that does not.
+        It ends with the seed that decides, whatever the others would do.
 
         Parameters
         ----------
