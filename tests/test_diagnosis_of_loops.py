@@ -110,6 +110,44 @@ def test_the_zero_factor_of_lora_is_no_dead_layer():
         assert found.kind in ("unsure", "healthy"), found
 
 
+class Halves(nn.Module):
+    """Two networks, one after the other, and a graph that may end between them."""
+
+    def __init__(self, between, seed):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.encoder = nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU())
+        self.head = nn.Sequential(nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 2))
+        self.between = between
+
+    def forward(self, x):
+        return self.head(self.between(self.encoder, x))
+
+
+def encoded_without_graph(encoder, x):
+    with torch.no_grad():
+        return encoder(x)
+
+
+@pytest.mark.parametrize(
+    "between", [lambda encoder, x: encoder(x).detach(), lambda encoder, x: encoder(x).data, encoded_without_graph]
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_graph_that_ends_inside_the_network_is_named_with_the_layers_on_both_sides(between, seed):
+    found = diagnose(train(Halves(between, seed)), **CLASSES)
+    assert found.kind == "dead"
+    assert "encoder.2) or what comes before it" in found.sentence
+    assert "(head.0) has one" in found.sentence
+    assert "`.detach()`" in found.sentence
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_frozen_encoder_is_not_called_cut_off(seed):
+    network = Halves(lambda encoder, x: encoder(x), seed)
+    network.encoder.requires_grad_(False)
+    assert "Cut off" not in diagnose(train(network), **CLASSES).sentence
+
+
 @pytest.mark.filterwarnings("ignore:gradlab.watch saw no forward pass")  # as the diagnosis then says too
 def test_what_was_not_seen_is_said():
     found = diagnose(train(PLANTED.Hidden(cut=True), lr=0.1), **CLASSES)

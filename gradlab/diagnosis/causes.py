@@ -165,6 +165,11 @@ def is_partly_silent(f: Findings) -> str | None:
     return "dead_silent" if f.steps >= FEWEST and f.silent_layer else None
 
 
+def is_cut_off(f: Findings) -> str | None:
+    """No gradient ever reaches the first layers, although an optimizer holds their weights."""
+    return "dead_cut" if f.steps >= FEWEST and f.cut_off else None
+
+
 def thrives(f: Findings) -> str | None:
     """The loss falls, below guessing."""
     if f.steps < FEWEST or not f.falling:
@@ -204,6 +209,7 @@ RULES: tuple[Rule, ...] = (
     overshoots,
     saturates,
     clips_always,
+    is_cut_off,
     stands_still,
     is_partly_silent,
     thrives,

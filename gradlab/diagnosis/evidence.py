@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -65,7 +66,7 @@ class Findings:
     # share of the steps that were clipped; median of what was left of the norm
     clipped_share: float
     clip_coef: float
-    # median over layers of |change of W| / |W|, in the first three steps and lately
+    # median over the layers with a gradient of |change of W| / |W|, in the first three steps and lately
     update_ratio_start: float
     update_ratio: float
     # Share of dead units in the hidden layer that has most of them, at step 0 and in the last three steps, and its
@@ -80,6 +81,8 @@ class Findings:
     # 0 if there is none
     silent: float
     silent_layer: int
+    # leading layers whose weights an optimizer holds and no gradient ever reaches, while others have theirs
+    cut_off: int
     zero_weights: bool  # whether every hidden weight matrix was exactly 0 at step 0
     # whether a divergence began with a NaN that came out of the first layer while its weights were sound
     bad_data: bool
@@ -194,8 +197,8 @@ def find(history: History, config: Config | None, chance: float = math.nan) -> F
         chance=_positive(history.chance_loss if math.isnan(chance) else chance),
         clipped_share=float(np.mean(coef < _CLIPPED)),
         clip_coef=_median(coef),
-        update_ratio_start=_median(np.concatenate([history.row("update_ratio", i) for i in range(min(3, n))])),
-        update_ratio=_median(history.column("update_ratio", recent)),
+        update_ratio_start=_median(np.array([_updates(history.row, i) for i in range(min(3, n))])),
+        update_ratio=_median(_updates(history.column, recent)),
         dead_start=_largest(dead_start),
         dead=_largest(dead),
         dead_layer=int(np.nan_to_num(dead).argmax()) + 1 if len(dead) else 0,
@@ -203,6 +206,7 @@ def find(history: History, config: Config | None, chance: float = math.nan) -> F
         saturated=_mean(saturated),
         silent=float(np.mean(silent)) if silent.size else 0.0,
         silent_layer=int(silent.argmax()) + 1 if silent.any() else 0,
+        cut_off=_cut_off(history, recent),
         zero_weights=bool(np.all(history.row("weight_norm", 0)[hidden] == 0)),
         bad_data=_bad_data(history),
         heaped=_heaped(history, opening),
@@ -309,6 +313,17 @@ def _stopped(deltas: Array) -> int:
     zero, alive = np.all(deltas == 0, axis=0), np.any(deltas > _FAR_FROM_ZERO, axis=0)
     stops = np.flatnonzero(np.logical_and(zero[:-1], alive[1:]))
     return int(stops[-1]) + 1 if len(stops) else 0
+
+
+def _updates(read: Callable[[str, int], Array], row: int) -> Array:
+    """Return |change of W| / |W| at a row, or from it on; nan for a layer without gradient."""
+    return np.where(read("has_gradient", row) == 1, read("update_ratio", row), math.nan)
+
+
+def _cut_off(history: History, recent: int) -> int:
+    has = history.column("has_gradient", recent).any(axis=0)
+    idle = (history.column("update_ratio", recent) == 0).all(axis=0)  # nan where a layer is frozen
+    return int(has.argmax()) if has.any() and idle[: has.argmax()].all() else 0
 
 
 def _bad_data(history: History) -> bool:
