@@ -311,6 +311,9 @@ PROMISES = {
             "test_alt_and_a_letter_press_buttons_and_jupyterlab_sees_no_other_key"
         ),
         "The arrow keys walk through layers": "test_the_arrow_keys_walk_the_same_cross_hair",
+        "or gigabytes, is refused in words": (
+            "test_what_would_hold_a_panel_up_for_minutes test_a_map_of_networks_too_large_is_refused_in_words"
+        ),
         "up to 1000 layers": "test_bounds_are_where_they_say",
         "Rewinding replays from the last snapshot": "test_a_long_run_can_still_go_far_back",
         "A long history is thinned": "test_a_long_run_keeps_bounded_memory_step_zero_and_both_ends_true",

@@ -16,6 +16,7 @@ from panels import field, named, patched, stage_of, text_of, widgets_of
 
 import gradlab
 from gradlab import Config, GradLab, Trainer
+from gradlab.growth import number_words
 from gradlab.locale import Text
 from gradlab.panel.controller import Controller
 from gradlab.stage.learned import LearnedLooks
@@ -802,6 +803,16 @@ def test_the_other_knobs_follow_the_run_too(browser, panel):
     lab.set(momentum=0.5)
     assert field(lab, "Momentum").value == "0.5"
     assert named(lab, "Heads").disabled  # a multilayer perceptron has none
+
+
+def test_of_a_costly_network_so_many_samples_are_looked_at_as_take_half_a_second(browser, panel, monkeypatch):
+    lab, browser = panel(depth=2, width=8, n_samples=1000), browser
+    assert "of" not in str(browser.show(lab)["lanes"][0]["learned"][-1][1])
+    monkeypatch.setattr("gradlab.stage.learned._PRODUCTS", 0)
+    lab.set(depth=3)
+    (accuracy, loss) = browser.show(lab)["lanes"][0]["learned"]
+    assert accuracy[1].endswith("% (of 160)")
+    assert loss[1] == f"{number_words(lab.trainer.evaluate(160)['holdout_loss'])} (of 160)"
 
 
 def test_what_was_learned_stands_beside_what_was_held_out(browser, panel):

@@ -215,6 +215,13 @@ def test_mapping_stops_when_asked_and_keeps_what_is_there(opened):
     assert re.search(r"[1-9]\d* of", words(lab))
 
 
+def test_a_map_of_networks_too_large_is_refused_in_words(opened):
+    lab = opened("Phase diagram", depth=60, width=300, batch_size=512)
+    opened.browser.press(named(lab, "Map"))
+    assert "batch_size=512: a step of it takes" in lab.alert
+    assert not stage_of(lab).working
+
+
 def test_an_own_network_has_no_map(opened):
     with torch.random.fork_rng():
         lab = opened("Phase diagram", network=nn.Linear(2, 2))

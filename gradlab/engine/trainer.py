@@ -52,6 +52,14 @@ def check_process() -> None:
         )
 
 
+def _some(samples: int | None, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Return so many pairs at equal distances, all of them if there are no more."""
+    if samples is None or samples >= len(x):
+        return x, y
+    rows = torch.linspace(0, len(x) - 1, samples).long()
+    return x[rows], y[rows]
+
+
 class Trainer:
     """One run: the only owner of its mutable state, without any display.
 
@@ -429,10 +437,11 @@ class Trainer:
             self._kept_out = check.fresh_data(self.config)
         return None if self._kept_out is None else (self._kept_out.x, self._kept_out.y)
 
-    def evaluate(self) -> dict[str, float]:
+    def evaluate(self, samples: int | None = None) -> dict[str, float]:
         """Return the loss over all the training data, and the share classified right where there are classes.
 
-        Of data that are held out (`held_out`) the same as ``holdout_loss`` and ``holdout_accuracy``.
+        With `samples` over so many of them only, taken at equal distances. Of data that are held out (`held_out`) the
+        same as ``holdout_loss`` and ``holdout_accuracy``.
         The network is in evaluation mode for it (batch norm uses its running statistics).
         """
         held = self.held_out
@@ -440,8 +449,8 @@ class Trainer:
         try:
             self.network.eval()
             with torch.no_grad():
-                found = self._evaluate(self.data.x, self.data.y)
-                for name, value in self._evaluate(*held).items() if held is not None else ():
+                found = self._evaluate(*_some(samples, self.data.x, self.data.y))
+                for name, value in self._evaluate(*_some(samples, *held)).items() if held is not None else ():
                     found[f"holdout_{name}"] = value
             self._leave_evaluation(before, buffers)
         except BaseException:

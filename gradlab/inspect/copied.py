@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -73,7 +73,7 @@ def timed(
     from tqdm.auto import tqdm
 
     end, took = time.perf_counter() + seconds, 0.0
-    with tqdm(total=most, desc=name, delay=1, leave=False, disable=not shown) as bar:
+    with tqdm(total=most, desc=name, delay=1, leave=False) if shown else nullcontext() as bar:  # a bar has a thread
 
         def within(*args: Any) -> Any:
             nonlocal took
@@ -82,7 +82,8 @@ def timed(
                 raise TimeoutError
             found = work(*args)
             took = time.perf_counter() - start
-            bar.update()
+            if bar is not None:
+                bar.update()
             return found
 
         yield within

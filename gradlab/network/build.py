@@ -88,6 +88,7 @@ def architecture(name: str, label: str, **options: Any) -> Callable[[Callable[..
         As `Registry.register` takes them.
     **options
         ``uses``: which of `KNOBS` it reads; a panel greys the others. ``recurrent``: whether it has a state.
+        ``matrices``: of width x width in a layer, 1 if it does not say.
     """
 
     def add(make: Callable[..., nn.Module]) -> Callable[..., nn.Module]:

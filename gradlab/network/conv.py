@@ -84,7 +84,10 @@ def as_image(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 @architecture(
-    "conv", "Convolutional", uses=("depth", "width", "activation", "norm", "residual", "init", "gain", "bias_std")
+    "conv",
+    "Convolutional",
+    uses=("depth", "width", "activation", "norm", "residual", "init", "gain", "bias_std"),
+    matrices=9,
 )
 def conv(config: NetworkKnobs, input_shape: tuple[int, ...], outputs: Outputs) -> nn.Module:
     """A convolutional network: the same small matrix at every pixel, for digits and images of one's own."""

@@ -188,21 +188,21 @@ def as_sequence(shape: tuple[int, ...], architecture: str) -> tuple[int, int]:
 _COMMON = ("depth", "width", "init", "gain", "bias_std", "recurrent_init", "recurrent_gain", "truncate")
 
 
-@architecture("rnn", "RNN", uses=(*_COMMON, "activation"), recurrent=True)
+@architecture("rnn", "RNN", uses=(*_COMMON, "activation"), recurrent=True, matrices=2)
 def rnn(config: NetworkKnobs, input_shape: tuple[int, ...], outputs: Outputs) -> nn.Module:
     """A plain recurrent network, h_t = phi(W h_{t-1} + U x_t + b): the one whose gradient explodes through time."""
     shape = as_sequence(input_shape, "rnn")
     return Recurrent(config, shape, outputs, "rnn", lambda *sizes: RnnCell(ACTIVATIONS[config.activation](), *sizes))
 
 
-@architecture("lstm", "LSTM", uses=(*_COMMON, "forget_bias"), recurrent=True)
+@architecture("lstm", "LSTM", uses=(*_COMMON, "forget_bias"), recurrent=True, matrices=8)
 def lstm(config: NetworkKnobs, input_shape: tuple[int, ...], outputs: Outputs) -> nn.Module:
     """Long short-term memory: a cell that a forget gate lets pass, so that a gradient can cross many steps."""
     shape = as_sequence(input_shape, "lstm")
     return Recurrent(config, shape, outputs, "lstm", lambda *sizes: LstmCell(config.forget_bias, *sizes))
 
 
-@architecture("gru", "GRU", uses=_COMMON, recurrent=True)
+@architecture("gru", "GRU", uses=_COMMON, recurrent=True, matrices=6)
 def gru(config: NetworkKnobs, input_shape: tuple[int, ...], outputs: Outputs) -> nn.Module:
     """Gated recurrent unit: the LSTM's idea with one state and two gates."""
     return Recurrent(config, as_sequence(input_shape, "gru"), outputs, "gru", GruCell)

@@ -127,6 +127,7 @@ def places(steps: int, width: int) -> Tensor:
         *("depth", "width", "activation", "init", "gain", "bias_std"),
         *("norm_position", "heads", "causal", "residual_init"),
     ),
+    matrices=12,
 )
 def transformer(config: NetworkKnobs, input_shape: tuple[int, ...], outputs: Outputs) -> nn.Module:
     """Blocks of self-attention, every step looking at all steps (or all before it): pre-LN or post-LN."""

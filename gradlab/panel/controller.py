@@ -15,7 +15,7 @@ from gradlab.engine import Trainer
 from gradlab.exercise.predicting import Prediction
 from gradlab.history import History
 from gradlab.locale import Text
-from gradlab.panel.start import failure_of
+from gradlab.panel.start import check_size, failure_of
 from gradlab.plots import BOTH
 from gradlab.plots.axes import TIME
 from gradlab.presets import PRESETS
@@ -23,6 +23,7 @@ from gradlab.registry import brief
 
 LONGEST = 0.06  # seconds that one tick trains at most: so long a knob or Pause waits for it
 _RATE_OVER = 0.5  # seconds over which the pace is measured
+_SIZE = ("batch_size", "accumulation", "accumulation_steps")  # live knobs that can make a step a long one
 SEEDS = ("weight_seed", "data_seed", "batch_seed")
 
 
@@ -164,6 +165,8 @@ class Controller:
         if any(not Config.knobs()[name].live for name in moved):
             self._start(new, self._rival_beside(old, new))
         elif moved or self.trainer.stopped:
+            if not moved.keys().isdisjoint(_SIZE):
+                check_size(new, self.own)
             self.trainer.reconfigure(**{name: there for name, (_, there) in moved.items()})
             self._said()
         self.preset = self.preset if not moved else ""
@@ -189,6 +192,8 @@ class Controller:
 
     def _start(self, config: Config, rival: Config | None) -> None:
         """Begin a new run, of two lanes if there is a rival; nothing is changed if one of them cannot be built."""
+        for one in (config, rival) if rival is not None else (config,):
+            check_size(one, self.own)
         trainer = Trainer(config, **self.own)
         beside = None if rival is None else Trainer(rival, **self.own)
         if bool(trainer.history.time_names) != bool(self.trainer.history.time_names) and self.prediction is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import os
 import signal
 import weakref
@@ -12,10 +13,11 @@ from typing import Any
 from IPython.core.getipython import get_ipython
 
 from gradlab.config import Config
+from gradlab.data import DATASETS
 from gradlab.engine import Trainer
 from gradlab.exercise import exercise as open_exercise
-from gradlab.locale import Text
-from gradlab.network import KNOBS, uses
+from gradlab.locale import Said, Text
+from gradlab.network import ARCHITECTURES, KNOBS, uses
 from gradlab.presets import PRESETS
 from gradlab.registry import brief, items_of
 from gradlab.stage import stage_words
@@ -27,6 +29,15 @@ LECTURE = (
     *("measure", "theory", "time", "compare", "seed", "slow"),
 )
 WITHIN = {"accumulation_steps": "accumulation", "clip_threshold": "clip"}  # stand beside their switch
+
+
+MOST_PRODUCTS = 1e11  # multiplications of a step: four seconds of a fast core, ten of a slow one
+MOST_HELD = 5e8  # numbers: 2 GB in float32
+_CALL = 2_000_000  # multiplications in the time that a layer takes to be called
+_SIDE = 8  # of an image of digits
+_COPIES = (
+    12  # of a weight: gradient, what Adam keeps, and all of it once more in the transaction and in two snapshots
+)
 
 
 def choices() -> tuple[str, ...]:
@@ -77,11 +88,40 @@ def starting_config(
 def first_trainer(config: Config, own: Mapping[str, Any], preset: str | None) -> tuple[Trainer, ValueError | None]:
     """Return the first trainer; a preset that cannot be trained says why over the default network."""
     try:
+        check_size(config, own)
         return Trainer(config, **own), None
     except ValueError as error:
         if preset is None:
             raise
         return Trainer(Config()), error
+
+
+def check_size(config: Config, own: Mapping[str, Any], networks: int = 1) -> None:
+    """Raise ValueError if a step of a network of the tables would take a panel minutes, or gigabytes.
+
+    Counted are the multiplications of the step, with what it costs to call each layer, and the numbers that a pass
+    keeps for its way back, for so many `networks`.
+    """
+    if own["network"] is not None:
+        return
+    options = ARCHITECTURES[config.architecture].options
+    matrices, recurrent = options.get("matrices", 1), options.get("recurrent", False)
+    sequence = own["data"] is None and DATASETS[config.dataset].options.get("sequence")
+    long = config.sequence_length if sequence else _SIDE
+    places = {"mlp": 1, "conv": _SIDE**2}.get(config.architecture, long)
+    known = config.n_samples if own["data"] is None else config.batch_size * config.accumulation_steps
+    batch = min(config.batch_size, known)
+    window = batch if config.accumulation == "none" else min(known, batch * config.accumulation_steps)
+    looks = config.heads * places if config.architecture == "transformer" else 0  # how often a place looks at another
+    calls = math.ceil(window / batch) * (places if recurrent else 1)
+    products = window * places * (config.width**2 * matrices + config.width * looks) + _CALL * calls
+    held = batch * places * (config.width * (matrices + 4) + 3 * looks) + _COPIES * config.width**2 * matrices
+    products, held = (float(n * config.depth * networks) for n in (3 * products, held))
+    if products > MOST_PRODUCTS or held > MOST_HELD:
+        knobs = {name: getattr(config, name) for name in ("architecture", "depth", "width", "batch_size")}
+        named = ", ".join(f"{name}={value}" for name, value in knobs.items())
+        numbers = {"products": products, "held": held, "most": MOST_PRODUCTS, "room": MOST_HELD}
+        raise ValueError(Said("error.size", knobs=named, **numbers))
 
 
 def refuse_own(exercise: str | None, own: Mapping[str, Any], text: Text) -> None:

@@ -19,6 +19,7 @@ from gradlab.locale import Text
 from gradlab.stage.shown import GRID, Learned
 
 _POINTS, _SAMPLES = 160, 6
+_PRODUCTS = 10**10  # multiplications of one look: less than half a second
 _REST = 30  # times what a costly look takes, until there is another
 _MARGIN = 0.12  # of the data's width, on each side of the boundary's grid
 
@@ -80,7 +81,8 @@ class LearnedLooks:
 
     def _look(self, trainer: Trainer) -> Learned | None:
         try:
-            rows = tuple(self._rows(trainer.evaluate()))
+            most = max(_POINTS, _PRODUCTS // max(1, _products(trainer)))
+            rows = tuple(self._rows(trainer.evaluate(most), most if most < trainer.data.n else None))
             if self._inputs is not None:
                 grid = _classes(_answers(trainer, self._inputs), self._fixed["classes"])
                 return Learned(grid=grid, rows=rows, **self._fixed)
@@ -102,16 +104,13 @@ class LearnedLooks:
         found[:, 1] = np.clip(found[:, 1], low, high)
         return found
 
-    def _rows(self, found: dict[str, float]) -> list[tuple[str, str]]:
-        """Return accuracy and loss in words, of what is held out if anything is."""
+    def _rows(self, found: dict[str, float], samples: int | None) -> list[tuple[str, str]]:
+        """Return accuracy and loss in words, of what is held out if anything is; of how many, if not of all."""
         held = {name: value for name, value in found.items() if name.startswith("holdout")}
-        shown = sorted((held or found).items())
+        of = "" if samples is None else self._text("learned.of", samples=samples)
         return [
-            (
-                self._text(f"learned.{name}"),
-                f"{value:.0%}" if "accuracy" in name else number_words(value),
-            )
-            for name, value in shown
+            (self._text(f"learned.{name}"), (f"{value:.0%}" if "accuracy" in name else number_words(value)) + of)
+            for name, value in sorted((held or found).items())
         ]
 
     def _samples(self, trainer: Trainer) -> tuple[tuple[Array, str, str, bool], ...]:
@@ -122,6 +121,13 @@ class LearnedLooks:
         rows = torch.linspace(0, data.n - 1, min(_SAMPLES, data.n)).long()
         answers = _answers(trainer, data.x[rows])
         return tuple(_sample(data, int(row), answer) for row, answer in zip(rows, answers, strict=True))
+
+
+def _products(trainer: Trainer) -> int:
+    """Return about how many multiplications one sample takes: every weight at every place of it."""
+    x = trainer.data.x
+    places = {3: x[0, ..., 0].numel(), 4: x[0, 0].numel()}.get(x.dim(), 1)
+    return places * sum(p.numel() for p in trainer.network.parameters())
 
 
 def _answers(trainer: Trainer, x: Tensor) -> Tensor:

@@ -136,6 +136,43 @@ def test_to_a_panel_which_says_so_and_stays_as_it_was(lab, field):
     refused(give, f"{field}=")
 
 
+LONG = {"dataset": "latch", "sequence_length": 200}
+TOO_LARGE = {
+    "200 million weights": {"depth": 50, "width": 2000},
+    "a batch of a million": {"n_samples": 1_000_000, "batch_size": 1_000_000, "depth": 50},
+    "a hundred layers of an LSTM": {**LONG, "architecture": "lstm", "depth": 100},
+    "twenty thousand cells in each of 64 passes": {
+        **{**LONG, "architecture": "rnn", "depth": 100, "width": 2},
+        **{"batch_size": 2, "accumulation": "mean", "accumulation_steps": 64},
+    },
+    "a transformer that looks far": {
+        **LONG,
+        "architecture": "transformer",
+        "depth": 30,
+        "width": 32,
+        "n_samples": 512,
+        "batch_size": 512,
+    },
+    "wide convolutions": {"dataset": "digits", "architecture": "conv", "depth": 50, "width": 512},
+}
+
+
+@pytest.mark.parametrize("knobs", TOO_LARGE.values(), ids=TOO_LARGE)
+def test_what_would_hold_a_panel_up_for_minutes(lab, knobs):
+    trainer = lab.trainer
+    for act in (lab.set, lab.compare, GradLab):
+        refusal(lambda act=act: act(**knobs), "depth=", "multiplications", "numbers")
+    assert lab.trainer is trainer
+
+
+def test_a_batch_too_large_for_the_network_that_is_there():
+    panel = GradLab(**LONG, architecture="rnn", depth=3, width=64, n_samples=4096)
+    trainer = panel.trainer
+    refusal(lambda: panel.set(batch_size=4096), "batch_size=4096")
+    assert panel.trainer is trainer
+    assert panel.config.batch_size == 32
+
+
 IN_JSON = (
     "null",
     '""',

@@ -14,12 +14,14 @@ from gradlab.config import Config
 from gradlab.growth import MILD
 from gradlab.panel.controller import SEEDS, Controller
 from gradlab.panel.layout import WidgetSet, marked
+from gradlab.panel.start import check_size
 from gradlab.plots.phase import GROWTH_TICKS, KINDS, critical_lines, growth_colours, kinds
 from gradlab.sweep import Sweep, phase_axes, phase_diagram
 
 Cell = tuple[float, int]  # gain and depth, or recurrent gain and sequence length
 
 _SEEDS, _LEVELS = 4, 3  # up to 17 x 13 cells: finer ones are too small to press
+_LARGEST, _ROW_OF = 32, 5 * _SEEDS  # depth of the map, time steps too, and networks in its first row
 _ALIKE = {"accumulation", "carry_over", "optimizer", *SEEDS}  # of no effect on the map
 _UNKNOWN = KINDS["not yet run"]
 _ROW = 22  # pixels: a cell is never smaller than a finger or an unsteady hand needs
@@ -81,8 +83,11 @@ class PhaseMap:
         if self.mapping:
             self._end()
             return
+        config, size = self._of.trainer.config, phase_axes(self._of.trainer.config)[1]
+        deepest = config.replace(**{size: max(_LARGEST, getattr(config, size))}, accumulation="none")
+        check_size(deepest, self._of.own, networks=_ROW_OF)
         self._sweep = self.critical = None
-        self._config = self._of.trainer.config
+        self._config = config
         self._axes = phase_axes(self._config)
         self._sweeps = phase_diagram(self._config, seeds=_SEEDS, data=self._of.own["data"], levels=_LEVELS)
         self._show_button()
