@@ -88,7 +88,8 @@ PROMISES = {
             "test_it_plays_to_the_end_and_pauses_without_a_kernel_and_without_a_network"
         ),
         "Grey that rises from below": (
-            "test_dead_is_the_share_of_units_that_are_zero_for_every_sample_of_the_window"
+            "test_dead_is_the_share_of_units_that_are_zero_for_every_sample_of_the_window "
+            "test_scales_packets_layout_and_pace_hold_under_node"
         ),
         "Exact zeros, underflows and infinities": (
             "test_zero_underflow_non_finite_and_no_gradient_have_marks_of_their_own"
@@ -289,6 +290,9 @@ PROMISES = {
             "test_nothing_else_starts_a_thread_or_a_process_either"
         ),
         "a front end that drops messages": ("test_where_messages_of_finished_requests_are_dropped_the_panel_plays"),
+        "With ipykernel 6 a panel waits while a cell runs": (
+            "test_in_a_kernel_that_takes_one_message_after_another_a_panel_waits_while_a_cell_runs"
+        ),
         "An exception while it plays, an interrupt too": (
             "test_an_exception_while_playing_is_said_and_pauses "
             "test_an_interrupt_while_playing_is_said_and_pauses "

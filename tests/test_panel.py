@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import ipywidgets as widgets
 import pytest
 import torch
+from jupyter_client.manager import start_new_kernel
 from panels import field, named, patched, stage_of, text_of, widgets_of
 
 import gradlab
@@ -286,6 +287,31 @@ def test_a_click_tries_what_the_diagnosis_suggests(browser, panel):
     before = lab.config
     browser.press(offer)
     assert lab.config == before.replace(**suggestion)
+
+
+def test_in_a_kernel_that_takes_one_message_after_another_a_panel_waits_while_a_cell_runs():
+    """As ipykernel 6 does, and 7 where the front end opens no subshell for widgets."""
+    manager, client = start_new_kernel()
+    try:
+        heard = []
+        hear = {"output_hook": heard.append, "timeout": 120}
+        client.execute_interactive("from gradlab import GradLab\nlab = GradLab(depth=2, width=4)", **hear)
+        opened = [m["content"] for m in heard if m["header"]["msg_type"] == "comm_open"]
+        stage = next(c["comm_id"] for c in opened if "controls_width" in c["data"]["state"])
+        what = {"kind": "command", "id": 1, "name": "step", "value": 1}
+        client.execute("import time\ntime.sleep(1)\nprint(lab.trainer.step_count)")
+        sent = {"comm_id": stage, "data": {"method": "custom", "content": what}}
+        client.shell_channel.send(client.session.msg("comm_msg", sent))
+        printed, answered = [], False
+        while not answered:
+            message = client.get_iopub_msg(timeout=120)
+            content = message["content"]
+            printed += [content["text"]] if message["header"]["msg_type"] == "stream" else []
+            answered = content.get("comm_id") == stage and content["data"].get("content", {}).get("id") == 1
+        assert printed == ["0\n"]
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
 
 
 def test_threads_that_wait_for_one_another_are_told_with_what_to_do(browser, panel, monkeypatch):
