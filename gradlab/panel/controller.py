@@ -152,13 +152,7 @@ class Controller:
         self.trace = ""
 
     def set(self, knobs: Mapping[str, Any]) -> None:
-        """Move knobs: live ones at the next step, others by a new start from the same seeds.
-
-        Raises
-        ------
-        ValueError
-            If a value is not accepted; nothing is changed then.
-        """
+        """Move knobs: live ones at the next step, others by a new start from the same seeds. An error moves none."""
         old = self.trainer.config
         new = old.replace(**knobs)
         moved = old.differences(new)
@@ -330,13 +324,7 @@ class Controller:
             self.rewind(step)
 
     def look_at(self, step: int | None) -> None:
-        """Show a recorded step; the network stays where it is. None, or the newest step, follows the run again.
-
-        Raises
-        ------
-        ValueError
-            If no such step was taken.
-        """
+        """Show a recorded step, the network as it is; None, or the newest step, follows the run again."""
         taken = self.trainer.step_count
         if step is not None and (isinstance(step, bool) or not isinstance(step, int) or not 0 <= step <= taken):
             raise ValueError(

@@ -221,7 +221,7 @@ function heatMap(/** @type {Scene} */ s, /** @type {Lane} */ lane, /** @type {nu
   }
   const g = held.large.getContext("2d");
   const at = (/** @type {number} */ i) => Math.round((x.at(i < lane.start.length ? lane.start[i] : Math.max(lane.steps, lane.start[i - 1] + 1)) - left) * s.dpr);
-  g.imageSmoothingEnabled = false;
+  Object.assign(g, { imageSmoothingEnabled: lane.names.length > h, imageSmoothingQuality: "high" }); // of more layers than pixels none is left out
   g.clearRect(at(from), 0, w, h);
   for (let i = from; i < lane.start.length; i += 1) g.drawImage(held.canvas, i, 0, 1, lane.names.length, at(i), 0, Math.max(at(i + 1) - at(i), 1), h);
   s.g.drawImage(held.large, left, rect.y, right - left, rect.h);

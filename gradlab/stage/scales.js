@@ -81,16 +81,16 @@ export function layerTicks(layers, room) {
 export function groupsToName(levels, letters) {
   const fits = (/** @type {[string, number, number]} */ [name, from, to]) => name.length + 1 <= (to - from) * letters;
   const level = levels.find((groups) => groups.filter(fits).length > 0.8 * groups.length) ?? levels[levels.length - 1] ?? [];
-  const found = [];
-  let end = -Infinity; // of the last name, in layers
-  for (const [name, from, to] of level) {
-    const half = (name.length + 2) / 2 / letters;
-    const middle = (from + to) / 2;
-    if (middle - half < end) continue;
-    end = middle + half;
-    found.push(/** @type {[string, number, number]} */ ([name, from, to]));
-  }
-  return found;
+  const apart = (/** @type {[string, number, number][]} */ names) => {
+    let end = -Infinity; // of the last name, in layers
+    return names.every(([name, from, to]) => {
+      const [half, middle, before] = [(name.length + 2) / 2 / letters, (from + to) / 2, end];
+      end = middle + half;
+      return middle - half >= before;
+    });
+  };
+  const each = level.findIndex((_, i) => apart(level.filter((_, j) => j % (i + 1) === 0))) + 1;
+  return level.filter((_, i) => i % each === 0); // at even distances
 }
 
 /** A number as the kernel writes it, `number_words` in growth.py. @param {number} value */

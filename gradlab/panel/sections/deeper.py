@@ -43,8 +43,6 @@ class DeeperLook:
 
     Attributes
     ----------
-    page : ipywidgets.Box
-        What is displayed.
     switches : dict of str to Checkbox
         One for each of `LOOKS`, and ``"units"``, which belongs to the stage.
     badge : str
@@ -92,15 +90,9 @@ class DeeperLook:
             self._follow(self._of.trainer)
 
     def _follow(self, trainer: Trainer) -> None:
-        said = self._description.said
-        colon = self._text("info.colon")
-        self._said.value = (
-            '<div class="gradlab-words">'
-            + "".join(
-                f"<div><b>{html.escape(head)}{colon}</b>{html.escape(words)}</div>" for head, words in said.items()
-            )
-            + "</div>"
-        )
+        said, colon = self._description.said.items(), self._text("info.colon")
+        rows = (f"<div><b>{html.escape(head)}{colon}</b>{html.escape(words)}</div>" for head, words in said)
+        self._said.value = f'<div class="gradlab-words">{"".join(rows)}</div>'
         now = (self._of.run, trainer.config, trainer.step_count)
         if now != self._of_step:
             self._of_step = now

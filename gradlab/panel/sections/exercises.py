@@ -14,8 +14,6 @@ class Exercises:
 
     Attributes
     ----------
-    page : ipywidgets.Box
-        What is displayed.
     exercise : Exercise or None
         The one chosen.
     words : str

@@ -35,8 +35,6 @@ class PhaseMap:
 
     Attributes
     ----------
-    page : ipywidgets.Box
-        What is displayed.
     cells : dict
         ``(gain, depth)`` -> Button.
     words : str

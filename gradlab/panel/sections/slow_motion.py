@@ -25,8 +25,6 @@ class SlowMotion:
 
     Attributes
     ----------
-    page : ipywidgets.Box
-        What is displayed.
     next, finish : ipywidgets.Button
         To the next stage; to the end of the step.
     stages : list of Stage

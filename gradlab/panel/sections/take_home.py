@@ -43,8 +43,6 @@ class TakeHome:
 
     Attributes
     ----------
-    page : ipywidgets.Box
-        What is displayed.
     buttons : dict of str to Button
         One for each thing.
     words : str
