@@ -7,6 +7,7 @@ Needs gradlab with its ``test`` extra and a Chromium; takes less than a minute::
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
@@ -28,19 +29,21 @@ SIZE = {"width": 1366, "height": 900}
 
 def main(path: Path) -> None:
     """Write the picture."""
-    with tempfile.TemporaryDirectory() as root, sync_playwright() as playwright:
-        with serve([sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={root}"]) as url:
-            browser = playwright.chromium.launch(executable_path=require_chromium(os.environ), args=CHROMIUM_OPTIONS)
-            lab = LabPage(browser.new_page(viewport=SIZE), url, Path(root), Path(root))
-            lab.open(lab.write("panel.ipynb", CELL))
-            lab.command("application:toggle-left-area")
-            if not lab.run_all():
-                raise SystemExit(f"the cell failed: {lab.errors()}")
-            panel = lab.notebook.locator(".gradlab").first
-            panel.scroll_into_view_if_needed()
-            lab.page.wait_for_timeout(2000)  # what it has learned follows the curves
-            taken = Image.open(io.BytesIO(panel.screenshot())).convert("RGB")
-            browser.close()
+    with contextlib.ExitStack() as stack:
+        root = stack.enter_context(tempfile.TemporaryDirectory())
+        playwright = stack.enter_context(sync_playwright())
+        url = stack.enter_context(serve([sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={root}"]))
+        browser = playwright.chromium.launch(executable_path=require_chromium(os.environ), args=CHROMIUM_OPTIONS)
+        lab = LabPage(browser.new_page(viewport=SIZE), url, Path(root), Path(root))
+        lab.open(lab.write("panel.ipynb", CELL))
+        lab.command("application:toggle-left-area")
+        if not lab.run_all():
+            raise SystemExit(f"the cell failed: {lab.errors()}")
+        panel = lab.notebook.locator(".gradlab").first
+        panel.scroll_into_view_if_needed()
+        lab.page.wait_for_timeout(2000)  # what it has learned follows the curves
+        taken = Image.open(io.BytesIO(panel.screenshot())).convert("RGB")
+        browser.close()
     taken.quantize(256).save(path, "PNG", optimize=True)
     sys.stdout.write(f"{path}: {taken.width} x {taken.height}, {path.stat().st_size} bytes\n")
 
