@@ -28,7 +28,7 @@ def planted(seed=0):
 
 PLANTED = planted()
 CLASSES, FAULTS = PLANTED.CLASSES, PLANTED.FAULTS
-chain, train, noise = PLANTED.chain, PLANTED.train, PLANTED.noise
+chain, train, noise, MOONS = PLANTED.chain, PLANTED.train, PLANTED.noise, PLANTED.MOONS
 WORDS = {  # what the sentence says, of each fault
     "gradients never cleared, SGD": r"zero_grad\(\)",
     "the same with Adam": r"zero_grad\(\)",
@@ -176,6 +176,47 @@ def test_an_exploding_recurrence_and_unscaled_targets_are_never_told_that_weight
 def test_a_loss_of_guessing_that_is_none_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         diagnose(train(chain(2), steps=1), **arguments)
+
+
+# ---------------------------------------------------------------------- what is done between the passes
+def judged(seed, *, x=MOONS.x, y=MOONS.y, loss=F.cross_entropy, decay=1.0, late=False, told=CLASSES, steps=60):
+    """Return what is said of a sound chain whose learning rate decays, or whose gradients are cleared too late."""
+    torch.manual_seed(seed)
+    network = nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 2))
+    optimizer = torch.optim.SGD(network.parameters(), 0.1)
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, decay)
+    with watch(network, optimizer) as history:
+        for _ in range(steps):
+            if not late:
+                optimizer.zero_grad()
+            loss(network(x), y).backward()
+            if late:
+                optimizer.zero_grad()
+            optimizer.step()
+            scheduler.step()
+    return diagnose(history, **told)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("planted", "kind", "words"),
+    [
+        ({"late": True}, "stuck", r"cleared in between; call `optimizer.zero_grad\(\)` after"),
+        ({"decay": 0.5}, "stuck", "the learning rate has fallen to .* step the scheduler once an epoch"),
+        ({"x": 1e9 * MOONS.x}, "diverged", "targets, the inputs or the output layer are far out of scale"),
+    ],
+    ids=["cleared too late", "a scheduler stepped at every batch", "inputs of 1e9"],
+)
+def test_what_a_loop_does_wrong_around_a_sound_network_is_named(planted, kind, words, seed):
+    found = judged(seed, **planted)
+    assert found.kind == kind
+    assert re.search(words, found.sentence)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_loss_that_has_fallen_to_a_floor_is_not_called_stuck_where_nobody_has_said_what_guessing_costs(seed):
+    noisy = MOONS.x + torch.randn(MOONS.x.shape, generator=torch.Generator().manual_seed(seed))
+    assert judged(seed, y=noisy, loss=F.mse_loss, told={}, steps=200).kind == "unsure"
 
 
 # ---------------------------------------------------------------------- through time

@@ -20,6 +20,8 @@ _ALL = 0.99  # a share that means: all of them
 _MOST = 0.5
 _HEAPED = 2.0  # times by which weight gradients outgrow the signal that they are made of, if nobody clears them
 _OUT_OF_SCALE = 10.0  # |dL/dz| at the output; cross-entropy's is at most sqrt(2)
+_HUGE = 100.0  # a loss that no sound network begins with
+_DECAYED = 1e-2  # of the first learning rate
 _FAR = 10.0  # times the loss of guessing
 _DIES, _GROWS = -4.0, 2.0  # decades over the time steps of a recurrent layer; a growing signal soon saturates it
 
@@ -120,8 +122,15 @@ def lacks_warm_up(f: Findings) -> str | None:
 
 def is_out_of_scale(f: Findings) -> str | None:
     """An error that is large at the output already, and stays: targets, inputs or outputs are out of scale."""
-    large = f.output_signal > _OUT_OF_SCALE and not f.loss_now < 0.9 * f.loss_first
-    return "stuck_scale" if large and f.steps >= FEWEST and not f.learned else None
+    return (
+        "stuck_scale"
+        if _is_large(f) and not f.loss_now < 0.9 * f.loss_first and f.steps >= FEWEST and not f.learned
+        else None
+    )
+
+
+def _is_large(f: Findings) -> bool:
+    return f.output_signal > _OUT_OF_SCALE or not f.loss_first < _HUGE
 
 
 def overshoots(f: Findings) -> str | None:
@@ -143,7 +152,7 @@ def saturates(f: Findings) -> str | None:
 def clips_always(f: Findings) -> str | None:
     """Nearly every step is cut to a fraction: the threshold has taken the learning rate's place."""
     always = f.clipped_share >= 0.9 and f.clip_coef < _MOST and f.steps >= FEWEST
-    return "clipped_always" if always else None
+    return ("clipped_always" if f.clip_coef > 0 else "stuck_emptied") if always else None
 
 
 def stands_still(f: Findings) -> str | None:
@@ -153,8 +162,8 @@ def stands_still(f: Findings) -> str | None:
     if f.silent >= _MOST:
         return "stuck_silent"
     if f.update_ratio < _STILL:
-        return "stuck_step"
-    if f.steps < PLATEAU:
+        return "stuck_decayed" if f.lr_left < _DECAYED else "stuck_step"
+    if f.steps < PLATEAU or (math.isnan(f.chance) and f.loss_now < 0.9 * f.loss_first):  # it may have learned
         return None
     same = abs(f.loss_now - f.loss_before) < 0.03 * abs(f.loss_before)
     return "stuck" if same else "stuck_chance" if 0.97 * f.chance < f.loss_now < 1.1 * f.chance else None
@@ -239,11 +248,11 @@ def judge_divergence(f: Findings) -> str:
     grew = f.decades_start >= max(1.0, 0.0 if math.isnan(f.spread) else 3 * f.spread)
     if f.layers < 2 and math.isnan(f.spread) and (f.blind or f.output_signal > _OUT_OF_SCALE):
         return "diverged_unseen"
-    if f.output_signal > _OUT_OF_SCALE and not grew:
+    if not grew and _is_large(f):
         return "diverged_scale"
     if f.through_time >= _GROWS:
         return "diverged_time"
-    return "diverged_exploding" if grew or not f.loss_first < 100 else "diverged_step"
+    return "diverged_exploding" if grew else "diverged_step"
 
 
 def _level(f: Findings) -> int:

@@ -69,6 +69,7 @@ class Findings:
     # median over the layers with a gradient of |change of W| / |W|, in the first three steps and lately
     update_ratio_start: float
     update_ratio: float
+    lr_left: float  # the learning rate now over that of the first step; nan where it is not known
     # Share of dead units in the hidden layer that has most of them, at step 0 and in the last three steps, and its
     # number. Layers whose weights are all 0, as a zero-initialised branch's are, do not count
     dead_start: float
@@ -199,6 +200,7 @@ def find(history: History, config: Config | None, chance: float = math.nan) -> F
         clip_coef=_median(coef),
         update_ratio_start=_median(np.array([_updates(history.row, i) for i in range(min(3, n))])),
         update_ratio=_median(_updates(history.column, recent)),
+        lr_left=float(history.row("lr", -1)) / (float(history.row("lr", 0)) or math.nan),
         dead_start=_largest(dead_start),
         dead=_largest(dead),
         dead_layer=int(np.nan_to_num(dead).argmax()) + 1 if len(dead) else 0,
