@@ -245,7 +245,7 @@ function freeCorner(/** @type {Scene} */ s, /** @type {Logs[]} */ curves, /** @t
   return { ...corners[best], number: best, free: hits[best] === 0 };
 }
 
-/** Beside its own curve, where no other one passes. */
+/** Beside its own curve, where no other one passes, or else in a free corner. */
 function beside(/** @type {Scene} */ s, /** @type {Row} */ row, /** @type {Logs[]} */ curves, /** @type {number} */ wide, /** @type {{x: number, y: number}[]} */ taken) {
   const { profile } = s.lay;
   const y = profileScale(s);
@@ -254,8 +254,9 @@ function beside(/** @type {Scene} */ s, /** @type {Row} */ row, /** @type {Logs[
     const i = Math.round(at * (n - 1));
     return { x: clamp(columnX(profile, s.layers, i), profile.x + wide / 2, profile.x + profile.w - wide / 2), y: y(row.now[i]) + off * s.k };
   }));
+  for (const far of [-1, 1]) for (const at of [profile.x + wide / 2 + 10, profile.x + profile.w - wide / 2 - 10]) tried.push({ x: at, y: profile.y + (far < 0 ? profile.h - 10 * s.k : 12 * s.k) });
   const hits = tried.map((p) => {
-    let bad = p.y < profile.y + 6 || p.y > profile.y + profile.h - 6 ? 500 : 0;
+    let bad = p.y >= profile.y + 6 && p.y <= profile.y + profile.h - 6 ? 0 : 500;
     for (const t of taken) if (Math.abs(t.y - p.y) < 18 * s.k && Math.abs(t.x - p.x) < wide) bad += 500;
     return bad + met(s, curves, { x: p.x - wide / 2 - 6, y: p.y - 11 * s.k, w: wide + 12, h: 22 * s.k });
   });

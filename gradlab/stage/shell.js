@@ -64,7 +64,8 @@ function group(/** @type {Stage} */ stage, /** @type {string} */ label, /** @typ
     };
     return make("button", { role: "menuitem", type: "button", tabindex: "-1", "data-preset": preset.name, text: preset.label, onclick: choose });
   };
-  for (const of of groups) menu.append(make("div", { role: "group", "aria-label": of.label }, [all ? make("div", { "aria-hidden": "true", text: of.label }) : null, ...of.presets.map(item)]));
+  const list = all ? menu.appendChild(make("div", { class: "gl-columns", role: "presentation" })) : menu;
+  for (const of of groups) list.append(make("div", { role: "group", "aria-label": of.label }, [all ? make("div", { "aria-hidden": "true", text: of.label }) : null, ...of.presets.map(item)]));
   items()[0]?.setAttribute("tabindex", "0");
   chip.addEventListener("click", () => {
     open(menu.hidden);
