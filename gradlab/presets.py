@@ -8,7 +8,9 @@ from typing import Any
 from gradlab.config import Config
 from gradlab.registry import Registry
 
-PRESETS: Registry[Config] = Registry("preset", "", made=True)
+PRESETS: Registry[Config] = Registry(
+    "preset", "", made=True, gives="a Config", fits=lambda made, *_: isinstance(made, Config)
+)
 """``[name]`` is a `Config`; `Registry.entry` gives label, summary (the lesson) and options.
 
 The options: ``group``, where it stands in the lesson bar (start, explode, vanish, cure ...); ``failure``, for a cure

@@ -286,7 +286,7 @@ def test_a_lecturers_exercise_is_one_function(own_entries):
     assert "学习率为 0" in own_entries["broken"]["sentence"]
     assert own_entries["solved"]["passed"]
     assert [run["seed"] for run in own_entries["solved"]["runs"]] == [5]
-    assert own_entries["error"] == "exercise 'no_setup' returned Config(); expected a Setup"
+    assert own_entries["error"] == "exercise='no_setup': returned Config(); expected a Setup"
 
 
 # ---------------------------------------------------------------------- what can be checked

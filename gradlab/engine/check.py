@@ -345,6 +345,12 @@ def check_count(name: str, value: Any, least: int = 0) -> None:
         raise ValueError(f"{name}={brief(value)}; expected a whole number >= {least}")
 
 
+def check_seconds(value: Any) -> None:
+    """Raise ValueError unless `value` is a number of seconds, inf for as long as it takes."""
+    if not isinstance(value, float) or value != math.inf:
+        check_number("seconds", value)
+
+
 def check_number(name: str, value: Any, above: float = -math.inf) -> float:
     """Return `value` as a float; raise ValueError unless it is a finite number above `above`."""
     try:

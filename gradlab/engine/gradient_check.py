@@ -17,7 +17,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gradlab.data import Data
-from gradlab.engine.check import check_count
+from gradlab.engine.check import check_count, check_seconds
 from gradlab.rules.carry_over import CumulativeGradient
 
 TRUSTED = 1e-4  # differences that disagree among themselves by a larger share decide nothing
@@ -224,6 +224,7 @@ def check_gradients(
     """
     for name, value in (("samples", samples), ("entries_per_layer", entries_per_layer)):
         check_count(name, value, 1)
+    check_seconds(seconds)
     end, loss = time.perf_counter() + seconds, LossOfCopy(network, data, samples)
     found = [_Layer() for _ in layer_names]
     first, second = loss.gradients(), loss.gradients()

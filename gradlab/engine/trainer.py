@@ -444,6 +444,8 @@ class Trainer:
         same as ``holdout_loss`` and ``holdout_accuracy``.
         The network is in evaluation mode for it (batch norm uses its running statistics).
         """
+        if samples is not None:
+            check.check_count("samples", samples, 1)
         held = self.held_out
         before, buffers = TorchState.now(self._run.stochastic), self._run.buffers.copy()
         try:

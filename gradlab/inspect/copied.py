@@ -17,6 +17,7 @@ from gradlab.config import Config
 from gradlab.data import Data
 from gradlab.engine import Trainer
 from gradlab.engine.autograd import AutogradPass
+from gradlab.engine.check import check_seconds
 from gradlab.engine.gradient_check import GradientCheck, differentiate
 from gradlab.engine.gradient_check import check_gradients as compare_gradients
 from gradlab.engine.layers import find_layers, layer_of
@@ -72,6 +73,7 @@ def timed(
     """Give `work` with a bar, which shows after a second; once the time is over it raises TimeoutError instead."""
     from tqdm.auto import tqdm
 
+    check_seconds(seconds)
     end, took = time.perf_counter() + seconds, 0.0
     with tqdm(total=most, desc=name, delay=1, leave=False) if shown else nullcontext() as bar:  # a bar has a thread
 

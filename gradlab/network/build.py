@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
@@ -143,7 +144,8 @@ def build_network(
     """
     shape = (inputs,) if isinstance(inputs, int) else tuple(inputs)
     entry = ARCHITECTURES[config.architecture]
-    return _built(entry.options.get("make", entry.function), config, shape, outputs, generator, dtype)
+    make = replace(entry, function=entry.options.get("make", entry.function))  # which is named where it fails
+    return _built(make, config, shape, outputs, generator, dtype)
 
 
 def _built(

@@ -27,7 +27,12 @@ from gradlab.plots.style import MARKERS, RAMP, ROWS, Theme, cell_colours, colour
 from gradlab.registry import Registry
 from gradlab.theory import Band, Prediction
 
-PLOTS = Registry("plot", "ax, history")
+PLOTS = Registry(
+    "plot",
+    "ax, history",
+    gives="a function update(history, view), or None where it has drawn",
+    fits=lambda made, *_: made is None or callable(made),
+)
 """Each entry is ``(ax, history) -> update``: ``update(history, view)`` then draws on the axis. An entry that
 returns None has drawn already."""
 

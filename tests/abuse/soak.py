@@ -110,7 +110,7 @@ class Monkey:
     def __init__(self, lab, seed):
         self.lab, self.page, self.random = lab, lab.page, random.Random(seed)
         self.acts = deque(maxlen=30)
-        self.count = 0
+        self.count, self.computed = 0, 0.0  # acts, and seconds of the kernel's processor until they were answered
 
     def act(self):
         """Do one thing that a person could do."""
@@ -191,10 +191,20 @@ class Monkey:
             target.select_option(label=label, timeout=800)
 
     def is_answered(self):
-        """Whether the panel obeys, once what the acts asked for is done: paused and anew, Step takes one step."""
+        """Whether the panel obeys, once what the acts asked for is done: paused and anew, Step takes one step.
+
+        Acts that held the kernel's processor longer than a person waits are none that were answered.
+        """
         self.page.keyboard.press("Escape")
-        end, taken = time.monotonic() + PATIENCE, 0
+        taken = 0
         try:
+            self.lab.wait_idle(10 * PATIENCE)
+            computed, before = self.lab.evaluate("__import__('time').process_time()"), self.computed
+            self.computed = computed
+            if computed - before > PATIENCE * 2:
+                self.note(f"held up: {computed - before:.0f} s of the kernel's processor")
+                return False
+            end = time.monotonic() + PATIENCE
             while taken != 1 and time.monotonic() < end:
                 self.lab.wait_idle(PATIENCE)
                 taken = 0

@@ -9,6 +9,7 @@ import itertools
 import json
 import math
 import random
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ import torch
 from refusals import in_time, refusal
 
 import gradlab
-from gradlab import Config, GradLab, Trainer, diagnose, sweep, watch
+from gradlab import Config, GradLab, Trainer, diagnose, sharpness, sweep, watch
 
 FIELDS = {field.name: type(field.default) for field in dataclasses.fields(Config)}
 SMALL = Config(n_samples=24, batch_size=12, depth=1, width=4)
@@ -220,6 +221,15 @@ def test_text_that_is_no_config(text):
 def test_what_is_no_mapping_of_fields():
     refused(lambda value: Config.from_dict([value] if isinstance(value, dict) else value))
     refused(lambda value: Config.from_dict({"dept": value}), "dept=")
+
+
+@pytest.mark.parametrize("name", ["seconds", "samples"])
+def test_how_long_or_over_how_many_samples_a_look_is_taken(name):
+    trainer = Trainer(SMALL)
+    values = {n: v for n, v in NOTHING_TAKES.items() if n not in ("None", "inf")}
+    calls = [trainer.check_gradients, partial(sharpness, trainer)] + [trainer.evaluate] * (name == "samples")
+    for call in calls:
+        refused(lambda value, call=call: call(**{name: value}), f"{name}=", values=values)
 
 
 class Name(str, enum.Enum):  # noqa: UP042  (a StrEnum says its value, this one its name)

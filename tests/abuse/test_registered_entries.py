@@ -8,19 +8,27 @@ from torch import nn
 from gradlab import (
     ACCUMULATIONS,
     ACTIVATIONS,
+    ARCHITECTURES,
     CARRY_OVERS,
     CLIPS,
     DATASETS,
+    EXERCISES,
     INITS,
     NORMS,
     OPTIMIZERS,
+    PLOTS,
     PRESETS,
     Config,
     GradLab,
     Trainer,
+    draw,
+    exercise,
 )
 
-TABLES = (ACCUMULATIONS, ACTIVATIONS, CARRY_OVERS, CLIPS, DATASETS, INITS, NORMS, OPTIMIZERS, PRESETS)
+TABLES = (
+    *(ACCUMULATIONS, ACTIVATIONS, ARCHITECTURES, CARRY_OVERS, CLIPS, DATASETS, EXERCISES, INITS, NORMS, OPTIMIZERS),
+    *(PLOTS, PRESETS),
+)
 each_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.kind)
 
 
@@ -97,6 +105,8 @@ NO_USE = [
     (ACCUMULATIONS, lambda sizes: ["a" for _ in sizes]),
     (OPTIMIZERS, lambda params, lr, momentum, weight_decay: torch.optim.SGD),
     (DATASETS, lambda n, noise, generator: torch.ones(n, 2)),
+    (ARCHITECTURES, fails),
+    (ARCHITECTURES, lambda config, input_shape, outputs: nn.Linear),
 ]
 
 
@@ -113,6 +123,23 @@ def test_an_entry_that_fails_or_returns_what_is_no_use_is_named_and_a_panel_keep
     assert lab.trainer.step_count == 2
     assert all(map(torch.equal, weights, lab.trainer.network.parameters()))
     lab.close()
+
+
+@pytest.mark.parametrize("function", [fails, lambda: None, lambda: 3, lambda: {"depth": 2}])
+def test_a_preset_or_an_exercise_that_is_none(function):
+    add(PRESETS, function)
+    add(EXERCISES, function)
+    lab = GradLab(depth=2, width=4)
+    refusal(lambda: GradLab(preset="odd"), "preset='odd': ")
+    refusal(lambda: PRESETS["odd"], "preset='odd': ")
+    refusal(lambda: exercise("odd"), "exercise='odd': ")
+    assert lab.trainer.step_count == 0
+
+
+@pytest.mark.parametrize("function", [fails, lambda ax, history: 3])
+def test_a_plot_that_fails_or_returns_what_is_no_use(function):
+    add(PLOTS, function)
+    refusal(lambda: draw(Trainer(Config(depth=2, width=4)).run(2), ["odd"]), "plot='odd': ")
 
 
 @pytest.mark.parametrize("answer", [None, 1, "yes"])
