@@ -54,3 +54,12 @@ def test_axe_finds_nothing_in_the_panel_in_light_dark_and_lecture_and_it_zooms(l
     chips, buttons = chips.bounding_box(), buttons.bounding_box()
     assert chips["x"] + chips["width"] <= buttons["x"], "nothing lies upon another: the panel scrolls to the side"
     assert lab.notebook.locator(".gradlab").first.evaluate("e => e.scrollWidth > e.clientWidth")
+    lessons = lab.notebook.locator(".gl-all").first
+    lessons.locator(".gl-chip").press("Escape")
+    lessons.locator(".gl-chip").click()
+    groups = lessons.get_by_role("group").evaluate_all("all => all.map(group => group.ariaLabel)")
+    assert len(groups) > 5
+    assert "Explode" in groups
+    wide = lessons.get_by_role("menu").evaluate("menu => menu.scrollWidth - menu.clientWidth")
+    assert wide <= 1, "all lessons lie below one another"
+    assert violations(lab.page, ".gl-all") == []
