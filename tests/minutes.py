@@ -74,14 +74,17 @@ def _seconds(times):
     return (ended - begun).total_seconds()
 
 
-def run(path):
-    """Return a notebook as it is after a run from top to bottom."""
+def run(path, first=None):
+    """Return a notebook as it is after a run from top to bottom, a line of code before its own cells if asked for."""
     notebook = nbformat.read(path, as_version=4)
+    if first:
+        notebook.cells.insert(0, nbformat.v4.new_code_cell(first))
     with tempfile.TemporaryDirectory() as empty:
         resources = {"metadata": {"path": empty}}
         NotebookClient(
             notebook, timeout=900, kernel_name="python3", store_widget_state=False, resources=resources
         ).execute()
+    notebook.cells = notebook.cells[bool(first) :]
     return notebook
 
 
