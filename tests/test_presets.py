@@ -398,6 +398,10 @@ def test_the_signal_through_time_of_a_preset_is_what_its_lesson_says(name, low, 
     assert (found < high).all()
 
 
+def test_a_network_that_does_not_hear_its_first_input_learns_from_no_seed():
+    assert sweep(PRESETS["rnn_vanishing"], steps=150, seeds=8, progress=False).over_seeds("learned") == 0
+
+
 def test_a_truncated_gradient_brings_exactly_nothing_to_the_first_step():
     assert np.isneginf(decades_through_time("truncated_too_short")).all()
 
