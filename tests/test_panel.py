@@ -10,6 +10,7 @@ import weakref
 from types import SimpleNamespace
 
 import ipywidgets as widgets
+import psutil
 import pytest
 import torch
 from jupyter_client.manager import start_new_kernel
@@ -839,6 +840,15 @@ def test_of_a_costly_network_so_many_samples_are_looked_at_as_take_half_a_second
     (accuracy, loss) = browser.show(lab)["lanes"][0]["learned"]
     assert accuracy[1].endswith("% (of 160)")
     assert loss[1] == f"{number_words(lab.trainer.evaluate(160)['holdout_loss'])} (of 160)"
+
+
+def test_a_large_network_that_is_let_go_leaves_its_memory_to_the_system(browser, panel):
+    lab, size = panel(depth=2, width=4), psutil.Process().memory_info
+    lab.set(dataset="latch", architecture="lstm", depth=4, width=64, sequence_length=60, batch_size=64)
+    lab.step()
+    held = size().rss
+    lab.set(dataset="moons", architecture="mlp")
+    assert size().rss < held - 32 * 2**20
 
 
 def test_what_was_learned_stands_beside_what_was_held_out(browser, panel):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -27,6 +29,7 @@ from gradlab.stage import Lane, Shown, SlowStage
 from gradlab.stage.learned import LearnedLooks, Seldom
 from gradlab.theory import Band, Prediction, predict
 
+_C = ctypes.CDLL(None) if os.name == "posix" else None  # the C library, whose malloc torch takes memory from
 _AGREE = 1e-4  # finite differences in float64 of a right backward pass err by less
 _HELD_UP = 0.75  # share of the time below which the thread that trains waits for others
 _PATIENCE = 5.0  # seconds that a check which a button asks for may take
@@ -345,6 +348,8 @@ class Description:
         self._band: tuple[object, Band | None] = (None, None)
         self._told: tuple[object, Any] = (None, None)
         self._checked: tuple[Trainer | None, str] = (None, "")
+        if (trim := getattr(_C, "malloc_trim", None)) is not None:
+            trim(0)  # glibc would keep what is freed: a gigabyte after a large network
 
 
 def other_knobs(config: Config, other: Config, idle: set[str]) -> list[str]:
