@@ -106,6 +106,16 @@ def test_the_words_stand_in_a_corner_where_no_curve_is():
         assert not any(box.contains(*point) for point in xy)
 
 
+def test_the_words_stand_clear_of_the_marks_of_what_is_infinite():
+    figure = profile(history_of([1e6, 1e5, 1e4, 1e3, 1e2, 10.0], [np.inf] * 6))
+    figure.canvas.draw()
+    (note,) = figure.axes[0].texts
+    (line,) = [line for line in figure.axes[0].lines if line.get_label() == "now nonfinite"]
+    marks = figure.axes[0].transData.transform(line.get_xydata())
+    box = note.get_window_extent()
+    assert not any(box.contains(x, y + d) for x, y in marks for d in (-6, 0, 6))
+
+
 def test_lane_a_and_a_pinned_run_are_named_and_drawn_beside():
     own, rival = history_of([1.0, 1.0, 1.0]), history_of([10.0, 10.0, 10.0])
     figure = draw_view(own, View(rival=rival, ghost=rival, ghost_name="gain 2"))

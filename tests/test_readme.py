@@ -1,6 +1,7 @@
 """What README and the site's guides promise: their code runs, README's commands are CI's, links lead somewhere."""
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gradlab import Config, Trainer
 from tests.promises import PROMISES
 
 ROOT = Path(__file__).parents[1]
@@ -58,6 +60,17 @@ def test_the_four_steps_end_as_told(printed):
     loss = [float(line.rsplit("loss ", 1)[1]) for line in (clipped, cured)]
     assert loss[0] > 0.7  # log 2 = 0.69 is what guessing between two classes costs
     assert loss[1] < 0.35  # half of that
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_four_steps_end_so_for_other_seeds_too(seed):
+    seeds = {"weight_seed": seed, "data_seed": seed, "batch_seed": seed}
+    ends = []
+    for change in ({}, {"accumulation": "mean"}, {"clip": "global_norm"}, {"gain": 1.0}):
+        trainer = Trainer(Config(depth=20, gain=1.5).replace(**seeds, **change))
+        ends.append("diverged" if trainer.run(200).diverged else trainer.evaluate()["loss"])
+    assert ends[:2] == ["diverged", "diverged"]
+    assert ends[2] > math.log(2) > 3 * ends[3]
 
 
 def test_the_slow_motion_shows_every_stage(printed):

@@ -153,7 +153,7 @@ def _free_corner(picture: Picture) -> tuple[float, float, str, str]:
     corners = {(x, y): 0 for y in (0.93, 0.12) for x in (0.98, 0.02)}
     for series in picture.series:
         right = series.layers > series.layers.max() / 3
-        heights = (series.logs - low) / (high - low)
+        heights = np.clip((series.logs - low) / (high - low), 0, 1)  # an infinity stands at the top
         for x, y in corners:
             beside = right if x > 0.5 else ~right | (series.layers < series.layers.max() * 2 / 3)
             corners[x, y] += int((beside & (np.abs(heights - y) < 0.1)).sum())
