@@ -10,12 +10,15 @@ import { make, write, writeNumbers } from "./shell.js";
 /** @typedef {import("./stage.js").Scene} Scene */
 /** @typedef {import("./stage.js").Stage & Record<string, any>} Stage */
 
+/** The lane that is pointed at: the run's own unless another is, as long as there are two. @returns {number} */
+const laneAt = (/** @type {Stage} */ stage, /** @type {any} */ place) => Math.min(place.lane ?? Infinity, stage.store.lanes.length - 1);
+
 /** The cross-hair in words: layer, value, ratio to the next layer, step. */
 export function cursorWords(/** @type {Stage} */ stage) {
   const place = stage.pinned ?? stage.hover;
   const { store } = stage;
   if (!place || !store.lanes.length) return [];
-  const number = place.lane ?? store.lanes.length - 1;
+  const number = laneAt(stage, place);
   const lane = store.lanes[number];
   const row = place.step === undefined ? stage.shown(number) : lane.row(Math.min(place.step, lane.steps - 1));
   const said = [];
@@ -207,7 +210,7 @@ function showCursor(/** @type {Stage} */ stage, s) {
   write(seen.cursor, text);
   seen.cursor.classList.toggle("gl-quiet", !said.length);
   const place = stage.pinned ?? stage.hover;
-  const row = place?.layer === undefined ? undefined : stage.shown(place.lane ?? stage.store.lanes.length - 1);
+  const row = place?.layer === undefined ? undefined : stage.shown(laneAt(stage, place));
   const there = row && place?.layer !== undefined && place.step === undefined && Number.isFinite(row.now[place.layer]);
   tag.hidden = !there;
   if (!there || !row || place?.layer === undefined || !stage.lay) return;

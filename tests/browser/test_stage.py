@@ -65,6 +65,27 @@ def test_pointing_at_a_layer_says_its_value_and_its_ratio_and_a_click_keeps_it(p
     expect(cursor(lab)).to_contain_text(f"layer {layer}")
 
 
+def test_a_place_pinned_in_lane_b_stays_pinned_when_lane_a_is_dropped(panel):
+    lab = panel
+    lab.evaluate("lab.compare(lr=0.05)")
+    lab.button("Step").click()
+    wait_for_step(lab, 0)
+    expect(stage(lab)).to_have_class(re.compile(r"\bgl-two\b"))
+    picture = lab.notebook.locator(".gl-picture")
+    box = picture.bounding_box()
+    for y in range(5, int(box["height"] / 2), 12):
+        picture.hover(position={"x": box["width"] * 0.3, "y": y})
+        if cursor(lab).inner_text().startswith("B, "):
+            break
+    lab.page.mouse.down()
+    lab.page.mouse.up()
+    expect(cursor(lab)).to_contain_text(re.compile(r"^B, layer \d"))
+    lab.evaluate("lab.uncompare()")
+    expect(stage(lab)).not_to_have_class(re.compile(r"\bgl-two\b"))
+    expect(cursor(lab)).to_contain_text(re.compile(r"^layer \d"))
+    assert lab.console_errors == []
+
+
 def test_the_arrow_keys_walk_the_same_cross_hair(panel):
     lab = panel
     lab.notebook.locator(".gl-picture").focus()
