@@ -35,9 +35,7 @@ MOST_PRODUCTS = 1e11  # multiplications of a step: four seconds of a fast core, 
 MOST_HELD = 5e8  # numbers: 2 GB in float32
 _CALL = 2_000_000  # multiplications in the time that a layer takes to be called
 _SIDE = 8  # of an image of digits
-_COPIES = (
-    12  # of a weight: gradient, what Adam keeps, and all of it once more in the transaction and in two snapshots
-)
+_COPIES = 12  # of a weight: gradient, what Adam keeps, all of it again in the transaction and in two snapshots
 
 
 def choices() -> tuple[str, ...]:
