@@ -24,10 +24,9 @@ from gradlab.inspect import (
     jacobian_spectrum,
     sharpness,
 )
-from gradlab.measures import MEASURES
 from gradlab.network import ACTIVATIONS, ARCHITECTURES, INITS, NORMS, build_network
 from gradlab.panel import GradLab
-from gradlab.plots import PLOTS, draw
+from gradlab.plots import MEASURES, PLOTS, draw
 from gradlab.presets import PRESETS
 from gradlab.registry import Registry
 from gradlab.rules.accumulation import ACCUMULATIONS

@@ -16,7 +16,7 @@ LEVELS = [
     {"data", "network", "rules"},
     {"config"},
     {"presets", "history"},
-    {"engine", "measures", "growth", "blocks"},
+    {"engine", "growth", "blocks"},
     {"theory"},
     {"diagnosis", "export", "sweep", "watch", "compare", "inspect"},
     {"exercise", "integrations", "students"},

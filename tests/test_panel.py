@@ -2,6 +2,7 @@
 
 import gc
 import inspect
+import math
 import pydoc
 import subprocess
 import sys
@@ -164,6 +165,14 @@ def test_an_older_step_is_looked_at_and_the_network_stays_where_it_is(panel):
     assert lab.words.startswith("After 21 steps")
     with pytest.raises(ValueError, match=r"step=22; expected None or a whole number from 0 to 21"):
         lab.show_step(22)
+
+
+def test_the_words_of_a_signal_through_time_count_time_steps(panel):
+    lab = panel(architecture="rnn", dataset="latch", sequence_length=6, depth=2)
+    lab.step()
+    found = [math.log10(norm) for norm in lab.history.row("time_norm", 0)[-1]]
+    decades = f"{abs(found[0] - found[-1]):.1f} decades {'above' if found[0] >= found[-1] else 'below'}"
+    assert f"time step 1 is {decades} time step 6." in lab.words
 
 
 def test_a_closed_panel_takes_no_step_and_says_so(panel):

@@ -11,8 +11,9 @@ from PIL import Image
 
 from gradlab import PLOTS, Config, History, Trainer, draw
 from gradlab.history import Mark
-from gradlab.measures import sort_kinds
 from gradlab.plots import DARK, View, draw_view, figure_png
+from gradlab.plots.axes import sorted_logs
+from gradlab.plots.picture import kinds_of
 from gradlab.plots.stretches import step_limit
 from gradlab.plots.style import KIND_COLOURS, RAMP, cell_colours
 from tests.helpers.histories import history_of, record
@@ -69,9 +70,9 @@ def test_marks_lie_outside_the_decades_so_that_none_poses_as_a_value():
 @pytest.mark.parametrize("value", [0.0, 1e-45, TINY / 2, TINY, 1.0, 1e38, np.inf, np.nan])
 @pytest.mark.parametrize("has", [0.0, 1.0])
 def test_every_value_is_exactly_one_kind(value, has):
-    kinds = sort_kinds(np.array([value]), TINY, np.array([has]))
-    flags = [kinds.plain, kinds.underflow, kinds.zero, kinds.nonfinite, kinds.missing]
-    assert sum(bool(flag[0]) for flag in flags) == 1
+    kinds = kinds_of(sorted_logs(np.array([value]), np.array([has]) == 0), TINY)
+    plain = np.isfinite(value) and value >= TINY
+    assert sum(bool(where[0]) for where in kinds.values()) + plain == 1
 
 
 def test_the_ghost_is_step_0_and_the_dots_are_now():

@@ -11,11 +11,10 @@ import ipywidgets as widgets
 
 from gradlab.config import Config, Knob
 from gradlab.locale import Text
-from gradlab.measures import MEASURES
 from gradlab.panel.controller import Controller
 from gradlab.panel.layout import WidgetSet, marked
 from gradlab.panel.start import WITHIN
-from gradlab.plots import BOTH
+from gradlab.plots import BOTH, MEASURES
 from gradlab.registry import Registry
 
 RULES = {"accumulation": ("mean", "accumulation_steps"), "clip": ("global_norm", "clip_threshold")}

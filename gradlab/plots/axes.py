@@ -84,13 +84,13 @@ def row_of(history: History, name: str, index: int) -> Array:
 def column_logs(history: History, name: str, start: int = 0) -> Array:
     """Return log10 of a measure over the steps; what is no number as this module says."""
     missing = None if name in _EVERYWHERE else values_of(history, "has_gradient", start) == 0
-    return _sorted_logs(values_of(history, name, start), missing)
+    return sorted_logs(values_of(history, name, start), missing)
 
 
 def row_logs(history: History, name: str, index: int) -> Array:
     """Return log10 of a measure at one step."""
     missing = None if name in _EVERYWHERE else row_of(history, "has_gradient", index) == 0
-    return _sorted_logs(row_of(history, name, index), missing)
+    return sorted_logs(row_of(history, name, index), missing)
 
 
 def row_growth(history: History, name: str, index: int) -> Growth | None:
@@ -99,7 +99,8 @@ def row_growth(history: History, name: str, index: int) -> Growth | None:
     return growth(np.append(values, np.nan) if name == TIME else values)  # no output layer among time steps
 
 
-def _sorted_logs(values: Array, without: np.ndarray | None) -> Array:
+def sorted_logs(values: Array, without: np.ndarray | None) -> Array:
+    """Return log10 of norms: -inf at 0, inf for what is not finite, nan where a layer is `without` a gradient."""
     logs = plain_log(values)
     logs[~np.isfinite(values)] = np.inf
     if without is not None:

@@ -15,10 +15,9 @@ from matplotlib.figure import Figure
 
 from gradlab.history import Array
 from gradlab.inspect import ClipCurve, CoordinateCheck, Histogram, Noise, Sharpness, ThroughTime
-from gradlab.measures import sort_kinds
-from gradlab.plots.axes import Decades, extent
+from gradlab.plots.axes import Decades, extent, sorted_logs
 from gradlab.plots.fonts import drawable, set_font
-from gradlab.plots.picture import View
+from gradlab.plots.picture import View, kinds_of
 from gradlab.plots.stretches import step_limit
 from gradlab.plots.style import KIND_COLOURS, MARKERS, colour_axes, decades_axis, layer_ticks
 
@@ -127,8 +126,9 @@ def draw_noise(ax: Axes, noise: Noise, view: View) -> None:
         view.text("closeup.spread", size=noise.batch_size): (noise.spread, theme.after, "s"),
         view.text("closeup.left", k=k): (noise.accumulated(k), theme.theory, "_"),
     }
-    kinds = [sort_kinds(values, _SMALLEST, noise.has_gradient) for values in (noise.mean_norm, noise.spread)]
-    rows = ("zero", "nonfinite", "missing") if kinds[0].missing.any() else ("zero", "nonfinite")
+    without = noise.has_gradient == 0
+    kinds = [kinds_of(sorted_logs(values, without), _SMALLEST) for values in (noise.mean_norm, noise.spread)]
+    rows = ("zero", "nonfinite", "missing") if kinds[0]["missing"].any() else ("zero", "nonfinite")
     logs = {label: _logs(values) for label, (values, _, _) in curves.items()}
     heights = _layer_axis(ax, len(noise.layer_names), Decades.first(*extent(logs.values())), view, rows)
     numbers = np.arange(1, len(noise.layer_names) + 1)
@@ -139,7 +139,7 @@ def draw_noise(ax: Axes, noise: Noise, view: View) -> None:
         style: dict[str, Any] = {"color": colour, "marker": marker, "label": label, "mfc": "none"}
         ax.plot(numbers, logs[label], ls="none", ms=4.5, clip_on=False, zorder=3, **style)
     for kind in rows:
-        where = numbers[getattr(kinds[0], kind) | getattr(kinds[1], kind)]
+        where = numbers[kinds[0][kind] | kinds[1][kind]]
         _mark(ax, kind, where, heights[kind], view)
     _finish(ax, view.text("closeup.noise"), _note(noise, view), view)
     _legend(ax, view)

@@ -18,10 +18,9 @@ from matplotlib.text import Text as Label
 from gradlab.blocks import groups_of
 from gradlab.history import Array, History
 from gradlab.locale import Text
-from gradlab.measures import MEASURES
 from gradlab.plots.axes import TIME, columns_of
 from gradlab.plots.fonts import any_weight, drawable, set_font
-from gradlab.plots.picture import BOTH, Picture, Series, View, describe, measures_of
+from gradlab.plots.picture import BOTH, MEASURES, Picture, Series, View, describe, kinds_of, measures_of
 from gradlab.plots.stretches import Stretches, step_limit
 from gradlab.plots.style import MARKERS, RAMP, ROWS, Theme, cell_colours, colour_axes, decades_axis, layer_ticks
 from gradlab.registry import Registry
@@ -95,7 +94,7 @@ def _draw_profile(ax: Axes, picture: Picture, history: History, view: View) -> N
         style = {**_LOOKS[series.role], "color": _colour(series.role, view.theme), "clip_on": series.role == "theory"}
         ax.plot(series.layers, np.where(np.isfinite(series.logs), series.logs, np.nan), label=series.role, **style)
         if series.role in ("now", "rival"):
-            _mark_odd(ax, series, rows, np.log10(history.tiny), view.theme)
+            _mark_odd(ax, series, rows, history.tiny, view.theme)
     _stand_units(ax, picture, view, low, high - low)
     layers = max((int(s.layers[-1]) for s in picture.series), default=len(columns_of(history, picture.measure)))
     ax.set_xlim(0.3, layers + 0.7)
@@ -123,15 +122,8 @@ def _name_layers(ax: Axes, layers: int, names: Sequence[str]) -> None:
 
 def _mark_odd(ax: Axes, series: Series, rows: dict[str, float], tiny: float, theme: Theme) -> None:
     """Give every layer without a plain number its mark, in a place of its own."""
-    logs = series.logs
-    kinds = {
-        "underflow": np.isfinite(logs) & (logs < tiny),
-        "zero": np.isneginf(logs),
-        "nonfinite": np.isposinf(logs),
-        "missing": np.isnan(logs),
-    }
-    for kind, where in kinds.items():
-        heights = logs[where] if kind == "underflow" else np.full(where.sum(), rows[kind])
+    for kind, where in kinds_of(series.logs, tiny).items():
+        heights = series.logs[where] if kind == "underflow" else np.full(where.sum(), rows[kind])
         look: dict[str, Any] = {"marker": MARKERS[kind], "mfc": "none" if kind == "zero" else None, "ms": 8, "mew": 2}
         look |= {"color": theme.alarm, "label": f"{series.role} {kind}"}
         ax.plot(series.layers[where], heights, ls="none", clip_on=False, **look)

@@ -15,7 +15,6 @@ import numpy as np
 from gradlab.growth import Growth, guessed_line, measured_decades, times
 from gradlab.history import Array, History
 from gradlab.locale import Text
-from gradlab.measures import MEASURES, kinds_of
 from gradlab.plots.axes import TIME, Axes, Limits, columns_of, measure_of, plain_log, row_growth, row_logs, row_of
 from gradlab.plots.stretches import Stretches, stretch_of, stretches
 from gradlab.plots.style import LIGHT, Theme
@@ -24,6 +23,27 @@ from gradlab.theory import Band
 
 BOTH = "both"
 """The measure that stands for backward signal and gradient norm on one axis."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One measure of every layer."""
+
+    name: str  # column of the history
+    key: str  # key of its label in the table of strings
+    after: str | None = None  # column of the same measure after clipping
+
+
+MEASURES: dict[str, Measure] = {
+    m.name: m
+    for m in (
+        Measure("delta_norm", "measure.delta_norm"),
+        Measure("grad_norm", "measure.grad_norm", after="clipped_norm"),
+        Measure("update_ratio", "measure.update_ratio"),
+        Measure("activation_std", "measure.activation_std"),
+        Measure(TIME, "measure.time_norm"),
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -42,10 +62,6 @@ class View:
     hidden: bool = False  # whether what was measured of the layers is hidden, as the prediction is still to be made
     theme: Theme = LIGHT  # colours of the pictures that matplotlib draws
     text: Text = field(default_factory=Text)  # language
-
-    def visible(self, history: History) -> History:
-        """Return what of a history may be shown layer by layer: nothing while a prediction is to be made."""
-        return History(history.layer_names, history.tiny) if self.hidden else history
 
 
 def measures_of(name: str) -> tuple[str, ...]:
@@ -113,6 +129,16 @@ def series(history: History, view: View) -> list[Series]:
 
 def _series(role: str, logs: Array) -> Series:
     return Series(role, np.arange(1.0, len(logs) + 1.0), logs)
+
+
+def kinds_of(logs: Array, tiny: float) -> dict[str, np.ndarray]:
+    """Return where logs are no plain numbers, by kind; `tiny` is the smallest normal number of the dtype."""
+    return {
+        "underflow": np.isfinite(logs) & (logs < np.log10(tiny)),
+        "zero": np.isneginf(logs),
+        "nonfinite": np.isposinf(logs),
+        "missing": np.isnan(logs),
+    }
 
 
 def last_finite(history: History, measure: str, row: int) -> int | None:
@@ -219,7 +245,7 @@ def picture_in_words(history: History, measure: str, text: Text, row: int = -1) 
     if not len(history):
         return text("alt.empty")
     sentences = [text("alt.loss", steps=history[row].step + 1, loss=f"{history[row].loss:.4g}")]
-    for name in measures_of(measure):
+    for name in measures_for(history, measure):
         sentences += _profile(history, name, text, row)
     if history.diverged:
         sentences.append(text.say(history.diverged.sentence))
@@ -227,31 +253,27 @@ def picture_in_words(history: History, measure: str, text: Text, row: int = -1) 
 
 
 def _profile(history: History, name: str, text: Text, row: int) -> list[str]:
-    values = history.row(name, row)
-    kinds = kinds_of(history, name, values)
-    counted = np.where(kinds.plain | kinds.underflow, values, np.nan)
-    sentences = []
-    if np.isfinite(counted).any():
-        largest, smallest = int(np.nanargmax(counted)), int(np.nanargmin(counted))
-        measured = np.flatnonzero(np.isfinite(counted))
+    values, logs, along = row_of(history, name, row), row_logs(history, name, row), ".time" if name == TIME else ""
+    measured, sentences = np.flatnonzero(np.isfinite(logs)), []
+    if len(measured):
         first, last = int(measured[0]), int(measured[-1])
-        decades = math.log10(counted[first]) - math.log10(counted[last])
+        largest, smallest = (int(measured[find(logs[measured])]) for find in (np.argmax, np.argmin))
+        decades = float(logs[first] - logs[last])
         sentences.append(
             text(
-                "alt.profile",
+                f"alt.profile{along}",
                 measure=text(MEASURES[name].key),
                 largest=largest + 1,
-                largest_value=f"{counted[largest]:.2g}",
+                largest_value=f"{values[largest]:.2g}",
                 smallest=smallest + 1,
-                smallest_value=f"{counted[smallest]:.2g}",
+                smallest_value=f"{values[smallest]:.2g}",
                 first=first + 1,
                 last=last + 1,
                 decades=f"{abs(decades):.1f}",
                 direction=text("alt.above" if decades >= 0 else "alt.below"),
             )
         )
-    for kind in ("underflow", "zero", "nonfinite", "missing"):
-        count = int(np.count_nonzero(getattr(kinds, kind)))
-        if count:
-            sentences.append(text("alt.odd", count=count, kind=text(f"kind.{kind}")))
+    for kind, where in kinds_of(logs, history.tiny).items():
+        if where.any():
+            sentences.append(text(f"alt.odd{along}", count=int(where.sum()), kind=text(f"kind.{kind}")))
     return sentences

@@ -12,9 +12,8 @@ from gradlab.blocks import groups_of
 from gradlab.engine.precision import FORMATS
 from gradlab.history import Array, History
 from gradlab.locale import Text
-from gradlab.measures import MEASURES
 from gradlab.plots.axes import JUMP, TIME, Axes, Decades, Limits, columns_of, row_growth, row_logs, row_of
-from gradlab.plots.picture import View, clipped_stretches, fixed_series, last_finite, measures_for
+from gradlab.plots.picture import MEASURES, View, clipped_stretches, fixed_series, last_finite, measures_for
 from gradlab.plots.stretches import cell_codes, stretch_of, stretches
 from gradlab.stage.shown import Lane, Learned, Shown, SlowStage
 
