@@ -25,7 +25,7 @@ from gradlab.panel.start import without_effect
 from gradlab.plots import LIGHT, Theme, View, anchored, picture_in_words, row_beside
 from gradlab.plots.fonts import PACKAGE, can_draw
 from gradlab.presets import PRESETS
-from gradlab.stage import Lane, Shown, SlowStage
+from gradlab.stage import Lane, Shown
 from gradlab.stage.learned import LearnedLooks, Seldom
 from gradlab.theory import Band, Prediction, predict
 
@@ -97,7 +97,7 @@ class Description:
         return self.history(self._of.trainer), view
 
     # ------------------------------------------------------------------ the stage
-    def shown(self, slow: SlowStage | None = None) -> Shown:
+    def shown(self, slow: tuple[str, str] | None = None) -> Shown:
         """Return everything that the stage shows now."""
         c, view = self._of, self.view
         if c.run != self._run:  # what was kept holds the run before, with all its snapshots

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Iterable, Sequence
 from importlib import resources
 from typing import Any, TypeVar
@@ -104,6 +105,11 @@ def close_all(parts: Iterable[widgets.Widget]) -> None:
 def marked(widget: widgets.DOMWidget, name: str, on: bool) -> None:
     """Let the style sheet know a widget as ``gradlab-name``, or no longer."""
     (widget.add_class if on else widget.remove_class)(f"gradlab-{name}")
+
+
+def in_words(words: str, attributes: str = "", before: str = "", after: str = "") -> str:
+    """Return a sentence as the style sheet knows it, between two pieces of HTML."""
+    return f'<div class="gradlab-words" {attributes}>{before}{html.escape(words)}{after}</div>'
 
 
 KNOBS_WIDTH, LECTURE_WIDTH = 222, 264

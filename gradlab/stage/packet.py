@@ -15,7 +15,7 @@ from gradlab.locale import Text
 from gradlab.plots.axes import JUMP, TIME, Axes, Decades, Limits, columns_of, row_growth, row_logs, row_of
 from gradlab.plots.picture import MEASURES, View, clipped_stretches, fixed_series, last_finite, measures_for
 from gradlab.plots.stretches import cell_codes, stretch_of, stretches
-from gradlab.stage.shown import Lane, Learned, Shown, SlowStage
+from gradlab.stage.shown import Lane, Learned, Shown
 
 _EACH = 4  # new rows that travel one by one; of more, the last
 _HELD_WIDE = 8  # decades on either side of the given dot, while the rest waits for a prediction
@@ -274,7 +274,6 @@ def _add_learned(parts: _Parts, number: int, learned: Learned, sent: _Sent, hidd
 
 def _said(shown: Shown) -> dict[str, Any]:
     """Return the words and small things that are sent when they change."""
-    slow = shown.slow
     return {
         "lesson": shown.lesson,
         "alert": shown.alert,
@@ -283,7 +282,7 @@ def _said(shown: Shown) -> dict[str, Any]:
         "knobs": dict(shown.knobs),
         "preset": shown.preset,
         "predict": None if shown.predict is None else dict(shown.predict),
-        "slow": None if not isinstance(slow, SlowStage) else [slow.stage, slow.line, slow.words],
+        "slow": shown.slow,
         "hidden": shown.view.hidden,
     }
 

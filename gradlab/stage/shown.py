@@ -47,15 +47,6 @@ class Lane:
 
 
 @dataclass(frozen=True, eq=False)
-class SlowStage:
-    """One stage of a step in slow motion."""
-
-    stage: str  # ``forward``, ``backward``, ``accumulate``, ``clip`` or ``update``
-    line: str  # of PyTorch
-    words: str  # what happens
-
-
-@dataclass(frozen=True, eq=False)
 class Shown:
     """Everything a stage shows."""
 
@@ -66,7 +57,7 @@ class Shown:
     alert: str = ""
     status: str = ""
     rate: float | None = None  # steps a second
-    slow: SlowStage | None = None  # where a step in slow motion stands
+    slow: tuple[str, str] | None = None  # where a step in slow motion stands: the stage's name, its lines of PyTorch
     at: int | None = None  # the step that code asks to look at; None to follow the run
     knobs: Mapping[str, Any] = field(default_factory=dict)  # what the bar at the top shows of the settings: ``seed``
     preset: str = ""  # the name of the one that was chosen

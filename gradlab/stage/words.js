@@ -82,7 +82,6 @@ export function showWords(/** @type {Stage} */ stage, s) {
   parts.slow.hidden = !said.slow;
   if (said.slow) {
     write(parts.slow.firstChild, said.slow[1]);
-    parts.slow.title = said.slow[2];
     parts.slow.style.top = `${s.lay.heads.profile > 0 ? s.lay.heads.profile : s.lay.inf}px`;
   }
   parts.hold.setAttribute("aria-pressed", String(stage.held !== null));

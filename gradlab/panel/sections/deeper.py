@@ -25,7 +25,7 @@ from gradlab.inspect.copied import Copied
 from gradlab.locale import Said
 from gradlab.panel.controller import Controller
 from gradlab.panel.description import Description
-from gradlab.panel.layout import WidgetSet
+from gradlab.panel.layout import WidgetSet, in_words
 from gradlab.plots import draw_closeups, figure_png
 from gradlab.stage.learned import Seldom
 
@@ -39,60 +39,49 @@ _COLOURS = {"equal": "#009e73", "rounding": "#0072b2", "unequal": "#d55e00", "un
 
 
 class DeeperLook:
-    """Sentences, the gradient check, whether accumulating is one large batch, and the pictures asked for.
-
-    Attributes
-    ----------
-    switches : dict of str to Checkbox
-        One for each of `LOOKS`, and ``"units"``, which belongs to the stage.
-    badge : str
-        Whether accumulating is one large batch, in words; empty while nothing is accumulated.
-    found : Equality or None
-        What was measured of that.
-    """
+    """Sentences, the gradient check, whether accumulating is one large batch, and the pictures asked for."""
 
     width = 372
 
     def __init__(self, controller: Controller, description: Description, make: WidgetSet) -> None:
         act = controller.act
         self._of, self._description, self._text = controller, description, (text := make.text)
-        names = ("units", *LOOKS)
+        names = ("units", *LOOKS)  # what the first shows stands on the stage
         alone = {"time": {"layout": widgets.Layout()}}  # not the one that all switches share: it is hidden alone
-        self.switches = {
+        self._switches = {
             name: make.switch(False, text(f"control.{name}"), text(f"tip.{name}"), **alone.get(name, {}))
             for name in names
         }
-        self.check = make.button("button.check", "tip.check", lambda: act(description.check_gradients))
+        check = make.button("button.check", "tip.check", lambda: act(description.check_gradients))
         self._said, self._badge, self._words = make.html(), make.html(), make.html()
         self._images = {
             name: make(widgets.Image, format="png", layout=widgets.Layout(display="none")) for name in LOOKS
         }
-        looks = (part for name in LOOKS for part in (self.switches[name], self._images[name]))
-        parts = (self._said, self._badge, make.box("row", self.check), self.switches["units"], *looks, self._words)
+        looks = (part for name in LOOKS for part in (self._switches[name], self._images[name]))
+        parts = (self._said, self._badge, make.box("row", check), self._switches["units"], *looks, self._words)
         self.page = make.box("page", *parts)
-        self.badge, self.found = "", None
         self._points: deque[Sharpness] = deque(maxlen=_POINTS)
         self._sharp_of: int | None = None  # a number, as a trainer would be kept with all its snapshots
         self._of_step: object = None
         self._seldom = Seldom(0.48)
-        for switch in self.switches.values():
+        for switch in self._switches.values():
             controller.hears(switch, lambda _: act(self._switched))
         self.show()
 
     def _switched(self) -> None:
-        self._of.units, self._of_step = bool(self.switches["units"].value), None
+        self._of.units, self._of_step = bool(self._switches["units"].value), None
 
     def show(self) -> None:
         """Follow the run: at once while it stands, now and then while it plays."""
         if self._of.playing and not self._seldom.due:
             return
-        with self._seldom.spend(_LIVE) if self.switches["time"].value else self._seldom.spend():
+        with self._seldom.spend(_LIVE) if self._switches["time"].value else self._seldom.spend():
             self._follow(self._of.trainer)
 
     def _follow(self, trainer: Trainer) -> None:
         said, colon = self._description.said.items(), self._text("info.colon")
         rows = (f"<div><b>{html.escape(head)}{colon}</b>{html.escape(words)}</div>" for head, words in said)
-        self._said.value = f'<div class="gradlab-words">{"".join(rows)}</div>'
+        self._said.value = in_words("", after="".join(rows))
         now = (self._of.run, trainer.config, trainer.step_count)
         if now != self._of_step:
             self._of_step = now
@@ -102,10 +91,10 @@ class DeeperLook:
     # ------------------------------------------------------------------ pictures
     def _draw(self, trainer: Trainer) -> None:
         self._words.value = ""
-        self.switches["time"].layout.display = "" if trainer.history.time_names else "none"
+        self._switches["time"].layout.display = "" if trainer.history.time_names else "none"
         for name, image in self._images.items():
-            hidden = self.switches[name].layout.display == "none"
-            if hidden or not self.switches[name].value or self._of.locked:
+            hidden = self._switches[name].layout.display == "none"
+            if hidden or not self._switches[name].value or self._of.locked:
                 image.layout.display = "none"
                 continue
             try:
@@ -137,15 +126,16 @@ class DeeperLook:
 
     # ------------------------------------------------------------------ is accumulating one large batch?
     def _show_badge(self, trainer: Trainer) -> None:
-        kind, self.badge, self.found = "unknown", "", None
-        if trainer.config.accumulation != "none":
-            kind, self.badge, self.found = self._measure(trainer)
+        if trainer.config.accumulation == "none":
+            self._badge.value = ""
+            return
+        kind, said = self._measure(trainer)
         tip = html.escape(self._text("tip.badge"), quote=True)
         style = f"border-color: {_COLOURS[kind]}"
-        words = f'<div class="gradlab-badge" title="{tip}" style="{style}">{html.escape(self.badge)}</div>'
-        self._badge.value = words if self.badge else ""
+        self._badge.value = f'<div class="gradlab-badge" title="{tip}" style="{style}">{html.escape(said)}</div>'
 
-    def _measure(self, trainer: Trainer) -> tuple[str, str, Equality | None]:
+    def _measure(self, trainer: Trainer) -> tuple[str, str]:
+        """Return which of the badge's four looks accumulating has, and whether it is one large batch in words."""
         rows = torch.cat(trainer.next_window().micro_batches)
         samples, copied = len(rows), Copied(trainer)
         try:
@@ -154,12 +144,12 @@ class DeeperLook:
             found = accumulation_equality(trainer)
         except (ValueError, RuntimeError) as error:  # an own network that takes no other batch size, say
             said = self._text("badge.unknown", samples=samples)
-            return "unknown", self._text("badge.why", badge=said, reason=self._text.say(error)), None
+            return "unknown", self._text("badge.why", badge=said, reason=self._text.say(error))
         kind = kind_of(found)
         difference = f"{found.relative_difference:.2g}"
         said = self._text(f"badge.{kind}", samples=found.samples, difference=difference)
         reason = found.explain(self._text)
-        return kind, self._text("badge.why", badge=said, reason=reason) if reason else said, found
+        return kind, self._text("badge.why", badge=said, reason=reason) if reason else said
 
     def close(self) -> None:
         """Let the trainer that was looked at go."""

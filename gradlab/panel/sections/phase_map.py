@@ -13,7 +13,7 @@ import numpy as np
 from gradlab.config import Config
 from gradlab.growth import MILD
 from gradlab.panel.controller import SEEDS, Controller
-from gradlab.panel.layout import WidgetSet, marked
+from gradlab.panel.layout import WidgetSet, in_words, marked
 from gradlab.panel.start import check_size
 from gradlab.plots.phase import GROWTH_TICKS, KINDS, critical_lines, growth_colours, kinds
 from gradlab.sweep import Sweep, phase_axes, phase_diagram
@@ -32,15 +32,6 @@ class PhaseMap:
 
     Tab reaches the current network's cell and its four neighbours: pressing one makes it the current one, so that the
     keyboard walks over the plane without passing hundreds of buttons.
-
-    Attributes
-    ----------
-    cells : dict
-        ``(gain, depth)`` -> Button.
-    words : str
-        What the section says of itself.
-    critical : list of float or None
-        Theory's critical gains within the map; None before it was asked.
     """
 
     width = 448
@@ -52,19 +43,18 @@ class PhaseMap:
         self._config = controller.trainer.config
         self._axes = phase_axes(self._config)
         self._here: Cell | None = None
-        self.critical: list[float] | None = None
-        self.cells: dict[Cell, widgets.Button] = {}
+        self._critical: list[float] | None = None  # theory's gains within the map; None before it was asked
+        self._cells: dict[Cell, widgets.Button] = {}
         own = controller.own["network"] is not None
-        self.words = self._text("phase.own" if own else self._key("about"))
-        self.button = make.button("phase.map", "phase.tip_map", lambda: controller.act(self.toggle), "strong")
-        self.button.disabled = own
+        self._button = make.button("phase.map", "phase.tip_map", lambda: controller.act(self.toggle), "strong")
+        self._button.disabled = own
         self._colours: dict[str, widgets.ButtonStyle] = {}
         self._said, self._legend, self._line, self._gains, self._depths = (make.html() for _ in range(5))
         self._grid = make(widgets.GridBox, layout=widgets.Layout(), css="plane-grid")
         right, hidden = make.box("plane-right", self._grid, self._gains), widgets.Layout(display="none")
         self._plane = make.box("plane", self._depths, right, self._line, layout=hidden)
-        self.page = make.box("page", make.box("row", self.button), self._said, self._plane, self._legend)
-        self._say(self.words)
+        self.page = make.box("page", make.box("row", self._button), self._said, self._plane, self._legend)
+        self._say(self._text("phase.own" if own else self._key("about")))
 
     @property
     def mapping(self) -> bool:
@@ -84,7 +74,7 @@ class PhaseMap:
         config, size = self._of.trainer.config, phase_axes(self._of.trainer.config)[1]
         deepest = config.replace(**{size: max(_LARGEST, getattr(config, size))}, accumulation="none")
         check_size(deepest, self._of.own, networks=_ROW_OF)
-        self._sweep = self.critical = None
+        self._sweep = self._critical = None
         self._config = config
         self._axes = phase_axes(self._config)
         self._sweeps = phase_diagram(self._config, seeds=_SEEDS, data=self._of.own["data"], levels=_LEVELS)
@@ -116,7 +106,7 @@ class PhaseMap:
         self._show_button()
         if self._sweep is not None:
             lines = critical_lines(self._sweep, *self._axes)
-            self.critical = sorted(float(line[0, 0]) for line in lines)
+            self._critical = sorted(float(line[0, 0]) for line in lines)
             self._show_sweep(self._sweep)
 
     def show(self) -> None:
@@ -142,23 +132,23 @@ class PhaseMap:
                 what, colour = self._growth_words(float(growth[i, j]), cell[1]), colours[number]
             self._show_cell(cell, what, colour, cell == here)
         self._mark(gains, depths, here)
-        if len(self._grid.children) != len(self.cells) or set(self._grid.children) != set(self.cells.values()):
+        if len(self._grid.children) != len(self._cells) or set(self._grid.children) != set(self._cells.values()):
             self._lay_out(gains, depths)
-        self._draw_line(gains, self.critical or [])
+        self._draw_line(gains, self._critical or [])
         self._show_legend(sweep)
         self._tell(sweep)
 
     def _make_cells(self, wanted: Sequence[Cell]) -> None:
         layout = widgets.Layout(width="auto", height="auto", min_width="0", margin="0", padding="0")
         for cell in wanted:
-            if cell not in self.cells:
+            if cell not in self._cells:
                 looks = {"layout": layout, "style": self._coloured(_UNKNOWN), "css": "cell"}
                 button = self._make(widgets.Button, tabbable=False, **looks)
                 self._make.pressed(button, partial(self._pressed, cell))
-                self.cells[cell] = button
-        for cell in self.cells.keys() - set(wanted):
+                self._cells[cell] = button
+        for cell in self._cells.keys() - set(wanted):
             self._here = None if cell == self._here else self._here
-            self.cells.pop(cell).close()
+            self._cells.pop(cell).close()
 
     def _pressed(self, cell: Cell) -> None:
         self._of.act(lambda: self._of.set(dict(zip(self._axes, cell, strict=True))))
@@ -170,7 +160,7 @@ class PhaseMap:
 
     def _show_cell(self, cell: Cell, what: str, colour: str, here: bool) -> None:
         words = self._text(self._key("cell"), gain=f"{cell[0]:g}", depth=cell[1], what=what)
-        button = self.cells[cell]
+        button = self._cells[cell]
         with button.hold_sync():
             button.style = self._coloured(colour)
             button.tooltip = self._text("phase.here", cell=words) if here else words
@@ -188,20 +178,20 @@ class PhaseMap:
         """Frame one cell, and let Tab stop there and at its neighbours."""
         if here != self._here:
             if self._here is not None:
-                marked(self.cells[self._here], "here", False)
-            marked(self.cells[here], "here", True)
+                marked(self._cells[self._here], "here", False)
+            marked(self._cells[here], "here", True)
             self._here = here
         x, y = gains.index(here[0]), depths.index(here[1])
         for i, gain in enumerate(gains):
             for j, depth in enumerate(depths):
-                self.cells[gain, depth].tabbable = abs(i - x) + abs(j - y) <= 1
+                self._cells[gain, depth].tabbable = abs(i - x) + abs(j - y) <= 1
 
     def _lay_out(self, gains: Sequence[float], depths: Sequence[int]) -> None:
         layout = self._grid.layout
         layout.grid_template_columns = f"repeat({len(gains)}, minmax({_ROW}px, 1fr))"
         row = max(_ROW, min(2 * _ROW, 220 // len(depths)))
         layout.grid_template_rows = f"repeat({len(depths)}, {row}px)"
-        self._grid.children = [self.cells[gain, depth] for depth in reversed(depths) for gain in gains]
+        self._grid.children = [self._cells[gain, depth] for depth in reversed(depths) for gain in gains]
         across = "".join(f"<span>{gain:.2g}</span>" for gain in gains)
         up = "".join(f"<span>{depth}</span>" for depth in reversed(depths))
         self._gains.value = f'<div class="gradlab-gains" aria-hidden="true">{across}</div>'
@@ -248,15 +238,14 @@ class PhaseMap:
         ]
 
     def _say(self, words: str, role: str = "") -> None:
-        self.words = words
-        self._said.value = f'<div class="gradlab-words" {role}>{html.escape(words)}</div>'
+        self._said.value = in_words(words, role)
 
     def _show_legend(self, sweep: Sweep) -> None:
         stops = ", ".join(growth_colours(np.array(GROWTH_TICKS)))
         key = f'<span class="gradlab-scale" style="background: linear-gradient(to right, {stops})"></span>'
         notes = [self._text("phase.marked")]
-        if self.critical is not None:
-            gains = ", ".join(f"{gain:.3g}" for gain in self.critical)
+        if self._critical is not None:
+            gains = ", ".join(f"{gain:.3g}" for gain in self._critical)
             notes.append(self._text("phase.theory", gains=gains) if gains else self._text("phase.no_theory"))
         found = kinds(sweep, "growth", self._axes)
         present = [(name, colour) for i, (name, colour) in enumerate(KINDS.items()) if (found == i).any()]
@@ -271,7 +260,7 @@ class PhaseMap:
 
     def _show_button(self) -> None:
         key = "stop" if self.mapping else "map"
-        self.button.description, self.button.tooltip = self._text(f"phase.{key}"), self._text(f"phase.tip_{key}")
+        self._button.description, self._button.tooltip = self._text(f"phase.{key}"), self._text(f"phase.tip_{key}")
 
     def close(self) -> None:
         """Stop mapping."""

@@ -12,8 +12,7 @@ from gradlab.config import Config
 from gradlab.engine import Stage, Trainer
 from gradlab.export.lines import step_lines
 from gradlab.panel.controller import Controller
-from gradlab.panel.layout import WidgetSet
-from gradlab.stage import SlowStage
+from gradlab.panel.layout import WidgetSet, in_words
 
 _HERE = "\N{BLACK RIGHT-POINTING TRIANGLE} "
 
@@ -22,55 +21,40 @@ class SlowMotion:
     """Walks through one step of the panel's run; only whole steps count.
 
     Whatever else moves the run while a step stands half-way abandons that step.
-
-    Attributes
-    ----------
-    next, finish : ipywidgets.Button
-        To the next stage; to the end of the step.
-    stages : list of Stage
-        The stages of the step shown, so far.
-    words : str
-        What is said of the present stage.
     """
 
     width = 372
 
     def __init__(self, controller: Controller, make: WidgetSet) -> None:
         self._of, self._text = controller, make.text
-        self._walk: Iterator[Stage] | None = None
+        self._walk: Iterator[Stage] | None = None  # while a step stands half-way
         self._trainer = controller.trainer
         self._shown: Config | None = None
-        self.stages: list[Stage] = []
-        self.words = self._text("slow.about")
-        self.next = make.button("slow.next", "tip.next", lambda: controller.act(self.advance), "strong key-m")
-        self.finish = make.button("slow.finish", "tip.finish", lambda: controller.act(self.go_to_end))
+        self._stages: list[Stage] = []  # of the step shown, so far
+        further = make.button("slow.next", "tip.next", lambda: controller.act(self._advance), "strong key-m")
+        finish = make.button("slow.finish", "tip.finish", lambda: controller.act(self._go_to_end))
         self._said, self._code = make.html(), make.html(css="code")
-        self.page = make.box("page", make.box("row", self.next, self.finish), self._said, self._code)
-        self._say(self.words)
+        self.page = make.box("page", make.box("row", further, finish), self._said, self._code)
+        self._say(self._text("slow.about"))
         self.show()
 
     @property
-    def half_way(self) -> bool:
-        """Whether a step stands half-way."""
-        return self._walk is not None
-
-    @property
-    def slow_stage(self) -> SlowStage | None:
+    def slow_stage(self) -> tuple[str, str] | None:
         """The stage that plays on the strip, with its lines of PyTorch; None unless a step stands half-way."""
-        if self._walk is None or not self.stages:
+        if self._walk is None or not self._stages:
             return None
-        stage = self.stages[-1]
+        stage = self._stages[-1]
         code = step_lines(self._trainer.config, self._trainer.data.loss)
         lines = [line.text.strip() or f"# {self._text(line.note)}" for line in code if stage.name in line.stages]
-        return SlowStage(stage=stage.name, line="\n".join(lines[-2:]), words="")
+        return stage.name, "\n".join(lines[-2:])
 
     # ------------------------------------------------------------------ under the run's lock
-    def advance(self) -> None:
+    def _advance(self) -> None:
         """Reach the next stage, and say what it did."""
         if self._reach():
             self._tell()
 
-    def go_to_end(self) -> None:
+    def _go_to_end(self) -> None:
         """Go to the end of the step, and say only that."""
         moved = self._reach()
         while self._walk is not None:
@@ -94,7 +78,7 @@ class SlowMotion:
             self._walk = None
             self._say(self._text("slow.stopped"))
             return False
-        self.stages = [stage] if begins else [*self.stages, stage]
+        self._stages = [stage] if begins else [*self._stages, stage]
         if stage.record is not None:
             self._walk = None
             self._of.alert = ""
@@ -106,7 +90,7 @@ class SlowMotion:
         moved = self._of.trainer is not self._trainer
         closed = inspect.isgenerator(self._walk) and inspect.getgeneratorstate(self._walk) == inspect.GEN_CLOSED
         if self._walk is not None and (moved or closed):
-            self._walk, self.stages = None, []
+            self._walk, self._stages = None, []
             self._say(self._text("slow.abandoned"))
         self._trainer = self._of.trainer
 
@@ -118,9 +102,9 @@ class SlowMotion:
             self._show_code(None)
 
     def _tell(self) -> None:
-        stage = self.stages[-1]
+        stage = self._stages[-1]
         self._show_code(stage)
-        words = [self._sentence(stage, self._trainer)] + ([self._text("slow.half")] if self.half_way else [])
+        words = [self._sentence(stage, self._trainer)] + ([self._text("slow.half")] if self._walk is not None else [])
         self._say(" ".join(words).replace("e+", "e"))
 
     def _sentence(self, stage: Stage, trainer: Trainer) -> str:
@@ -135,7 +119,7 @@ class SlowMotion:
         if stage.name == "backward":  # the window stays until the step ends
             facts["weight"] = f"{trainer.next_window().weights[stage.micro_batch - 1]:.4g}"
         if stage.name == "clip":
-            before = next(s.total_norm for s in reversed(self.stages) if s.name == "accumulate")
+            before = next(s.total_norm for s in reversed(self._stages) if s.name == "accumulate")
             facts |= {"before": f"{before:.4g}", "share": f"{stage.total_norm / before:.4g}" if before else "1"}
             return self._text(f"slow.{_clip_key(trainer.config, before, stage.total_norm)}", **facts)
         if stage.record is not None and stage.name == "update":
@@ -159,12 +143,11 @@ class SlowMotion:
         self._code.value = f'<div role="group" aria-label="{label}">{"".join(lines)}</div>'
 
     def _say(self, words: str) -> None:
-        self.words = words
-        self._said.value = f'<div class="gradlab-words" aria-live="polite">{html.escape(words)}</div>'
+        self._said.value = in_words(words, 'aria-live="polite"')
 
     def close(self) -> None:
         """Let the step under way go."""
-        self._walk, self.stages = None, []
+        self._walk, self._stages = None, []
 
 
 def _clip_key(config: Config, before: float, after: float) -> str:

@@ -13,7 +13,7 @@ from gradlab.export import config_to_code, history_to_csv, to_call
 from gradlab.history import History
 from gradlab.panel.controller import Controller
 from gradlab.panel.description import Description
-from gradlab.panel.layout import WidgetSet
+from gradlab.panel.layout import WidgetSet, in_words
 from gradlab.panel.stage_widget import StageWidget
 from gradlab.plots import draw_view
 from gradlab.stage import replay_html
@@ -39,15 +39,7 @@ class Parcel(NamedTuple):
 
 
 class TakeHome:
-    """Buttons that copy and save the run.
-
-    Attributes
-    ----------
-    buttons : dict of str to Button
-        One for each thing.
-    words : str
-        What the section says was done.
-    """
+    """Buttons that copy and save the run."""
 
     width = 300
 
@@ -56,15 +48,14 @@ class TakeHome:
         own = controller.own
         self._parts = ", ".join(text(f"home.part.{name}") for name in own if own[name] is not None)
         self._waiting: Parcel | None = None
-        self.buttons = {
+        buttons = {
             name: make.button(f"home.{name}", f"home.tip_{name}", partial(controller.act, partial(self._try, name)))
             for name in (*COPIES, *FILES)
         }
         self._said = make.html()
-        copies, files = (make.box("row", *(self.buttons[name] for name in names)) for names in (COPIES, FILES))
+        copies, files = (make.box("row", *(buttons[name] for name in names)) for names in (COPIES, FILES))
         self.page = make.box("page", copies, files, self._said)
         stage.on_copied = self._copied
-        self.words = ""
         self._say(text("home.about"))
 
     # ------------------------------------------------------------------ to copy
@@ -157,7 +148,5 @@ class TakeHome:
         self._say(self._text("alt.between").join(said))
 
     def _say(self, words: str, content: str = "") -> None:
-        self.words = words
         shown = f'<textarea readonly aria-label="{html.escape(words)}">{html.escape(content)}</textarea>'
-        box = shown if content else ""
-        self._said.value = f'<div class="gradlab-words" aria-live="polite">{html.escape(words)}{box}</div>'
+        self._said.value = in_words(words, 'aria-live="polite"', after=shown if content else "")
