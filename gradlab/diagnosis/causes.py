@@ -26,210 +26,151 @@ _FAR = 10.0  # times the loss of guessing
 _DIES, _GROWS = -4.0, 2.0  # decades over the time steps of a recurrent layer; a growing signal soon saturates it
 
 Change = dict[str, Any]
-Rule = Callable[[Findings], str | None]
 
 
 # ---------------------------------------------------------------------- what it is
-def is_unseen(f: Findings) -> str | None:
-    """No layer showed a signal: the hooks never fired, or nothing was measured."""
-    return "unsure_unseen" if f.seen == 0 and f.layers == 0 else None
+def _level(f: Findings) -> int:
+    """Return 1 if the backward signal explodes, -1 if it vanishes, else 0.
+
+    The profile at step 0 counts in a young run and in a network that does not learn, the profile by now in an
+    older network that does not learn; the earlier one goes first, as the likelier cause of the other.
+    """
+    seen = [f.decades_start] * (f.steps <= YOUNG or not f.learned)
+    seen += [f.decades_now] * (f.steps > YOUNG and not f.learned)
+    for decades in seen:
+        if abs(decades) >= f.needed:
+            return 1 if decades > 0 else -1
+    return 0
 
 
-def nothing_starts(f: Findings) -> str | None:
-    """Weights that are all 0 give no gradient to one another."""
-    return "stuck_zero_weights" if f.zero_weights and not f.learned else None
-
-
-def is_heaped(f: Findings) -> str | None:
-    """The weight gradients grow from step to step while the signal that they are made of does not."""
-    return "uncleared" if f.heaped >= _HEAPED else None
-
-
-def underflows(f: Findings) -> str | None:
+def _underflows(f: Findings) -> bool:
     """In half precision a layer's gradient rounds to 0, what is not 0 loses digits: no fault of the weights."""
     rounds = f.subnormal >= 0.05 or (f.underflow >= _ALL and f.dead < _MOST)
-    return "underflow" if f.underflow >= _MOST and rounds and not f.learned else None
+    return f.underflow >= _MOST and rounds and not f.learned
 
 
-def killed_at_birth(f: Findings) -> str | None:
-    """A hidden layer that was 0 for every sample at step 0, and still is, lets nothing back."""
-    return "dead_start" if min(f.dead_start, f.dead) >= _ALL and not f.learned else None
-
-
-def killed(f: Findings) -> str | None:
+def _is_killed(f: Findings) -> bool:
     """A hidden layer that is 0 for every sample by now, in a network that did not vanish anyway."""
-    if f.dead < _ALL or f.learned or f.decades_start <= -f.needed:
-        return None
-    return "dead_by_step" if f.jumped or f.update_ratio_start > 0.1 else "dead"
+    return not (f.dead < _ALL or f.learned or f.decades_start <= -f.needed)
 
 
-def stops(f: Findings) -> str | None:
+def _stops(f: Findings) -> bool:
     """The backward signal ends at a layer, all at once: what it feeds is 0, or cut off."""
-    if not f.stopped or f.steps == 1 or f.learned:
-        return None
-    return "step_too_large" if f.jumped else "dead_stop"
+    return f.stopped > 0 and f.steps != 1 and not f.learned
 
 
-def explodes(f: Findings) -> str | None:
-    """The backward signal grows toward the input; weight gradients may not show it (Glorot & Bengio 2010)."""
-    if _level(f) <= 0:
-        return None
-    if f.learned:
-        return "exploding_survived"
-    if f.decades_start < f.needed:
-        return "exploding_by_now"
-    return "exploding_hidden" if abs(f.grad_decades_start) < _MOST * abs(f.decades_start) else "exploding"
-
-
-def saturates_at_birth(f: Findings) -> str | None:
-    """Units at the flat ends of a bounded activation, from the first step on."""
-    return "saturated_start" if f.saturated_start >= _MOST and f.saturated >= _MOST else None
-
-
-def vanishes(f: Findings) -> str | None:
-    """The backward signal shrinks toward the input."""
-    if _level(f) >= 0:
-        return None
-    if f.learned:
-        return "vanishing_survived"
-    return "vanishing" if f.decades_start <= -f.needed else "vanishing_by_now"
-
-
-def fades_through_time(f: Findings) -> str | None:
+def _fades(f: Findings) -> bool:
     """A recurrent layer's signal dies or grows on its way to the first time step (Bengio 1994, Pascanu 2013)."""
-    if f.learned or not (f.through_time <= _DIES or f.through_time >= _GROWS):
-        return None
-    if f.cut:
-        return "vanishing_truncated"
-    return "exploding_time" if f.through_time > 0 else "vanishing_time"
-
-
-def shuts_gates(f: Findings) -> str | None:
-    """Gates of a recurrent layer that stand at 0 or 1, where nothing teaches them."""
-    return "saturated_gates" if f.gates >= _MOST and not f.learned else None
-
-
-def stares(f: Findings) -> str | None:
-    """Scores so large that attention's softmax picks one step, and its slope is nearly 0."""
-    return "saturated_attention" if f.logits >= _OUT_OF_SCALE and not f.learned else None
-
-
-def lacks_warm_up(f: Findings) -> str | None:
-    """A post-LN transformer that took its whole learning rate from the first step (Xiong et al. 2020)."""
-    early = f.unwarmed and f.update_ratio_start > _STEADY
-    return "stuck_warmup" if early and f.steps >= PLATEAU and not f.falling else None
-
-
-def is_out_of_scale(f: Findings) -> str | None:
-    """An error that is large at the output already, and stays: targets, inputs or outputs are out of scale."""
-    return (
-        "stuck_scale"
-        if _is_large(f) and not f.loss_now < 0.9 * f.loss_first and f.steps >= FEWEST and not f.learned
-        else None
-    )
+    return not f.learned and (f.through_time <= _DIES or f.through_time >= _GROWS)
 
 
 def _is_large(f: Findings) -> bool:
     return f.output_signal > _OUT_OF_SCALE or not f.loss_first < _HUGE
 
 
-def overshoots(f: Findings) -> str | None:
+def _stays_large(f: Findings) -> bool:
+    """An error that is large at the output already, and stays: targets, inputs or outputs are out of scale."""
+    return _is_large(f) and not f.loss_now < 0.9 * f.loss_first and f.steps >= FEWEST and not f.learned
+
+
+def _overshoots(f: Findings) -> bool:
     """The loss rises instead of falling; in the first steps only a leap of the loss says so."""
     start = max(f.loss_first, 0.0 if math.isnan(f.chance) else f.chance)
     if f.learned or start <= 0 or (f.steps < FEWEST and not f.loss_max > _LEAP * start):
-        return None
+        return False
     if max(f.update_ratio_start, f.update_ratio) < _STILL:  # what moves so little leaps from batch to batch alone
-        return None
-    rose = f.loss_now > 1.5 * start
-    return "step_too_large" if rose or f.jumped else None
+        return False
+    return f.loss_now > 1.5 * start or f.jumped
 
 
-def saturates(f: Findings) -> str | None:
-    """Units at the flat ends of a bounded activation by now."""
-    return "saturated" if f.saturated >= _MOST and not f.learned else None
-
-
-def clips_always(f: Findings) -> str | None:
+def _clips_always(f: Findings) -> bool:
     """Nearly every step is cut to a fraction: the threshold has taken the learning rate's place."""
-    always = f.clipped_share >= 0.9 and f.clip_coef < _MOST and f.steps >= FEWEST
-    return ("clipped_always" if f.clip_coef > 0 else "stuck_emptied") if always else None
+    return f.clipped_share >= 0.9 and f.clip_coef < _MOST and f.steps >= FEWEST
 
 
-def stands_still(f: Findings) -> str | None:
+def _stands_still(f: Findings) -> bool:
     """Weights without a gradient, weights that do not move, or a loss that does not."""
-    if f.steps < FEWEST or f.falling:
-        return None
-    if f.silent >= _MOST:
-        return "stuck_silent"
-    if f.update_ratio < _STILL:
-        return "stuck_decayed" if f.lr_left < _DECAYED else "stuck_step"
-    if f.steps < PLATEAU or (math.isnan(f.chance) and f.loss_now < 0.9 * f.loss_first):  # it may have learned
-        return None
-    same = abs(f.loss_now - f.loss_before) < 0.03 * abs(f.loss_before)
-    return "stuck" if same else "stuck_chance" if 0.97 * f.chance < f.loss_now < 1.1 * f.chance else None
+    return f.steps >= FEWEST and not f.falling
 
 
-def is_partly_silent(f: Findings) -> str | None:
-    """A layer whose gradient is exactly 0 in every recent step, in a network that goes on around it."""
-    return "dead_silent" if f.steps >= FEWEST and f.silent_layer else None
+def _is_level(f: Findings) -> bool:
+    """A loss that stands, and may not have learned before."""
+    may_have = math.isnan(f.chance) and f.loss_now < 0.9 * f.loss_first
+    return _stands_still(f) and f.steps >= PLATEAU and not may_have
 
 
-def is_cut_off(f: Findings) -> str | None:
-    """No gradient ever reaches the first layers, although an optimizer holds their weights."""
-    return "dead_cut" if f.steps >= FEWEST and f.cut_off else None
-
-
-def thrives(f: Findings) -> str | None:
+def _thrives(f: Findings) -> bool:
     """The loss falls, below guessing."""
-    if f.steps < FEWEST or not f.falling:
-        return None
-    if f.layers < 2:
-        return "healthy_shallow" if f.learned else "healthy_shallow_so_far"
-    if not f.learned:
-        return "healthy_so_far"
-    return "healthy_if_classes" if math.isnan(f.chance) else "healthy"
+    return f.steps >= FEWEST and f.falling
 
 
-def is_undecided(f: Findings) -> str | None:
-    """Why there is no answer, where the numbers tell."""
-    if f.steps < FEWEST:
-        return "unsure_short"
-    if math.isnan(f.chance):
-        return "unsure_chance"
-    return "unsure_far" if f.loss_now > _FAR * f.chance else "unsure"
-
-
-RULES: tuple[Rule, ...] = (
-    is_unseen,
-    nothing_starts,
-    is_heaped,
-    underflows,
-    killed_at_birth,
-    killed,
-    stops,
-    shuts_gates,
-    stares,
-    fades_through_time,
-    lacks_warm_up,
-    explodes,
-    saturates_at_birth,
-    vanishes,
-    is_out_of_scale,
-    overshoots,
-    saturates,
-    clips_always,
-    is_cut_off,
-    stands_still,
-    is_partly_silent,
-    thrives,
-    is_undecided,
+RULES: tuple[tuple[str, Callable[[Findings], bool]], ...] = (
+    # no layer showed a signal: the hooks never fired, or nothing was measured
+    ("unsure_unseen", lambda f: f.seen == 0 and f.layers == 0),
+    # weights that are all 0 give no gradient to one another
+    ("stuck_zero_weights", lambda f: f.zero_weights and not f.learned),
+    # the weight gradients grow from step to step while the signal that they are made of does not
+    ("uncleared", lambda f: f.heaped >= _HEAPED),
+    ("underflow", _underflows),
+    # a hidden layer that was 0 for every sample at step 0, and still is, lets nothing back
+    ("dead_start", lambda f: min(f.dead_start, f.dead) >= _ALL and not f.learned),
+    ("dead_by_step", lambda f: _is_killed(f) and (f.jumped or f.update_ratio_start > 0.1)),
+    ("dead", _is_killed),
+    ("step_too_large", lambda f: _stops(f) and f.jumped),
+    ("dead_stop", _stops),
+    # gates of a recurrent layer that stand at 0 or 1, where nothing teaches them
+    ("saturated_gates", lambda f: f.gates >= _MOST and not f.learned),
+    # scores so large that attention's softmax picks one step, and its slope is nearly 0
+    ("saturated_attention", lambda f: f.logits >= _OUT_OF_SCALE and not f.learned),
+    ("vanishing_truncated", lambda f: _fades(f) and f.cut > 0),
+    ("exploding_time", lambda f: _fades(f) and f.through_time > 0),
+    ("vanishing_time", _fades),
+    # a post-LN transformer that took its whole learning rate from the first step (Xiong et al. 2020)
+    (
+        "stuck_warmup",
+        lambda f: f.unwarmed and f.update_ratio_start > _STEADY and f.steps >= PLATEAU and not f.falling,
+    ),
+    # the backward signal grows toward the input; weight gradients may not show it (Glorot & Bengio 2010)
+    ("exploding_survived", lambda f: _level(f) > 0 and f.learned),
+    ("exploding_by_now", lambda f: _level(f) > 0 and f.decades_start < f.needed),
+    ("exploding_hidden", lambda f: _level(f) > 0 and abs(f.grad_decades_start) < _MOST * abs(f.decades_start)),
+    ("exploding", lambda f: _level(f) > 0),
+    # units at the flat ends of a bounded activation, from the first step on
+    ("saturated_start", lambda f: f.saturated_start >= _MOST and f.saturated >= _MOST),
+    ("vanishing_survived", lambda f: _level(f) < 0 and f.learned),
+    ("vanishing", lambda f: _level(f) < 0 and f.decades_start <= -f.needed),
+    ("vanishing_by_now", lambda f: _level(f) < 0),
+    ("stuck_scale", _stays_large),
+    ("step_too_large", _overshoots),
+    ("saturated", lambda f: f.saturated >= _MOST and not f.learned),
+    ("clipped_always", lambda f: _clips_always(f) and f.clip_coef > 0),
+    ("stuck_emptied", _clips_always),
+    # no gradient ever reaches the first layers, although an optimizer holds their weights
+    ("dead_cut", lambda f: f.steps >= FEWEST and f.cut_off > 0),
+    ("stuck_silent", lambda f: _stands_still(f) and f.silent >= _MOST),
+    ("stuck_decayed", lambda f: _stands_still(f) and f.update_ratio < _STILL and f.lr_left < _DECAYED),
+    ("stuck_step", lambda f: _stands_still(f) and f.update_ratio < _STILL),
+    ("stuck", lambda f: _is_level(f) and abs(f.loss_now - f.loss_before) < 0.03 * abs(f.loss_before)),
+    ("stuck_chance", lambda f: _is_level(f) and 0.97 * f.chance < f.loss_now < 1.1 * f.chance),
+    # a layer whose gradient is exactly 0 in every recent step, in a network that goes on around it
+    ("dead_silent", lambda f: f.steps >= FEWEST and f.silent_layer > 0),
+    ("healthy_shallow", lambda f: _thrives(f) and f.layers < 2 and f.learned),
+    ("healthy_shallow_so_far", lambda f: _thrives(f) and f.layers < 2),
+    ("healthy_so_far", lambda f: _thrives(f) and not f.learned),
+    ("healthy_if_classes", lambda f: _thrives(f) and math.isnan(f.chance)),
+    ("healthy", _thrives),
+    # why there is no answer, where the numbers tell
+    ("unsure_short", lambda f: f.steps < FEWEST),
+    ("unsure_chance", lambda f: math.isnan(f.chance)),
+    ("unsure_far", lambda f: f.loss_now > _FAR * f.chance),
+    ("unsure", lambda f: True),
 )
+"""Keys of the verdicts, in the order in which a lecturer would rule them out: the first that holds is said."""
 
 
 def judge(f: Findings) -> str:
     """Return the key of the first rule that holds."""
-    found = (rule(f) for rule in RULES)
-    return next(key for key in found if key is not None)
+    return next(key for key, holds in RULES if holds(f))
 
 
 def judge_overflow(f: Findings, forward: bool) -> str | None:
@@ -253,20 +194,6 @@ def judge_divergence(f: Findings) -> str:
     if f.through_time >= _GROWS:
         return "diverged_time"
     return "diverged_exploding" if grew else "diverged_step"
-
-
-def _level(f: Findings) -> int:
-    """Return 1 if the backward signal explodes, -1 if it vanishes, else 0.
-
-    The profile at step 0 counts in a young run and in a network that does not learn, the profile by now in an
-    older network that does not learn; the earlier one goes first, as the likelier cause of the other.
-    """
-    seen = [f.decades_start] * (f.steps <= YOUNG or not f.learned)
-    seen += [f.decades_now] * (f.steps > YOUNG and not f.learned)
-    for decades in seen:
-        if abs(decades) >= f.needed:
-            return 1 if decades > 0 else -1
-    return 0
 
 
 # ---------------------------------------------------------------------- why
