@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -24,6 +25,15 @@ from gradlab.network import ACTIVATIONS, NORMS, Network
 from gradlab.registry import brief
 
 MOST_OUTPUTS = 1_000_000
+
+
+@contextmanager
+def _refusing(what: str, expected: str) -> Iterator[None]:
+    """Name what fails inside, and say what is expected: it is somebody's own code, which may raise anything."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"{what} ({type(error).__name__}: {error}); expected {expected}") from error
 
 
 def prepare_data(config: Config, data: Any, loss: Loss | None) -> Data:
@@ -77,15 +87,10 @@ def _pair(data: Any) -> tuple[Any, Any]:
             f"data={type(data).__name__}; expected a pair (X, y) of tensors, a dict of the two, a torch Dataset or a "
             "DataLoader of such pairs"
         )
-    try:
+    with _refusing(f"data: {type(data).__name__} gives no pairs", "(X, y) of one shape each"):
         with torch.random.fork_rng(devices=[]):  # a loader draws, if only a seed
             batches = [batch.values() if isinstance(batch, Mapping) else batch for batch in loader]
         x, y = (torch.cat(parts) for parts in zip(*batches, strict=True))
-    except Exception as error:
-        raise ValueError(
-            f"data: {type(data).__name__} gives no pairs ({type(error).__name__}: {error}); expected (X, y) of one "
-            "shape each"
-        ) from error
     return x, y
 
 
@@ -130,13 +135,9 @@ def check_activation(config: Config) -> None:
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         module = entry()
         z = torch.zeros(2, config.width, dtype=config.torch_dtype)
-        try:
+        failed = f"{what}: fails on a tensor of shape {tuple(z.shape)}"
+        with _refusing(failed, "a module that maps it to one of the same shape"):
             h = copy.deepcopy(module).to(config.torch_dtype)(z)
-        except Exception as error:
-            raise ValueError(
-                f"{what}: fails on a tensor of shape {tuple(z.shape)} ({type(error).__name__}: {error}); expected a "
-                "module that maps it to one of the same shape"
-            ) from error
     found = tuple(h.shape) if isinstance(h, Tensor) else type(h).__name__
     if found != tuple(z.shape):
         raise ValueError(f"{what}: maps shape {tuple(z.shape)} to {found}; expected the same shape")
@@ -175,13 +176,9 @@ def adopt_network(network: Any, dtype: torch.dtype) -> nn.Module:
             raise ValueError(f"network: parameter {name!r} has dtype {p.dtype}{where}; expected real floating point")
     if not any(p.requires_grad for p in params.values()):
         raise ValueError("network: every parameter is frozen (requires_grad=False); expected one to train")
-    try:
+    copies = "a network that copy.deepcopy accepts, so that yours stays as it is"
+    with _refusing("network: cannot be copied", copies):
         return copy.deepcopy(network).to(dtype).train()
-    except Exception as error:
-        raise ValueError(
-            f"network: cannot be copied ({type(error).__name__}: {error}); expected a network that "
-            "copy.deepcopy accepts, so that yours stays as it is"
-        ) from error
 
 
 def with_own_precision(config: Config, network: Any) -> Config:
@@ -205,21 +202,11 @@ def with_own_precision(config: Config, network: Any) -> Config:
 
 
 class Rehearsal(NamedTuple):
-    """What a first pass of a network shows.
+    """What a first pass of a network shows."""
 
-    Attributes
-    ----------
-    data : Data
-        The data, fit for it.
-    stochastic : bool
-        Whether it draws from torch's global generator (dropout).
-    replays : bool
-        Whether a second pass from the same state and seed gives the same bits.
-    """
-
-    data: Data
-    stochastic: bool
-    replays: bool
+    data: Data  # fit for it
+    stochastic: bool  # whether it draws from torch's global generator (dropout)
+    replays: bool  # whether a second pass from the same state and seed gives the same bits
 
 
 def rehearse(network: nn.Module, data: Data, batch_size: int, dtype: torch.dtype | None = None) -> Rehearsal:
@@ -265,23 +252,14 @@ def _same(first: tuple[Tensor | None, ...], second: tuple[Tensor | None, ...]) -
 
 
 def _forward(network: nn.Module, x: Tensor) -> Any:
-    try:
+    failed = f"network: failed on X of shape {tuple(x.shape)} and dtype {x.dtype}"
+    with _refusing(failed, "a network that maps X to outputs"):
         return widened(network(x.clone()))  # it may change what it is given
-    except Exception as error:
-        raise ValueError(
-            f"network: failed on X of shape {tuple(x.shape)} and dtype {x.dtype} ({type(error).__name__}: "
-            f"{error}); expected a network that maps X to outputs"
-        ) from error
 
 
 def _backward(loss: Tensor, trainable: list[nn.Parameter]) -> tuple[Tensor | None, ...]:
-    try:
+    with _refusing("network: the backward pass failed", "a network and a loss that autograd can differentiate"):
         return torch.autograd.grad(loss, trainable, allow_unused=True)
-    except Exception as error:
-        raise ValueError(
-            f"network: the backward pass failed ({type(error).__name__}: {error}); expected a network and a loss "
-            "that autograd can differentiate"
-        ) from error
 
 
 def _rehearse_tail(
@@ -289,15 +267,11 @@ def _rehearse_tail(
 ) -> None:
     """Run the last, short micro-batch of an epoch: batch norm and a running total may not take it."""
     tail = data.n % batch_size
-    try:
+    left = f"batch_size={batch_size} leaves a last micro-batch of {tail} of the {data.n} samples"
+    other = f"a batch_size that divides {data.n}, or a network for any number of samples"
+    with _refusing(f"{left}, on which the network fails", other):
         loss = data.loss(widened(network(narrowed(data.x[-tail:], dtype).clone())), data.y[-tail:])
         torch.autograd.grad(loss, trainable, allow_unused=True)
-    except Exception as error:
-        raise ValueError(
-            f"batch_size={batch_size} leaves a last micro-batch of {tail} of the {data.n} samples, on which the "
-            f"network fails ({type(error).__name__}: {error}); expected a batch_size that divides {data.n}, or a "
-            "network for any number of samples"
-        ) from error
 
 
 def _fit(data: Data, output: Any) -> Data:
@@ -325,12 +299,8 @@ def _fit(data: Data, output: Any) -> Data:
 
 
 def _loss(data: Data, output: Any, y: Tensor) -> Tensor:
-    try:
+    with _refusing("loss: failed", "loss(output, y) to accept the network's output"):
         loss = data.loss(output, y)
-    except Exception as error:
-        raise ValueError(
-            f"loss: failed ({type(error).__name__}: {error}); expected loss(output, y) to accept the network's output"
-        ) from error
     if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.is_floating_point():
         what = f"{tuple(loss.shape)} {loss.dtype}" if isinstance(loss, Tensor) else type(loss).__name__
         raise ValueError(f"loss: returned {what}; expected the mean loss, one real number")
