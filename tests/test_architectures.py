@@ -83,16 +83,6 @@ def test_a_block_is_torchs_encoder_layer(position, causal, activation):
     torch.testing.assert_close(block(h), oracle(h, src_mask=mask), **EXACT)
 
 
-def test_the_attention_that_is_shown_is_the_attention_that_is_used():
-    block, h = build("transformer", norm_position="post", causal=True).block1, noise(5, 7, 8)
-    weights = block.attention(h)
-    torch.testing.assert_close(weights.sum(3), torch.ones(5, 4, 7).double(), **EXACT)
-    assert (weights.triu(1) == 0).all()
-    values = block.qkv(h)[..., 16:].unflatten(2, (4, 2)).transpose(1, 2)
-    mixed = block.out((weights @ values).transpose(1, 2).flatten(2))
-    torch.testing.assert_close(block.feed_norm(mixed), block.feed_norm(block._attend(h)), **EXACT)
-
-
 def test_places_are_sines_and_cosines_by_hand():
     assert places(3, 4)[2].tolist() == pytest.approx([math.sin(2), math.cos(2), math.sin(0.02), math.cos(0.02)])
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
@@ -33,49 +33,7 @@ KNOBS = (
 
 Map = Callable[[Tensor], Tensor]
 Outputs = int | tuple[int, int]
-
-
-class NetworkKnobs(Protocol):
-    """What the architectures read of a `Config`."""
-
-    @property
-    def architecture(self) -> str: ...
-    @property
-    def depth(self) -> int: ...
-    @property
-    def width(self) -> int: ...
-    @property
-    def activation(self) -> str: ...
-    @property
-    def norm(self) -> str: ...
-    @property
-    def residual(self) -> bool: ...
-    @property
-    def init(self) -> str: ...
-    @property
-    def gain(self) -> float: ...
-    @property
-    def bias_std(self) -> float: ...
-    @property
-    def recurrent_init(self) -> str: ...
-    @property
-    def recurrent_gain(self) -> float: ...
-    @property
-    def forget_bias(self) -> float: ...
-    @property
-    def truncate(self) -> int: ...
-    @property
-    def norm_position(self) -> str: ...
-    @property
-    def heads(self) -> int: ...
-    @property
-    def causal(self) -> bool: ...
-    @property
-    def residual_init(self) -> str: ...
-    @property
-    def weight_seed(self) -> int: ...
-    @property
-    def torch_dtype(self) -> torch.dtype: ...
+Knobs = Any  # a Config, which is made of what the tables here hold and so stands above them
 
 
 def architecture(name: str, label: str, **options: Any) -> Callable[[Callable[..., nn.Module]], Any]:
@@ -94,7 +52,7 @@ def architecture(name: str, label: str, **options: Any) -> Callable[[Callable[..
 
     def add(make: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
         @functools.wraps(make)
-        def built(config: NetworkKnobs, input_shape: Sequence[int], outputs: Outputs) -> nn.Module:
+        def built(config: Knobs, input_shape: Sequence[int], outputs: Outputs) -> nn.Module:
             generator = Generator().manual_seed(config.weight_seed)
             return _built(make, config, tuple(input_shape), outputs, generator, config.torch_dtype)
 
@@ -110,7 +68,7 @@ def uses(architecture: str) -> tuple[str, ...]:
 
 
 def build_network(
-    config: NetworkKnobs,
+    config: Knobs,
     inputs: int | Sequence[int],
     outputs: Outputs,
     generator: Generator,
@@ -150,7 +108,7 @@ def build_network(
 
 def _built(
     make: Callable[..., nn.Module],
-    config: NetworkKnobs,
+    config: Knobs,
     shape: tuple[int, ...],
     outputs: Outputs,
     generator: Generator,
@@ -167,12 +125,7 @@ def _built(
 class Blocks(nn.Linear):
     """A blank float64 linear layer of several matrices one above the other: the gates of a cell, or q, k and v.
 
-    Parameters
-    ----------
-    inputs, width, blocks : int
-        Each of the `blocks` matrices is ``(width, inputs)``.
-    scheme : (init, gain), optional
-        How they are filled, if not as all other matrices are; the biases are then 0.
+    `scheme` (init, gain) says how they are filled, if not as all other matrices are; the biases are then 0.
     """
 
     def __init__(self, inputs: int, width: int, blocks: int, scheme: tuple[str, float] | None = None) -> None:
@@ -237,26 +190,20 @@ class Network(nn.Module):
         x = x.flatten(1)
         before: list[Tensor] = []
         after: list[Tensor] = []
-        hidden = self._block if self.residual else self._hidden
         run = _calls()
         linears = [run(m) for m in self.linears]
         norms = [None if isinstance(m, nn.Identity) else run(m) for m in self.norms]
         for linear, norm, activation in zip(linears[:-1], norms, map(run, self.activations), strict=True):
-            z, x = hidden(x, linear, norm, activation, first=not before)
+            if self.residual:
+                z = linear(activation(norm(x) if norm else x))
+                x = x + z if before else z
+            else:
+                z = linear(x)
+                x = activation(norm(z) if norm else z)
             before.append(z)
             after.append(x)
         z = linears[-1](x)
         return Trace(z, [*before, z], [*after, z])
-
-    @staticmethod
-    def _hidden(h: Tensor, linear: Map, norm: Map | None, activation: Map, first: bool) -> tuple[Tensor, Tensor]:
-        z = linear(h)
-        return z, activation(norm(z) if norm else z)
-
-    @staticmethod
-    def _block(h: Tensor, linear: Map, norm: Map | None, activation: Map, first: bool) -> tuple[Tensor, Tensor]:
-        z = linear(activation(norm(h) if norm else h))
-        return z, z if first else h + z
 
 
 def hooked_everywhere() -> bool:
@@ -278,7 +225,7 @@ def _calls() -> Callable[[nn.Module], Map]:
 
 
 @architecture("mlp", "MLP", uses=("depth", "width", "activation", "norm", "residual", "init", "gain", "bias_std"))
-def mlp(config: NetworkKnobs, input_shape: tuple[int, ...], outputs: Outputs) -> nn.Module:
+def mlp(config: Knobs, input_shape: tuple[int, ...], outputs: Outputs) -> nn.Module:
     """A multilayer perceptron; it reads a sequence or an image as one long row of numbers."""
     columns = outputs if isinstance(outputs, int) else math.prod(outputs)
     knobs = (config.depth, config.width, config.activation, config.norm, config.residual)

@@ -8,7 +8,7 @@ from torch import Tensor, float64, nn
 
 from gradlab.locale import Said
 from gradlab.network.activations import ACTIVATIONS, NORMS
-from gradlab.network.build import NetworkKnobs, Outputs, architecture, blank_linear
+from gradlab.network.build import Knobs, Outputs, architecture, blank_linear
 
 
 class _BlankConv(nn.Conv2d):
@@ -20,19 +20,11 @@ class Convolutional(nn.Module):
     """``depth`` 3 x 3 convolutions of ``width`` channels, the mean over all pixels, and a readout.
 
     A layer is ``phi(norm(conv(h)))``, with `residual` from the second on ``h + conv(phi(norm(h)))``; the norm
-    sees each pixel as a sample of its channels, so batch norm is `BatchNorm2d`.
-
-    Parameters
-    ----------
-    config : Config
-        Its depth, width, activation, norm and residual.
-    shape : (int, int, int)
-        Channels, height and width of an image.
-    outputs : int
-        Columns of the readout.
+    sees each pixel as a sample of its channels, so batch norm is `BatchNorm2d`. `shape` is that of an image:
+    channels, height and width.
     """
 
-    def __init__(self, config: NetworkKnobs, shape: tuple[int, int, int], outputs: int) -> None:
+    def __init__(self, config: Knobs, shape: tuple[int, int, int], outputs: int) -> None:
         super().__init__()
         self.shape, self.residual = shape, config.residual
         channels = shape[0]
@@ -66,13 +58,7 @@ def _over_channels(norm: nn.Module, h: Tensor) -> Tensor:
 
 
 def as_image(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Return (channels, height, width) of a sample: three sizes, two, or the pixels of a square.
-
-    Raises
-    ------
-    ValueError
-        If a sample is no image.
-    """
+    """Return (channels, height, width) of a sample: three sizes, two, or the pixels of a square."""
     side = math.isqrt(math.prod(shape))
     if len(shape) == 3 and 0 not in shape:
         return (shape[0], shape[1], shape[2])
@@ -89,7 +75,7 @@ def as_image(shape: tuple[int, ...]) -> tuple[int, int, int]:
     uses=("depth", "width", "activation", "norm", "residual", "init", "gain", "bias_std"),
     matrices=9,
 )
-def conv(config: NetworkKnobs, input_shape: tuple[int, ...], outputs: Outputs) -> nn.Module:
+def conv(config: Knobs, input_shape: tuple[int, ...], outputs: Outputs) -> nn.Module:
     """A convolutional network: the same small matrix at every pixel, for digits and images of one's own."""
     if not isinstance(outputs, int):
         raise ValueError(Said("error.image_steps"))

@@ -6,7 +6,6 @@ weights come the same numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from gradlab.locale import Said
 from gradlab.network.activations import ACTIVATIONS
-from gradlab.network.build import Blocks, NetworkKnobs, Outputs, architecture, blank_linear
+from gradlab.network.build import Blocks, Knobs, Outputs, architecture, blank_linear
 
 State = tuple[Tensor, ...]
 """What a layer hands to its next time step: ``(h,)``, or ``(h, c)`` of an LSTM, each ``(batch, width)``."""
@@ -30,26 +29,18 @@ class Unrolled(NamedTuple):
 class Cell(nn.Module):
     """One recurrent layer: ``z = W_ih x_t + b_ih``, ``W_hh h_{t-1} + b_hh`` added, then what the kind makes of them.
 
-    Parameters
-    ----------
-    inputs, width : int
-        Columns of x_t and of h_t.
-    gates : int
-        Matrices one above the other in W_ih and in W_hh.
-    scheme : (init, gain)
-        How W_hh is filled.
-    truncate : int
-        Steps after which the state is cut from its past, counted from the sequence's end; 0: never.
+    After `truncate` steps, counted from the sequence's end, the state is cut from its past; 0: never.
     """
 
-    gates = 1
+    gates = 1  # matrices one above the other in W_ih and in W_hh
     carries_cell = False  # whether the state has a second part, c
 
-    def __init__(self, inputs: int, width: int, scheme: tuple[str, float], truncate: int) -> None:
+    def __init__(self, config: Knobs, inputs: int) -> None:
         super().__init__()
-        self.width, self.truncate = width, truncate
+        width = self.width = config.width
+        self.truncate = config.truncate
         self.input = Blocks(inputs, width, self.gates)
-        self.recurrent = Blocks(width, width, self.gates, scheme)
+        self.recurrent = Blocks(width, width, self.gates, (config.recurrent_init, config.recurrent_gain))
 
     def forward(self, x: Tensor) -> list[State]:
         """Run over a sequence ``(batch, T, inputs)``; return the state after each step."""
@@ -71,9 +62,9 @@ class Cell(nn.Module):
 class RnnCell(Cell):
     """``h_t = phi(z + back)`` (Elman 1990)."""
 
-    def __init__(self, phi: nn.Module, *sizes: object) -> None:
-        super().__init__(*sizes)  # pyright: ignore[reportArgumentType]
-        self.phi = phi
+    def __init__(self, config: Knobs, inputs: int) -> None:
+        super().__init__(config, inputs)
+        self.phi = ACTIVATIONS[config.activation]()
 
     def step(self, z: Tensor, state: State) -> State:
         """Return ``(h_t,)``."""
@@ -86,9 +77,9 @@ class LstmCell(Cell):
     gates = 4
     carries_cell = True
 
-    def __init__(self, forget_bias: float, *sizes: object) -> None:
-        super().__init__(*sizes)  # pyright: ignore[reportArgumentType]
-        self.forget_bias = forget_bias
+    def __init__(self, config: Knobs, inputs: int) -> None:
+        super().__init__(config, inputs)
+        self.forget_bias = config.forget_bias
         self.gate = nn.Sigmoid()
 
     def adjust(self) -> None:
@@ -108,8 +99,8 @@ class GruCell(Cell):
 
     gates = 3
 
-    def __init__(self, *sizes: object) -> None:
-        super().__init__(*sizes)  # pyright: ignore[reportArgumentType]
+    def __init__(self, config: Knobs, inputs: int) -> None:
+        super().__init__(config, inputs)
         self.gate = nn.Sigmoid()
 
     def step(self, z: Tensor, state: State) -> State:
@@ -122,34 +113,20 @@ class GruCell(Cell):
 
 
 class Recurrent(nn.Module):
-    """``depth`` recurrent layers and a readout of the last step's h, or of every step's.
+    """``depth`` layers of one kind of cell, called ``rnn1``, ``rnn2`` and so on by the `kind`, and a readout.
 
-    Parameters
-    ----------
-    config : Config
-        Its depth, width and truncate.
-    shape : (int, int)
-        Time steps and columns of a sequence.
-    outputs : int or (int, int)
-        Columns of the readout; ``(T, columns)`` to read out every step.
-    kind : str
-        What the layers are called: ``rnn1``, ``rnn2``, ...
-    make : callable
-        ``(inputs, width, scheme, truncate) -> Cell``.
+    It reads the last step's h or, where `outputs` are (time steps, columns), every step's.
     """
 
-    def __init__(
-        self, config: NetworkKnobs, shape: tuple[int, int], outputs: Outputs, kind: str, make: Callable[..., Cell]
-    ) -> None:
+    def __init__(self, config: Knobs, shape: tuple[int, ...], outputs: Outputs, kind: str, cell: type[Cell]) -> None:
         super().__init__()
-        steps, columns = shape
+        steps, columns = as_sequence(shape, kind)
         if config.truncate > steps:
             raise ValueError(Said("error.truncate", truncate=config.truncate, steps=steps))
         self.every_step = not isinstance(outputs, int)
-        scheme = (config.recurrent_init, config.recurrent_gain)
         self.layers = [f"{kind}{i + 1}" for i in range(config.depth)]
         for name in self.layers:
-            self.add_module(name, make(columns, config.width, scheme, config.truncate))
+            self.add_module(name, cell(config, columns))
             columns = config.width
         self.readout = blank_linear(columns, outputs if isinstance(outputs, int) else outputs[1])
 
@@ -173,13 +150,7 @@ class Recurrent(nn.Module):
 
 
 def as_sequence(shape: tuple[int, ...], architecture: str) -> tuple[int, int]:
-    """Return (time steps, columns) of a sample; of f plain features, f steps of one.
-
-    Raises
-    ------
-    ValueError
-        If a sample is neither.
-    """
+    """Return (time steps, columns) of a sample; of f plain features, f steps of one."""
     if len(shape) not in (1, 2) or 0 in shape:
         raise ValueError(Said("error.sequence", shape=str(shape), architecture=architecture))
     return (shape[0], 1) if len(shape) == 1 else (shape[0], shape[1])
@@ -189,20 +160,18 @@ _COMMON = ("depth", "width", "init", "gain", "bias_std", "recurrent_init", "recu
 
 
 @architecture("rnn", "RNN", uses=(*_COMMON, "activation"), recurrent=True, matrices=2)
-def rnn(config: NetworkKnobs, input_shape: tuple[int, ...], outputs: Outputs) -> nn.Module:
+def rnn(config: Knobs, input_shape: tuple[int, ...], outputs: Outputs) -> nn.Module:
     """A plain recurrent network, h_t = phi(W h_{t-1} + U x_t + b): the one whose gradient explodes through time."""
-    shape = as_sequence(input_shape, "rnn")
-    return Recurrent(config, shape, outputs, "rnn", lambda *sizes: RnnCell(ACTIVATIONS[config.activation](), *sizes))
+    return Recurrent(config, input_shape, outputs, "rnn", RnnCell)
 
 
 @architecture("lstm", "LSTM", uses=(*_COMMON, "forget_bias"), recurrent=True, matrices=8)
-def lstm(config: NetworkKnobs, input_shape: tuple[int, ...], outputs: Outputs) -> nn.Module:
+def lstm(config: Knobs, input_shape: tuple[int, ...], outputs: Outputs) -> nn.Module:
     """Long short-term memory: a cell that a forget gate lets pass, so that a gradient can cross many steps."""
-    shape = as_sequence(input_shape, "lstm")
-    return Recurrent(config, shape, outputs, "lstm", lambda *sizes: LstmCell(config.forget_bias, *sizes))
+    return Recurrent(config, input_shape, outputs, "lstm", LstmCell)
 
 
 @architecture("gru", "GRU", uses=_COMMON, recurrent=True, matrices=6)
-def gru(config: NetworkKnobs, input_shape: tuple[int, ...], outputs: Outputs) -> nn.Module:
+def gru(config: Knobs, input_shape: tuple[int, ...], outputs: Outputs) -> nn.Module:
     """Gated recurrent unit: the LSTM's idea with one state and two gates."""
-    return Recurrent(config, as_sequence(input_shape, "gru"), outputs, "gru", GruCell)
+    return Recurrent(config, input_shape, outputs, "gru", GruCell)

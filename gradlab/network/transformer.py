@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from gradlab.locale import Said
 from gradlab.network.activations import ACTIVATIONS
-from gradlab.network.build import Blocks, NetworkKnobs, Outputs, architecture, blank_linear
+from gradlab.network.build import Blocks, Knobs, Outputs, architecture, blank_linear
 from gradlab.network.recurrent import as_sequence
 
 
@@ -19,14 +19,9 @@ class Block(nn.Module):
 
     With the norm before (``h + f(norm(h))``) or after (``norm(h + f(h))``), as `nn.TransformerEncoderLayer` computes
     it with ``norm_first`` true or false.
-
-    Parameters
-    ----------
-    config : Config
-        Its width, heads, activation, norm_position, causal and residual_init.
     """
 
-    def __init__(self, config: NetworkKnobs) -> None:
+    def __init__(self, config: Knobs) -> None:
         super().__init__()
         width = config.width
         self.heads, self.causal, self.before = config.heads, config.causal, config.norm_position == "pre"
@@ -59,15 +54,6 @@ class Block(nn.Module):
     def _feed(self, h: Tensor) -> Tensor:
         return self.down(self.phi(self.up(h)))
 
-    def attention(self, h: Tensor) -> Tensor:
-        """Return the attention weights ``(batch, heads, T, T)`` for the block's input; each row sums to 1."""
-        h = self.attention_norm(h) if self.before else h
-        q, k = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in self.qkv(h).chunk(3, 2)[:2])
-        scores = q @ k.mT / math.sqrt(q.shape[-1])
-        if self.causal:
-            scores = scores.masked_fill(torch.ones_like(scores[0, 0], dtype=torch.bool).triu(1), -math.inf)
-        return scores.softmax(3)
-
 
 RESIDUAL_INITS = {
     "plain": lambda depth: 1.0,
@@ -80,19 +66,12 @@ RESIDUAL_INITS = {
 class Transformer(nn.Module):
     """An embedding, the place of each step, ``depth`` blocks, and a readout of the last step or of every step.
 
-    Parameters
-    ----------
-    config : Config
-        Its depth, width and what a `Block` reads.
-    shape : (int, int)
-        Time steps and columns of a sequence.
-    outputs : int or (int, int)
-        Columns of the readout; ``(T, columns)`` to read out every step.
+    `shape` is that of a sequence: time steps and columns.
     """
 
     place: Tensor
 
-    def __init__(self, config: NetworkKnobs, shape: tuple[int, int], outputs: Outputs) -> None:
+    def __init__(self, config: Knobs, shape: tuple[int, int], outputs: Outputs) -> None:
         super().__init__()
         steps, columns = shape
         self.every_step = not isinstance(outputs, int)
@@ -129,7 +108,7 @@ def places(steps: int, width: int) -> Tensor:
     ),
     matrices=12,
 )
-def transformer(config: NetworkKnobs, input_shape: tuple[int, ...], outputs: Outputs) -> nn.Module:
+def transformer(config: Knobs, input_shape: tuple[int, ...], outputs: Outputs) -> nn.Module:
     """Blocks of self-attention, every step looking at all steps (or all before it): pre-LN or post-LN."""
     if config.width % config.heads:
         raise ValueError(Said("error.heads", heads=config.heads, width=config.width))
