@@ -309,59 +309,30 @@ def _state(key: str, f: Findings) -> str:
     return "far" if f.loss_now > 10 * f.chance else "not"
 
 
+_SHARES = "gates dead silent blind saturated underflow subnormal overflow clipped_share lost_share"
+
+
 def _words(history: History, f: Findings, text: Text) -> dict[str, str]:
-    """Write the numbers as a person would say them."""
-    lately = f.decades_start if math.isnan(f.decades_now) else f.decades_now
-    chance = number_words(f.chance)
-    return {
-        "steps": str(f.steps),
-        "layers": str(f.layers),
+    """Write the numbers as a person would say them, each by its name in `Findings`, and what follows from them."""
+    words = {name: str(value) if isinstance(value, int) else number_words(value) for name, value in vars(f).items()}
+    words |= {name: _share(getattr(f, name)) for name in _SHARES.split()}
+    layers = {"first": 1, "steepest": f.steepest, "stopped": f.stopped, "fed": f.stopped + 1, "dead": f.dead_layer}
+    layers |= {"silent": f.silent_layer, "cut": f.cut_off, "after": f.cut_off + 1, "underflow": f.underflow_layer}
+    words |= {f"{which}_name": _name(history, number, text) for which, number in layers.items()}
+    words |= {f"{which}_quoted": _quoted(history, number) for which, number in layers.items()}
+    return words | {
         "rate": f"{f.rate:.3g}",
         "factor": times(f.decades_start),
         "decades": _decades(f.decades_start),
         "decades_now": _decades(f.decades_now),
-        "spread": times(abs(lately)),
+        "spread": times(abs(f.decades_start if math.isnan(f.decades_now) else f.decades_now)),
         "time": _decades(f.through_time),
         "time_total": times(f.through_time),
-        "gates": _share(f.gates),
-        "logits": number_words(f.logits),
-        "ratio_start": number_words(f.update_ratio_start),
-        "cut": str(f.cut),
-        "loss_first": number_words(f.loss_first),
-        "loss_now": number_words(f.loss_now),
-        "loss_max": number_words(f.loss_max),
-        "chance_loss": chance,
-        "chance": "" if math.isnan(f.chance) else text("verdict.chance", chance=chance),
-        "output_signal": number_words(f.output_signal),
-        "heaped": number_words(f.heaped),
-        "dead": _share(f.dead),
-        "dead_name": _name(history, f.dead_layer, text),
-        "silent": _share(f.silent),
-        "silent_name": _name(history, f.silent_layer, text),
-        "silent_quoted": _quoted(history, f.silent_layer),
-        "cut_name": _name(history, f.cut_off, text),
-        "cut_quoted": _quoted(history, f.cut_off),
-        "after_name": _name(history, f.cut_off + 1, text),
-        "stopped": _name(history, f.stopped, text),
-        "fed": _name(history, f.stopped + 1, text),
-        "fed_quoted": _quoted(history, f.stopped + 1),
-        "blind": _share(f.blind),
-        "steepest": _name(history, f.steepest, text),
-        "quoted": _quoted(history, f.steepest),
-        "first_quoted": _quoted(history, 1),
-        "saturated": _share(f.saturated),
-        "clipped": _share(f.clipped_share),
-        "coef": number_words(f.clip_coef),
+        "chance_loss": words["chance"],
+        "chance": "" if math.isnan(f.chance) else text("verdict.chance", chance=words["chance"]),
         "threshold": number_words(2 / f.clip_coef) if f.clip_coef > 0 else "10",
-        "ratio": number_words(f.update_ratio),
-        "lr_left": number_words(f.lr_left),
-        "lost": _share(f.lost_share),
         "format": history.precision,
         "scale": f"{f.loss_scale:.0f}" if f.loss_scale >= 1 else f"{f.loss_scale:g}",
-        "underflow": _share(f.underflow),
-        "underflow_name": _name(history, f.underflow_layer, text),
-        "subnormal": _share(f.subnormal),
-        "overflow": _share(f.overflow),
         "where": _where(history, text),
     }
 
