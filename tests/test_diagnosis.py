@@ -470,8 +470,10 @@ SHUT = {
 
 
 def largest_attention(trainer):
-    network = trainer.network
-    return network.block1.attention(network.embed(trainer.data.x) + network.place).amax(3).mean()
+    network, block = trainer.network, trainer.network.block1  # pre-LN
+    read = block.qkv(block.attention_norm(network.embed(trainer.data.x) + network.place))
+    q, k, _ = (part.unflatten(2, (block.heads, -1)).transpose(1, 2) for part in read.chunk(3, 2))
+    return (q @ k.mT / q.shape[-1] ** 0.5).softmax(3).amax(3).mean()
 
 
 @pytest.mark.parametrize(
