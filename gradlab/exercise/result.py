@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import html
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any
 
@@ -114,21 +113,7 @@ def _batch_error(config: Config, first: StepRecord) -> float:
     return float(error.max()) if np.isfinite(error).all() else math.inf
 
 
-_SHOWN = (
-    "seed",
-    "steps",
-    "loss",
-    "accuracy",
-    "peak",
-    "rate",
-    "spread",
-    "dead",
-    "cosine",
-    "longest",
-    "batch_error",
-    "samples",
-    "edge",
-)
+_SHOWN = [f.name for f in fields(Run) if f.name not in ("diverged", "time", "update_ratio")]
 
 
 @dataclass(frozen=True)
@@ -153,8 +138,7 @@ class Result:
         object.__setattr__(self, "changes", MappingProxyType(dict(self.changes)))
 
     def __reduce__(self) -> Any:  # a mappingproxy can be neither copied nor pickled
-        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return Result, tuple((own | {"changes": dict(self.changes)}).values())
+        return Result, tuple((vars(self) | {"changes": dict(self.changes)}).values())
 
     def __bool__(self) -> bool:
         return self.passed
@@ -162,8 +146,8 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values that ``json.dumps`` accepts; a number that is not finite becomes None."""
         runs = [
-            {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in row.items()}
-            for row in map(dataclasses.asdict, self.runs)
+            {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in vars(run).items()}
+            for run in self.runs
         ]
         changes = {name: list(pair) for name, pair in self.changes.items()}
         facts = {"exercise": self.exercise, "passed": self.passed, "sentence": self.sentence}

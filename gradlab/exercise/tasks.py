@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -141,11 +141,13 @@ EXERCISES = Registry("exercise", "", gives="a Setup", fits=lambda made, *_: isin
 _LEARNED = Goal("loss", at_most=0.3)  # two classes by guessing: 0.69
 
 
-def _title(name: str) -> str:
-    return STRINGS["en"][f"exercise.{name}.title"]
+def _exercise(rules: Callable[[], Setup]) -> Callable[[], Setup]:
+    """Register one of gradlab's own under its function's name, with the title that it has in English."""
+    name = rules.__name__.replace("_", "-")
+    return EXERCISES.register(name, STRINGS["en"][f"exercise.{name}.title"])(rules)
 
 
-@EXERCISES.register("rescue-30", _title("rescue-30"))
+@_exercise
 def rescue_30() -> Setup:
     """Thirty ReLU layers overflow in the first steps; three changes, and the article's cures are on the table."""
     return Setup(
@@ -158,7 +160,7 @@ def rescue_30() -> Setup:
     )
 
 
-@EXERCISES.register("deep-sigmoid", _title("deep-sigmoid"))
+@_exercise
 def deep_sigmoid() -> Setup:
     """Ten sigmoid layers learn nothing, and somebody has turned the steps down; two changes, the sigmoid stays."""
     return Setup(
@@ -173,7 +175,7 @@ def deep_sigmoid() -> Setup:
     )
 
 
-@EXERCISES.register("dead-relus", _title("dead-relus"))
+@_exercise
 def dead_relus() -> Setup:
     """Adam has killed a layer of ReLUs; one change."""
     return Setup(
@@ -188,7 +190,7 @@ def dead_relus() -> Setup:
     )
 
 
-@EXERCISES.register("learning-rate", _title("learning-rate"))
+@_exercise
 def learning_rate() -> Setup:
     """A sound gradient and a step past 2/sharpness: find the window between overflow and standstill."""
     return Setup(
@@ -199,7 +201,7 @@ def learning_rate() -> Setup:
     )
 
 
-@EXERCISES.register("forgotten-division", _title("forgotten-division"))
+@_exercise
 def forgotten_division() -> Setup:
     """Micro-batches are added up, too few of them, and the steps run away; the learning rate stays."""
     return Setup(
@@ -215,7 +217,7 @@ def forgotten_division() -> Setup:
     )
 
 
-@EXERCISES.register("clip-order", _title("clip-order"))
+@_exercise
 def clip_order() -> Setup:
     """Every step is bounded, but clipping turns it, for two reasons; bound it without turning it."""
     return Setup(
@@ -231,7 +233,7 @@ def clip_order() -> Setup:
     )
 
 
-@EXERCISES.register("batch-norm-depth", _title("batch-norm-depth"))
+@_exercise
 def batch_norm_depth() -> Setup:
     """Thirty layers with batch norm, where no init helps and the steps were turned down; the batch norm stays."""
     return Setup(
@@ -243,7 +245,7 @@ def batch_norm_depth() -> Setup:
     )
 
 
-@EXERCISES.register("no-clipping", _title("no-clipping"))
+@_exercise
 def no_clipping() -> Setup:
     """Twenty ReLU layers live on clipping; take it away, and remove the cause."""
     return Setup(
@@ -256,7 +258,7 @@ def no_clipping() -> Setup:
     )
 
 
-@EXERCISES.register("two-changes", _title("two-changes"))
+@_exercise
 def two_changes() -> Setup:
     """Several settings look odd, two are at fault; two changes."""
     return Setup(
@@ -277,7 +279,7 @@ def two_changes() -> Setup:
 _REMEMBERING = Config(architecture="rnn", dataset="latch", depth=1, activation="tanh", init="normal")
 
 
-@EXERCISES.register("remember-40", _title("remember-40"))
+@_exercise
 def remember_40() -> Setup:
     """A tanh RNN is to remember its first input for 40 time steps; two changes, and tanh stays."""
     return Setup(
@@ -289,7 +291,7 @@ def remember_40() -> Setup:
     )
 
 
-@EXERCISES.register("choose-the-clip", _title("choose-the-clip"))
+@_exercise
 def choose_the_clip() -> Setup:
     """An RNN whose signal explodes through time; a rule that keeps the direction, and a threshold, rescue it."""
     return Setup(
@@ -303,7 +305,7 @@ def choose_the_clip() -> Setup:
     )
 
 
-@EXERCISES.register("post-ln-12", _title("post-ln-12"))
+@_exercise
 def post_ln_12() -> Setup:
     """Twelve post-LN transformer blocks stay at chance; the norm stays after the sum."""
     return Setup(
