@@ -91,12 +91,7 @@ def clipping_cannot_cure_vanishing() -> Config:
     return vanishing_sigmoid().replace(clip="global_norm", clip_threshold=0.1)
 
 
-@_preset(
-    "Not cured: the mean of micro-batches",
-    "accumulate",
-    "20 ReLU layers, four micro-batches",
-    "exploding_relu",
-)
+@_preset("Not cured: the mean of micro-batches", "accumulate", "20 ReLU layers, four micro-batches", "exploding_relu")
 def micro_batch_mean() -> Config:
     """The mean of four micro-batches of 16 is the gradient of one batch of 64, and overflows like it."""
     return exploding_relu().replace(batch_size=16, accumulation="mean", accumulation_steps=4)
@@ -215,7 +210,7 @@ def truncated_long_enough() -> Config:
 
 
 # ---------------------------------------------------------------------- through attention
-@PRESETS.register("post_ln", "Attention: post-LN", group="attention", title="12 transformer blocks, norm A")
+@_preset("Attention: post-LN", "attention", "12 transformer blocks, norm A")
 def post_ln() -> Config:
     """Twelve blocks, each normed after its sum: at Adam's 0.005 from the first step on, no seed of eight learns."""
     small = {"width": 16, "heads": 2, "dataset": "latch", "sequence_length": 8}
@@ -224,66 +219,44 @@ def post_ln() -> Config:
     )
 
 
-@PRESETS.register(
-    "pre_ln", "Attention: pre-LN", failure="post_ln", group="attention", title="12 transformer blocks, norm B"
-)
+@_preset("Attention: pre-LN", "attention", "12 transformer blocks, norm B", "post_ln")
 def pre_ln() -> Config:
     """The same, each branch normed before it: the sum goes through untouched, and all seeds learn (Xiong 2020)."""
     return post_ln().replace(norm_position="pre")
 
 
-@PRESETS.register(
-    "post_ln_warmup",
-    "Attention: post-LN, warm-up",
-    failure="post_ln",
-    group="attention",
-    title="12 transformer blocks, norm A, warmed up",
-)
+@_preset("Attention: post-LN, warm-up", "attention", "12 transformer blocks, norm A, warmed up", "post_ln")
 def post_ln_warmup() -> Config:
     """The same post-LN blocks, the learning rate raised over 100 steps: most seeds learn."""
     return post_ln().replace(warmup=100)
 
 
 # ---------------------------------------------------------------------- half precision
-@PRESETS.register(
-    "fp16_underflow", "Half: fp16, no loss scale", group="precision", title="10 sigmoid layers, float16"
-)
+@_preset("Half: fp16, no loss scale", "precision", "10 sigmoid layers, float16")
 def fp16_underflow() -> Config:
     """Ten sigmoid layers in float16: in the first every gradient entry rounds to exactly 0, and it never moves."""
     return Config(depth=10, activation="sigmoid", init="normal", optimizer="adam", lr=0.01, precision="float16")
 
 
-@PRESETS.register(
-    "fp16_scaled",
-    "Half: fp16 with a loss scale",
-    group="precision",
-    failure="fp16_underflow",
-    title="10 sigmoid layers, float16, scaled",
-)
+@_preset("Half: fp16 with a loss scale", "precision", "10 sigmoid layers, float16, scaled", "fp16_underflow")
 def fp16_scaled() -> Config:
     """The same weights, the loss times 65536 before the backward pass: no entry is lost, every layer moves."""
     return fp16_underflow().replace(loss_scale="dynamic")
 
 
-@PRESETS.register("fp16_overflow", "Half: fp16, scaled too far", group="precision", title="8 ReLU layers, float16")
+@_preset("Half: fp16, scaled too far", "precision", "8 ReLU layers, float16")
 def fp16_overflow() -> Config:
     """The healthy network, its loss times 2^24: the gradient overflows float16 at once; float32 would hold it."""
     return Config(precision="float16", loss_scale=2.0**24)
 
 
-@PRESETS.register(
-    "fp16_dynamic",
-    "Half: fp16, dynamic scale",
-    group="precision",
-    failure="fp16_overflow",
-    title="8 ReLU layers, float16, scaled",
-)
+@_preset("Half: fp16, dynamic scale", "precision", "8 ReLU layers, float16, scaled", "fp16_overflow")
 def fp16_dynamic() -> Config:
     """A dynamic scale skips the step that overflows and halves itself until the gradient fits; the network learns."""
     return fp16_overflow().replace(loss_scale="dynamic")
 
 
-@PRESETS.register("bf16_master", "Half: the float32 copy", group="precision", title="8 ReLU layers, bfloat16, Adam")
+@_preset("Half: the float32 copy", "precision", "8 ReLU layers, bfloat16, Adam")
 def bf16_master() -> Config:
     """Adam's steps are below half an ulp of most bfloat16 weights, which would stand still; a float32 copy moves."""
     return Config(precision="bfloat16", optimizer="adam", lr=1e-4)
