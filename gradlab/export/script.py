@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import textwrap
+from functools import partial
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from gradlab.config import WRITERS, Config
 from gradlab.data import DATASETS
-from gradlab.engine.check import check_count
+from gradlab.engine import check
 from gradlab.engine.precision import LossScale
-from gradlab.export.facts import Facts, conversions, entry_call, find_facts
-from gradlab.export.lines import training
-from gradlab.export.sources import Lines, Sources, definitions, indented
+from gradlab.export.lines import carry_and_update
+from gradlab.export.sources import Lines, Sources, indented
+from gradlab.locale import Said
+from gradlab.network import ACTIVATIONS, NORMS
 from gradlab.registry import brief
+from gradlab.rules.clipping import CLIPS
 
 # what the script itself calls things; a function of a table's entry keeps off these names
 _NAMES = (
@@ -50,22 +55,8 @@ def config_to_code(config: Config, steps: int = 100) -> str:
     """
     if not isinstance(config, Config):
         raise ValueError(f"config={brief(config)}; expected a Config")
-    check_count("steps", steps)
-    facts, sources = find_facts(config), Sources(_NAMES.split())
-    sources.imports.need("torch", "nn", "F")
-    stages = [
-        ("the data", data(facts, sources)),
-        ("the network", network(facts, sources)),
-        ("the first weights", first_weights(facts, sources)),
-        (_VECTORS, vectors(facts, sources)),
-        ("the optimizer", optimizer(facts, sources)),
-        (_BATCHES[facts.micro], batches(facts, sources)),
-        ("training", training(facts, sources, steps)),
-    ]
-    body = "\n\n\n".join(_stage(i, title, lines) for i, (title, lines) in enumerate(stages, start=1))
-    threads = "torch.set_num_threads(1)  # sums in one fixed order: the digits do not depend on the number of cores"
-    future = "from __future__ import annotations"  # types of the definitions need no import
-    return f"{_header(config)}\n\n{future}\n\n{sources.imports.text()}\n\n{threads}\n\n\n{body}\n"
+    check.check_count("steps", steps)
+    return _Script(config).text(steps)
 
 
 WRITERS["code"] = config_to_code
@@ -78,22 +69,325 @@ def to_call(config: Config) -> str:
     """
     if not isinstance(config, Config):
         raise ValueError(f"config={brief(config)}; expected a Config")
-    moved = config.differences(Config())
-    return f"GradLab({', '.join(f'{name}={here!r}' for name, (here, _) in moved.items())})"
+    return repr(config).replace("Config", "GradLab", 1)
 
 
 _VECTORS = """all weights as one vector, all gradients as another
 Every parameter becomes a piece of one long vector, so that one operation updates all layers."""
-_BATCHES = {
-    False: "the batches",
-    True: "the windows: the micro-batches of one step\nNo window spans two epochs; an epoch's last may be short.",
-}
+_WINDOWS = "the windows: the micro-batches of one step\nNo window spans two epochs; an epoch's last may be short."
+_THREADS = "torch.set_num_threads(1)  # sums in one fixed order: the digits do not depend on the number of cores"
+_FINITE = "def finite(*tensors):\n    return all(bool(torch.isfinite(t).all()) for t in tensors)"
 
 
-def _stage(number: int, title: str, lines: list[str]) -> str:
-    first, *rest = title.split("\n")
-    head = [f"# {'-' * 20} {number}. {first}", *(f"# {line}" for line in rest)]
-    return "\n".join([*head, *lines]).rstrip()
+class _Script:
+    """A config's script, stage by stage; one that cannot be trained is refused as usual."""
+
+    def __init__(self, config: Config) -> None:
+        data = check.prepare_data(config, None, None)
+        sequence = DATASETS[config.dataset].options.get("sequence")
+        kept_out = config.holdout and DATASETS[config.dataset].options.get("fixed")
+        kept = config.norm == "batch" and config.half_dtype is not None  # float32 in a half network
+        if config.architecture != "mlp" or data.every_step or config.warmup or kept_out or kept:
+            raise ValueError(Said("error.no_script"))
+        check.check_inputs(data)
+        check.check_micro_batches(config, data.n)
+        self.config, self.prepared, self.sources = config, data, Sources(_NAMES.split())
+        self.call = partial(self.sources.entry, config)
+        self.lengths = (config.sequence_length,) if sequence else ()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.weight_seed)
+            before = torch.get_rng_state()
+            self.norm, self.phi = NORMS[config.norm](config.width), ACTIVATIONS[config.activation]()
+            self.draws = not torch.equal(before, torch.get_rng_state())  # whether making them takes random numbers
+        # whether a step is made of several micro-batches, and clips the running gradient after each of them
+        self.micro, self.clips = config.accumulation != "none", config.clip != "none"
+        self.early = self.micro and self.clips and config.clip_order == "each_micro_batch"
+        self.exempt = self.clips and CLIPS[config.clip].options.get("exempt_output")
+        self.dynamic = config.loss_scale == "dynamic"
+        # whether the backward pass is that of a scaled loss, or of a copy in half precision
+        self.scaled = config.half_dtype is not None or config.loss_scale != 1.0
+        # tensors that a forward pass changes
+        self.buffers = [*self.norm.buffers(), *self.phi.buffers()]
+
+    def text(self, steps: int) -> str:
+        """Return the script."""
+        self.sources.need("torch", "nn", "F")
+        stages = {
+            "the data": self.data,
+            "the network": self.network,
+            "the first weights": self.first_weights,
+            _VECTORS: self.vectors,
+            "the optimizer": self.optimizer,
+            _WINDOWS if self.micro else "the batches": self.batches,
+            "training": partial(self.training, steps),
+        }
+        body = "\n\n\n".join(self._stage(i, title, stages[title]()) for i, title in enumerate(stages, start=1))
+        future = "from __future__ import annotations"  # types of the definitions need no import
+        return f"{_header(self.config)}\n\n{future}\n\n{self.sources.imports()}\n\n{_THREADS}\n\n\n{body}\n"
+
+    def _stage(self, number: int, title: str, lines: Lines) -> str:
+        """Put a stage under its title, after the definitions that it asked for."""
+        first, *rest = title.split("\n")
+        head = [f"# {'-' * 20} {number}. {first}", *(f"# {line}" for line in rest), *self.sources.definitions()]
+        return "\n".join([*head, *(["", ""] if len(head) > 1 + len(rest) else []), *lines]).rstrip()
+
+    # ------------------------------------------------------------------ before training
+    def data(self) -> Lines:
+        config = self.config
+        generator = f"torch.Generator().manual_seed({config.data_seed})"
+        numbers = map(repr, self.lengths)
+        lines = [f"x, y = {self.call('dataset', repr(config.n_samples), repr(config.noise), generator, *numbers)}"]
+        generator = torch.Generator().manual_seed(config.data_seed)
+        made = DATASETS[config.dataset](config.n_samples, config.noise, generator, *self.lengths)
+        for name, raw, prepared in zip("xy", made, (self.prepared.x, self.prepared.y), strict=True):
+            converted = _conversions(name, raw, prepared)
+            lines += [f"{name} = {converted}"] if converted != name else []
+        return lines
+
+    def network(self) -> Lines:
+        config, inputs, outputs = self.config, self.prepared.x[0].numel(), self.prepared.outputs
+        hidden = f"[{inputs}, *[{config.width}] * {config.depth}, {outputs}]"
+        sizes = f"[{inputs}, {outputs}]" if config.depth == 0 else hidden
+        self.sources.need("pairwise")
+        make = "nn.Linear(n_in, n_out)"
+        if self.draws:  # nn.Linear's own first weights would take random numbers too
+            make = "nn.utils.skip_init(nn.Linear, n_in, n_out)"
+        attributes = [f"self.linears = nn.ModuleList({make} for n_in, n_out in pairwise({sizes}))"]
+        for name, plural, shared, call in self._modules():
+            attributes.append(f"self.{name} = {call}" if shared else f"self.{plural} = {self._module_list(call)}")
+        seed = [f"torch.manual_seed({config.weight_seed})  # for what the modules draw when they are made"]
+        return [
+            *("", "", "class Network(nn.Module):"),
+            *indented(["def __init__(self):", *indented(["super().__init__()", *attributes])]),
+            "",
+            *indented(["def forward(self, h):", *indented(self._forward_method())]),
+            *("", ""),
+            *(seed if self.draws else []),
+        ]
+
+    @property
+    def _blocks(self) -> int:
+        """Hidden layers that have a norm and an activation: the first of a residual network has none."""
+        return max(self.config.depth - self.config.residual, 0)
+
+    def _modules(self) -> list[tuple[str, str, bool, str]]:
+        """Return (name, plural, whether one serves all layers, how it is made) of norm and activation."""
+        if not self._blocks:
+            return []
+        norm, phi = self.call("norm", repr(self.config.width)), self.call("activation")
+        # one of torch's activations, without state, can serve every layer
+        stateless = not self.draws and not [*self.phi.parameters(), *self.phi.buffers()]
+        shared = stateless and type(self.phi).__module__.startswith("torch.nn.")
+        both = {("norm", "norms", False, norm): self.norm, ("phi", "phis", shared, phi): self.phi}
+        return [parts for parts, module in both.items() if type(module) is not nn.Identity]
+
+    def _module_list(self, call: str) -> str:
+        if self.draws and self.config.residual:  # the first one is made, and not used
+            return f"nn.ModuleList([{call} for _ in range({self.config.depth})][1:])"
+        return f"nn.ModuleList({call} for _ in range({self._blocks}))"
+
+    def _forward_method(self) -> Lines:
+        residual = self.config.residual
+        lines = ["h = h.flatten(1)"] if self.prepared.x.dim() > 2 else []
+        linears = "self.linears[:-1]"
+        if residual and self.config.depth:
+            lines.append("h = self.linears[0](h)  # to the width, without a branch")
+            linears = "self.linears[1:-1]"
+        if self._blocks:
+            modules = self._modules()
+            inner = "h" if residual else "linear(h)"
+            for name, _, shared, _ in modules:
+                inner = f"{'self.' if shared else ''}{name}({inner})"
+            names = ", ".join(["linear", *(name for name, _, shared, _ in modules if not shared)])
+            over = ", ".join([linears, *(f"self.{plural}" for _, plural, shared, _ in modules if not shared)])
+            lines.append(f"for {names} in {f'zip({over}, strict=True)' if ', ' in names else over}:")
+            lines.append(f"    h = h + linear({inner})" if residual else f"    h = {inner}")
+        return [*lines, "return self.linears[-1](h)"]
+
+    def first_weights(self) -> Lines:
+        config, rounded = self.config, self.config.dtype != "float64"
+        zeros = "" if config.bias_std else "  # zeros, yet drawn: weights follow"
+        return [
+            f"network = Network().double(){'  # drawn in float64, then rounded' if rounded else ''}",
+            f"generator = torch.Generator().manual_seed({config.weight_seed})",
+            "with torch.no_grad():",
+            "    for module in network.modules():",
+            "        if isinstance(module, nn.Linear):",
+            f"            {self.call('init', 'module.weight', repr(config.gain), 'generator')}",
+            f"            nn.init.normal_(module.bias, 0.0, {config.bias_std!r}, generator=generator){zeros}",
+            *([f"network = network.to({config.torch_dtype})"] if rounded else []),
+        ]
+
+    def vectors(self) -> Lines:
+        config, half = self.config, []
+        if config.half_dtype is not None:
+            self.sources.need("copy")
+            half = [
+                f"half = copy.deepcopy(network).to({config.half_dtype})  # does the passes; `network` keeps float32",
+                "half_params = list(half.parameters())",
+            ]
+        if self.scaled:
+            half += [f"scale = {LossScale.of(config.loss_scale).scale!r}  # of the loss, for the backward pass"]
+        return [
+            *half,
+            "params = list(network.parameters())",
+            "sizes = [p.numel() for p in params]",
+            "weights = torch.cat([p.detach().reshape(-1) for p in params])",
+            "gradient = torch.zeros_like(weights)",
+            "weights.grad = gradient",
+            "for p, w, g in zip(params, weights.split(sizes), gradient.split(sizes), strict=True):",
+            "    p.data, p.grad = w.view(p.shape), g.view(p.shape)",
+        ]
+
+    def optimizer(self) -> Lines:
+        knobs = map(repr, (self.config.lr, self.config.momentum, self.config.weight_decay))
+        return [f"optimizer = {self.call('optimizer', '[weights]', *knobs)}"]
+
+    def batches(self) -> Lines:
+        config, size, inner = self.config, self.config.batch_size, "yield from order.split({})"
+        if self.micro:
+            size *= config.accumulation_steps
+            inner = f"yield from (window.split({config.batch_size}) for window in order.split({{}}))"
+        return [
+            *("", "", f"def {'windows' if self.micro else 'batches'}():"),
+            f"    generator = torch.Generator().manual_seed({config.batch_seed})",
+            "    while True:  # an epoch is one shuffled pass; its last batch may be short",
+            f"        order = torch.randperm({self.prepared.n}, generator=generator)",
+            f"        {inner.format(size)}",
+        ]
+
+    # ------------------------------------------------------------------ the loop
+    def training(self, steps: int) -> Lines:
+        if self.config.nonfinite != "continue" or self.dynamic:
+            self.sources.define(_FINITE)
+        carry = ["carry = {}  # what the carry-over keeps from step to step"]
+        exempt = [
+            "readout = {id(p) for p in network.linears[-1].parameters()}  # the clipping rule leaves it out",
+            "clipped = [p for p in params if id(p) not in readout]",
+        ]
+        what, source = ("micro_batches", "windows") if self.micro else ("rows", "batches")
+        clip = [] if self.early else self._clip()
+        loop = [*(self._window() if self.micro else self._plain_batch()), *self._check(), *clip, *self._update()]
+        return [
+            *(exempt if self.exempt else []),
+            *(carry if self.config.carry_over != "none" else []),
+            *(["good = 0  # steps since the scale last moved"] if self.dynamic else []),
+            f"for step, {what} in zip(range({steps}), {source}(), strict=False):",
+            *indented([*self._keep_buffers(), *loop]),
+        ]
+
+    def _forward(self) -> Lines:
+        function = "F.cross_entropy" if self.prepared.loss is F.cross_entropy else "F.mse_loss"
+        loss, dtype = f"loss = {function}(output, y[rows])", self.config.half_dtype
+        if dtype is None:
+            return ["# forward", "output = network(x[rows])", loss]
+        return [
+            "# forward, with the weights rounded to the format; the loss is computed in float32",
+            "half.load_state_dict(network.state_dict())",
+            f"output = half(x[rows].to({dtype})).float()",
+            loss,
+        ]
+
+    def _plain_batch(self) -> Lines:
+        printed = [*self._forward(), 'print(f"step {step} loss {loss.item()!r}")', ""]
+        if not self.scaled:
+            return [*printed, "# backward, into the pieces of `gradient`", "gradient.zero_()", "loss.backward()"]
+        taken = ["for p, g in zip(params, gradients, strict=True):", "    p.grad.copy_(g)"]
+        return [
+            *printed,
+            "# backward, and without the scale into the pieces of `gradient`",
+            *self._gradients(),
+            *taken,
+        ]
+
+    def _gradients(self) -> Lines:
+        """Go back through the loss, or through the scaled one, of the half copy perhaps, and divide by the scale."""
+        if not self.scaled:
+            return ["gradients = torch.autograd.grad(loss, params)"]
+        params = "params" if self.config.half_dtype is None else "half_params"
+        return [
+            f"gradients = torch.autograd.grad(loss * scale, {params})",
+            "gradients = [g.to(weights.dtype) * (1 / scale) for g in gradients]",
+        ]
+
+    def _window(self) -> Lines:
+        checked, weights = self.config.nonfinite != "continue", self.call("accumulation", "samples")
+        seen = "finite(output, *gradients)" if self.early else "finite(output)"
+        self.sources.need("math")
+        inside = [
+            *self._forward(),
+            "value, seen = loss.item(), seen + len(rows)",
+            "mean_loss += (value - mean_loss) * (len(rows) / seen) if math.isfinite(value) else value",
+            "",
+            "# backward",
+            *self._gradients(),
+            *([f"is_finite = is_finite and {seen}"] if checked else []),
+            "",
+            "# accumulate: the first micro-batch replaces the old gradient, the others are added",
+            "for p, g in zip(params, gradients, strict=True):",
+            "    if seen == len(rows):",
+            "        p.grad.copy_(g).mul_(weight)",
+            "    else:",
+            "        p.grad.add_(g, alpha=weight)",
+            *(self._clip() if self.early else []),
+        ]
+        return [
+            "samples = [len(rows) for rows in micro_batches]",
+            f"mean_loss, seen{', is_finite' if checked else ''} = 0.0, 0{', True' if checked else ''}",
+            f"for rows, weight in zip(micro_batches, {weights}, strict=True):",
+            *indented(inside),
+            'print(f"step {step} loss {mean_loss!r}")',
+        ]
+
+    def _check(self) -> Lines:
+        rule, dynamic = self.config.nonfinite, []
+        if self.dynamic:
+            dynamic = [
+                *("", "# a gradient that overflows is skipped and halves the scale; 2000 good steps double it"),
+                "if not finite(gradient):",
+                "    scale, good = scale / 2, 0",
+                *("    continue", "good += 1", "if good == 2000:", "    scale, good = scale * 2, 0"),
+            ]
+        if rule == "continue":
+            return dynamic
+        several = "(is_finite and math.isfinite(mean_loss) and finite(gradient))"
+        condition = several if self.micro else "finite(output, loss, gradient)"
+        end = [*indented(self._put_buffers()), "    continue"] if rule == "skip" else ["    break"]
+        said = "ends the run" if rule == "stop" else "is skipped"
+        return [*dynamic, "", f"# a step that is not finite {said}", f"if not {condition}:", *end]
+
+    def _keep_buffers(self) -> Lines:
+        if self.config.nonfinite != "skip" or not self.buffers:
+            return []
+        return ["# what a skipped step goes back to", "buffers = [b.clone() for b in network.buffers()]", ""]
+
+    def _put_buffers(self) -> Lines:
+        lines = ["for b, kept in zip(network.buffers(), buffers, strict=True):", "    b.copy_(kept)"]
+        return lines if self.buffers else []
+
+    def _clip(self) -> Lines:
+        if not self.clips:
+            return []
+        call = self.call("clip", "clipped" if self.exempt else "params", repr(self.config.clip_threshold))
+        when = "after each micro-batch, which is wrong on purpose" if self.early else "once per step"
+        return ["", f"# clip, {when}", call]
+
+    def _update(self) -> Lines:
+        lines, rule, carries = [], self.config.nonfinite, self.config.carry_over != "none"
+        if rule == "skip":
+            self.sources.need("copy")
+            kept = "weights.clone(), copy.deepcopy(optimizer.state[weights])"
+            lines += ["", "# what an update that overflows goes back to", f"old_weights, old_state = {kept}"]
+            lines += ["old_carry = copy.deepcopy(carry)"] if carries else []
+        lines += ["", "# carry over, update" if carries else "# update"]
+        lines += carry_and_update(self.config.carry_over, self.call)
+        if rule == "stop":
+            lines += ["if not finite(weights):", "    break"]
+        if rule == "skip":
+            back = ["weights.copy_(old_weights)", "optimizer.state[weights] = old_state"]
+            back += ["carry = old_carry"] if carries else []
+            lines += ["if not finite(weights):", *indented([*back, *self._put_buffers()])]
+        return lines
 
 
 def _header(config: Config) -> str:
@@ -106,155 +400,10 @@ def _header(config: Config) -> str:
     return "\n".join(f"# {line}" for line in lines)
 
 
-# ---------------------------------------------------------------------- before training
-def data(facts: Facts, sources: Sources) -> Lines:
-    """Make x and y."""
-    config = facts.config
-    arguments = [repr(config.n_samples), repr(config.noise), f"torch.Generator().manual_seed({config.data_seed})"]
-    arguments += [repr(config.sequence_length)] if DATASETS[config.dataset].options.get("sequence") else []
-    made = entry_call(sources, config, "dataset", *arguments)
-    lines = [*definitions(sources), "", "", f"x, y = {made}"]
-    for name, raw, prepared in zip("xy", facts.raw, (facts.data.x, facts.data.y), strict=True):
-        converted = conversions(name, raw, prepared)
-        if converted != name:
-            lines.append(f"{name} = {converted}")
-    return lines
-
-
-def network(facts: Facts, sources: Sources) -> Lines:
-    """Define the network."""
-    config = facts.config
-    hidden = f"[{facts.inputs}, *[{config.width}] * {config.depth}, {facts.data.outputs}]"
-    sizes = f"[{facts.inputs}, {facts.data.outputs}]" if config.depth == 0 else hidden
-    sources.imports.member_of("itertools", "pairwise")
-    make = "nn.Linear(n_in, n_out)"
-    if facts.draws:  # nn.Linear's own first weights would take random numbers too
-        make = "nn.utils.skip_init(nn.Linear, n_in, n_out)"
-    attributes = [f"self.linears = nn.ModuleList({make} for n_in, n_out in pairwise({sizes}))"]
-    for name, plural, shared, call in _modules(facts, sources):
-        attributes.append(f"self.{name} = {call}" if shared else f"self.{plural} = {_module_list(facts, call)}")
-    seed = [f"torch.manual_seed({config.weight_seed})  # for what the modules draw when they are made"]
-    return [
-        *definitions(sources),
-        "",
-        "",
-        "class Network(nn.Module):",
-        *indented(["def __init__(self):", *indented(["super().__init__()", *attributes])]),
-        "",
-        *indented(["def forward(self, h):", *indented(_forward_method(facts, sources))]),
-        "",
-        "",
-        *(seed if facts.draws else []),
-    ]
-
-
-def _blocks(facts: Facts) -> int:
-    """Hidden layers that have a norm and an activation: the first of a residual network has none."""
-    return max(facts.config.depth - facts.config.residual, 0)
-
-
-def _modules(facts: Facts, sources: Sources) -> list[tuple[str, str, bool, str]]:
-    """Return (name, plural, whether one serves all layers, how it is made) of norm and activation."""
-    if not _blocks(facts):
-        return []
-    config = facts.config
-    norm, phi = entry_call(sources, config, "norm", repr(config.width)), entry_call(sources, config, "activation")
-    both = [("norm", "norms", False, norm), ("phi", "phis", facts.phi_is_shared, phi)]
-    found = zip(both, (facts.norm, facts.phi), strict=True)
-    return [parts for parts, module in found if type(module) is not nn.Identity]
-
-
-def _module_list(facts: Facts, call: str) -> str:
-    if facts.draws and facts.config.residual:  # the first one is made, and not used
-        return f"nn.ModuleList([{call} for _ in range({facts.config.depth})][1:])"
-    return f"nn.ModuleList({call} for _ in range({_blocks(facts)}))"
-
-
-def _forward_method(facts: Facts, sources: Sources) -> Lines:
-    config = facts.config
-    lines = ["h = h.flatten(1)"] if facts.data.x.dim() > 2 else []
-    linears = "self.linears[:-1]"
-    if config.residual and config.depth:
-        lines.append("h = self.linears[0](h)  # to the width, without a branch")
-        linears = "self.linears[1:-1]"
-    if _blocks(facts):
-        modules = _modules(facts, sources)
-        lists = [(name, f"self.{plural}") for name, plural, shared, _ in modules if not shared]
-        inner = "h" if config.residual else "linear(h)"
-        for name, _, shared, _ in modules:
-            inner = f"{'self.' if shared else ''}{name}({inner})"
-        names = ", ".join(["linear", *(name for name, _ in lists)])
-        over = ", ".join([linears, *(where for _, where in lists)])
-        lines.append(f"for {names} in {f'zip({over}, strict=True)' if lists else over}:")
-        lines.append(f"    h = h + linear({inner})" if config.residual else f"    h = {inner}")
-    return [*lines, "return self.linears[-1](h)"]
-
-
-def first_weights(facts: Facts, sources: Sources) -> Lines:
-    """Make the network and fill its weights."""
-    config = facts.config
-    call = entry_call(sources, config, "init", "module.weight", repr(config.gain), "generator")
-    made = definitions(sources)
-    rounded = config.dtype != "float64"
-    zeros = "" if config.bias_std else "  # zeros, yet drawn: weights follow"
-    return [
-        *([*made, "", ""] if made else []),
-        f"network = Network().double(){'  # drawn in float64, then rounded' if rounded else ''}",
-        f"generator = torch.Generator().manual_seed({config.weight_seed})",
-        "with torch.no_grad():",
-        "    for module in network.modules():",
-        "        if isinstance(module, nn.Linear):",
-        f"            {call}",
-        f"            nn.init.normal_(module.bias, 0.0, {config.bias_std!r}, generator=generator){zeros}",
-        *([f"network = network.to({config.torch_dtype})"] if rounded else []),
-    ]
-
-
-def vectors(facts: Facts, sources: Sources) -> Lines:
-    """Make all parameters views of one vector."""
-    config, half = facts.config, []
-    if config.half_dtype is not None:
-        sources.imports.need("copy")
-        half = [
-            f"half = copy.deepcopy(network).to({config.half_dtype})  # does the passes; `network` keeps float32",
-            "half_params = list(half.parameters())",
-        ]
-    if facts.scaled:
-        half += [f"scale = {LossScale.of(config.loss_scale).scale!r}  # of the loss, for the backward pass"]
-    return [
-        *half,
-        "params = list(network.parameters())",
-        "sizes = [p.numel() for p in params]",
-        "weights = torch.cat([p.detach().reshape(-1) for p in params])",
-        "gradient = torch.zeros_like(weights)",
-        "weights.grad = gradient",
-        "for p, w, g in zip(params, weights.split(sizes), gradient.split(sizes), strict=True):",
-        "    p.data, p.grad = w.view(p.shape), g.view(p.shape)",
-    ]
-
-
-def optimizer(facts: Facts, sources: Sources) -> Lines:
-    """Make the optimizer."""
-    config = facts.config
-    knobs = map(repr, (config.lr, config.momentum, config.weight_decay))
-    call = entry_call(sources, config, "optimizer", "[weights]", *knobs)
-    made = definitions(sources)
-    return [*([*made, "", ""] if made else []), f"optimizer = {call}"]
-
-
-def batches(facts: Facts, sources: Sources) -> Lines:
-    """Define the generator of micro-batches, or of windows of them."""
-    config = facts.config
-    size = config.batch_size * (config.accumulation_steps if facts.micro else 1)
-    inner = f"yield from order.split({size})"
-    if facts.micro:
-        inner = f"yield from (window.split({config.batch_size}) for window in order.split({size}))"
-    return [
-        "",
-        "",
-        f"def {'windows' if facts.micro else 'batches'}():",
-        f"    generator = torch.Generator().manual_seed({config.batch_seed})",
-        "    while True:  # an epoch is one shuffled pass; its last batch may be short",
-        f"        order = torch.randperm({facts.data.n}, generator=generator)",
-        f"        {inner}",
-    ]
+def _conversions(name: str, raw: object, prepared: Tensor) -> str:
+    """Return the expression that makes of `name`, what a data set returned, what is trained on."""
+    text = name
+    if not isinstance(raw, Tensor):
+        raw, text = torch.as_tensor(raw), f"torch.as_tensor({name})"
+    text += "" if raw.dtype == prepared.dtype else f".to({prepared.dtype})"
+    return text if raw.shape == prepared.shape else text + ".reshape(-1, 1)"

@@ -13,18 +13,17 @@ import inspect
 import io
 import linecache
 import re
-import site
 import sys
-import sysconfig
 import textwrap
 import tokenize
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain, count, pairwise
 from types import CodeType, ModuleType
 from typing import Any
 
 import torch
 
+from gradlab.config import Config
 from gradlab.registry import Entry
 
 Lines = list[str]
@@ -102,29 +101,32 @@ def renamed(text: str, names: Mapping[str, str]) -> str:
     return "\n".join(lines)
 
 
+# the names under which a script knows the modules, and a function, that it imports itself
+USUAL = {name: name for name in ("copy", "math", "torch")}
+USUAL |= {"nn": "torch.nn", "F": "torch.nn.functional", "pairwise": "itertools.pairwise"}
+
+
 class Sources:
-    """Collects definitions, dependencies first, under names that do not clash with the script's own, `reserved`."""
+    """Collects imports and definitions under names that do not clash with the script's own, `reserved`."""
 
     def __init__(self, reserved: Iterable[str]) -> None:
-        self.imports = Imports()
-        self._names: dict[int, str] = {}
-        self._kept: list[Any] = []  # an id is only good while its object lives
+        self._names: dict[int, tuple[str, Any]] = {}  # with the object, as an id is only good while that lives
         self._taken = {*reserved, *dir(builtins)}
         self._texts: list[str] = []
+        self._imported: dict[str, set[str]] = {}  # module -> its members; "" -> modules
 
-    def take(self) -> list[str]:
-        """Return the definitions collected since the last call, in the order in which they must stand."""
-        taken, self._texts = self._texts, []
-        return taken
+    # ------------------------------------------------------------------ definitions
+    def entry(self, config: Config, field: str, *arguments: str) -> str:
+        """Return an expression that calls the entry which a field of a config names, with these expressions.
 
-    def call(self, function: _Function, arguments: Sequence[str], what: str) -> str:
-        """Return an expression that calls `function`; one of gradlab's that only returns one is written out.
-
-        `arguments` are expressions, one per positional argument. If the source cannot be had, or uses what cannot be
-        written down, a ValueError names the entry as `what` does, e.g. ``clip='mine'``.
+        One of gradlab's that only returns an expression is written out. If the source cannot be had, or uses what
+        cannot be written down, a ValueError names the entry, e.g. ``clip='mine'``.
         """
+        chosen = Config.knobs()[field].choices[getattr(config, field)]  # pyright: ignore[reportOptionalSubscript]
+        assert isinstance(chosen, Entry)
+        function = chosen.function
         try:
-            if str(getattr(function, "__module__", "")).startswith("gradlab.") and inspect.isfunction(function):
+            if chosen.shipped and inspect.isfunction(function):
                 text = source(function)
                 if one_line := _ONE_LINE.fullmatch(text):
                     values = dict(zip(inspect.signature(function).parameters, arguments, strict=True))
@@ -132,9 +134,21 @@ class Sources:
             return f"{self._name_of(function, function.__name__)}({', '.join(arguments)})"
         except (SourceError, OSError, TypeError, SyntaxError, AttributeError) as error:
             raise ValueError(
-                f"{what} cannot be written as a script: {error}; expected a function whose source can be read, made "
-                "of functions, modules and plain constants"
+                f"{field}={chosen.name!r} cannot be written as a script: {error}; expected a function whose source "
+                "can be read, made of functions, modules and plain constants"
             ) from None
+
+    def define(self, text: str) -> None:
+        """Add a definition of the script's own."""
+        self._texts.append(text)
+
+    def definitions(self) -> Lines:
+        """Return what was defined since the last call, dependencies first: constants, then functions, spaced."""
+        functions = [text for text in self._texts if text.startswith(("def ", "class ", "@", "async "))]
+        constants = [text for text in self._texts if text not in functions]
+        self._texts = []
+        blocks = (["\n".join(constants)] if constants else []) + functions
+        return [line for block in blocks for line in ("", "", block)]
 
     def _resolve(self, text: str, value: Any) -> dict[str, str]:
         """Provide everything a definition refers to; return the name that each has in the script."""
@@ -149,59 +163,60 @@ class Sources:
     def _name_of(self, value: Any, name: str) -> str:
         """Return the script's name of `value`, which is imported or defined if it is not there yet."""
         if id(value) in self._names:
-            return self._names[id(value)]
+            return self._names[id(value)][0]
         if isinstance(value, ModuleType):
-            return self._module(value, name)
-        if isinstance(value, type) or inspect.isroutine(value):
-            return self._define(value, name) if is_own(value) else self._import(value, name)
-        text = self._free(name)
-        self._texts.append(f"{text} = {literal(value, name)}")
-        return self._note(value, text)
+            if is_own(value):
+                raise SourceError(f"it uses the module {value.__name__!r}, which a script on its own does not have")
+            alias = name if USUAL.get(name) == value.__name__ else self._free(name)
+            self._import(value.__name__, alias)
+        elif not isinstance(value, type) and not inspect.isroutine(value):
+            alias = self._free(name)
+            self.define(f"{alias} = {literal(value, name)}")
+        elif is_own(value):
+            return self._copy(value, name)
+        else:
+            alias = self._free(name)
+            self._import(_home(value, name), alias)
+        return self._note(value, alias)
+
+    def _copy(self, value: Any, name: str) -> str:
+        value = value if isinstance(value, type) else inspect.unwrap(value)
+        text, alias = source(value), self._note(value, self._free(name))
+        self.define(renamed(text, {**self._resolve(text, value), value.__name__: alias}))
+        return alias
 
     def _note(self, value: Any, name: str) -> str:
-        self._names[id(value)] = name
-        self._kept.append(value)
+        self._names[id(value)] = name, value
         self._taken.add(name)
         return name
 
     def _free(self, name: str) -> str:
-        number, free = 1, name
-        while free in self._taken:
-            number += 1
-            free = f"{name}_{number}"
-        return free
+        numbered = (f"{name}_{number}" for number in count(2))
+        return next(free for free in chain([name], numbered) if free not in self._taken)
 
-    def _module(self, value: ModuleType, name: str) -> str:
-        if is_own(value):
-            raise SourceError(f"it uses the module {value.__name__!r}, which a script on its own does not have")
-        alias = name if USUAL.get(name) == value.__name__ else self._free(name)
-        self.imports.module(value.__name__, alias)
-        return self._note(value, alias)
+    # ------------------------------------------------------------------ imports
+    def need(self, *names: str) -> None:
+        """Import what `USUAL` has under these names."""
+        for name in names:
+            self._import(USUAL[name], name)
 
-    def _import(self, value: Any, name: str) -> str:
-        alias = self._free(name)
-        self.imports.member(value, alias)
-        return self._note(value, alias)
+    def _import(self, dotted: str, alias: str) -> None:
+        module, _, name = dotted.rpartition(".")
+        self._imported.setdefault(module, set()).add(name if name == alias else f"{name} as {alias}")
 
-    def _define(self, value: Any, name: str) -> str:
-        value = value if isinstance(value, type) else inspect.unwrap(value)
-        text, alias = source(value), self._note(value, self._free(name))
-        self._texts.append(renamed(text, {**self._resolve(text, value), value.__name__: alias}))
-        return alias
+    def imports(self) -> str:
+        """Return the import statements, merged and sorted: the standard library first, then the rest."""
+        lines = [f"import {name}" for name in sorted(self._imported.get("", ()))]
+        for module in sorted(filter(None, self._imported)):
+            lines.append(f"from {module} import {', '.join(sorted(self._imported[module], key=str.lower))}")
+        standard = [line for line in lines if line.split()[1].split(".")[0] in sys.stdlib_module_names]
+        others = [line for line in lines if line not in standard]
+        return "\n\n".join("\n".join(group) for group in (standard, others) if group)
 
 
 def indented(lines: Lines) -> Lines:
     """Return the lines moved right."""
     return [f"    {line}" if line else line for line in lines]
-
-
-def definitions(sources: Sources) -> Lines:
-    """Return the definitions that a stage asked for: constants first, then functions two blank lines apart."""
-    texts = sources.take()
-    functions = [text for text in texts if text.startswith(("def ", "class ", "@", "async "))]
-    constants = [text for text in texts if text not in functions]
-    blocks = (["\n".join(constants)] if constants else []) + functions
-    return [line for block in blocks for line in ("", "", block)]
 
 
 def _namespace(value: Any) -> dict[str, Any]:
@@ -231,64 +246,23 @@ def literal(value: Any, name: str) -> str:
     raise SourceError(f"it uses {name!r}, a {type(value).__name__}")
 
 
-# the names under which a script knows the modules that it imports itself
-USUAL = {"copy": "copy", "math": "math", "torch": "torch", "nn": "torch.nn", "F": "torch.nn.functional"}
-
-
-class Imports:
-    """The import statements a script needs, merged and sorted."""
-
-    def __init__(self) -> None:
-        self._plain: set[str] = set()
-        self._members: dict[str, set[str]] = {}
-
-    def need(self, *names: str) -> None:
-        """Import modules of `USUAL` by their names there."""
-        for name in names:
-            self.module(USUAL[name], name)
-
-    def module(self, module: str, alias: str) -> None:
-        """Import the module of that dotted name under an alias."""
-        parent, _, last = module.rpartition(".")
-        if parent:
-            self.member_of(parent, last, alias)
-        else:
-            self._plain.add(f"import {last}" if last == alias else f"import {last} as {alias}")
-
-    def member_of(self, module: str, member: str, alias: str = "") -> None:
-        """Import a member of a module, under an alias if there is one."""
-        self._members.setdefault(module, set()).add(member if alias in ("", member) else f"{member} as {alias}")
-
-    def member(self, value: Any, alias: str) -> None:
-        """Import a function or class under a name; raise SourceError if it is not to be found in its module."""
-        name = getattr(value, "__name__", "")
-        for module in (getattr(value, "__module__", None), "torch", "torch.nn.functional", "math"):
-            if module and getattr(sys.modules.get(module), name, None) is value:
-                self.member_of(module, name, alias)
-                return
-        raise SourceError(f"it uses {alias!r}, which cannot be imported")
-
-    def text(self) -> str:
-        """Return the statements: the standard library first, then the rest."""
-        names = {module: ", ".join(sorted(members, key=str.lower)) for module, members in self._members.items()}
-        lines = [*sorted(self._plain), *(f"from {module} import {names[module]}" for module in sorted(names))]
-        standard = [line for line in lines if line.split()[1].split(".")[0] in sys.stdlib_module_names]
-        others = [line for line in lines if line not in standard]
-        return "\n\n".join("\n".join(group) for group in (standard, others) if group)
+def _home(value: Any, alias: str) -> str:
+    """Return where a function or class can be imported from, its own name included; raise SourceError if nowhere."""
+    name = getattr(value, "__name__", "")
+    for module in (getattr(value, "__module__", None), "torch", "torch.nn.functional", "math"):
+        if module and getattr(sys.modules.get(module), name, None) is value:
+            return f"{module}.{name}"
+    raise SourceError(f"it uses {alias!r}, which cannot be imported")
 
 
 def is_own(value: Any) -> bool:
     """Whether `value` is gradlab's or the user's own, so that a script must carry a copy of it."""
-    name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
-    if not name or name.split(".")[0] in sys.stdlib_module_names - {"__main__"}:
+    name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None) or ""
+    package = name.split(".")[0]
+    if not package or package in sys.stdlib_module_names - {"__main__"}:
         return False
-    if name.split(".")[0] in ("gradlab", "__main__"):
-        return True
-    module = sys.modules.get(name)
-    file = getattr(module, "__file__", None) or _file_of(value)
-    paths = sysconfig.get_paths()
-    roots = (paths["purelib"], paths["platlib"], *site.getsitepackages(), site.getusersitepackages())
-    return file is not None and not file.startswith(roots) and "site-packages" not in file
+    file = getattr(sys.modules.get(name), "__file__", None) or _file_of(value)
+    return package in ("gradlab", "__main__") or (file is not None and "-packages" not in file)  # site-, dist-
 
 
 def _file_of(value: Any) -> str | None:
