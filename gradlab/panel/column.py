@@ -10,12 +10,11 @@ import ipywidgets as widgets
 
 from gradlab.config import Config
 from gradlab.panel.controller import Controller
-from gradlab.panel.controls import RULES, Controls, Field, measures
+from gradlab.panel.controls import RULES, Controls, measures
 from gradlab.panel.description import Description
 from gradlab.panel.layout import KNOBS_WIDTH, LECTURE_WIDTH, WidgetSet, marked
 from gradlab.panel.sections import DeeperLook, Exercises, PhaseMap, SlowMotion, TakeHome
 from gradlab.panel.stage_widget import StageWidget
-from gradlab.panel.start import LECTURE
 
 FIRST = ("depth", "gain", "lr", "init", "activation", *RULES)
 """The knobs that stand in the column at first; the others open with "More"."""
@@ -32,17 +31,7 @@ _FOLLOW = ("slow", "closeup", "phase")  # sections that follow the run, and hold
 
 
 class Column:
-    """Knobs at first; a section opens in their place, and the picture makes room beside it.
-
-    Attributes
-    ----------
-    box : ipywidgets.Box
-        What is displayed.
-    sections : dict of str to section
-        Those that were opened.
-    opened : str
-        The section that is open; empty for the knobs.
-    """
+    """Knobs at first; a section opens in their place, and the picture makes room beside it."""
 
     def __init__(
         self,
@@ -55,16 +44,16 @@ class Column:
     ) -> None:
         self._of, self._description, self._stage, self._make = controller, description, stage, make
         self._least = LECTURE_WIDTH if lecture else KNOBS_WIDTH
-        self._names = LECTURE if lecture and names is None else names
-        self.sections: dict[str, Any] = {}
-        self.opened = ""
-        first = FIRST if self._names is None else self._names
+        self._names = names
+        self.sections: dict[str, Any] = {}  # those that were opened
+        self._opened = ""  # the one that is open; empty for the knobs
+        first = FIRST if names is None else names
         self._controls = [Controls(controller, make, first)]
         knobs = (*self._controls[0].boxes(first), *self._views(make))
         self._knobs = make.box("knobs", *knobs, layout=widgets.Layout())  # their own: one of the two is hidden
         self._head = make.html()
         self._pages = make.box("pages", self._head, layout=widgets.Layout(display="none"))
-        self._menu = {name: self._toggle(make, name) for name in _TITLES if names is None or name in names}
+        self._menu = {name: self._toggle(make, name) for name in _TITLES if self._has(name)}
         menu = [make.box("menu", *self._menu.values())] if self._menu else []
         self.box = make.box("column", self._knobs, self._pages, *menu)
         stage.controls_width = self._least
@@ -74,21 +63,21 @@ class Column:
         """Return what changes the picture and not the run, lanes, and the two offers, whose places are kept."""
         text, of, act = make.text, self._of, self._of.act
 
-        shown = make.menu(text("control.measure"), text("tip.measure"), measures(text), of.measure)
-        self.measure = Field(of, shown, lambda name: act(lambda: setattr(of, "measure", name)))
-        theory = make.switch(False, text("control.theory"), text("tip.theory"))
-        self.theory = Field(of, theory, lambda on: act(lambda: setattr(of, "theory", on)))
-        self.pin = make.button("button.pin", "tip.pin", lambda: act(of.pin), "key-k")
+        self._measure = make.menu(text("control.measure"), text("tip.measure"), measures(text), of.measure)
+        of.hears(self._measure, lambda name: act(lambda: setattr(of, "measure", name)))
+        self._theory = make.switch(False, text("control.theory"), text("tip.theory"))
+        of.hears(self._theory, lambda on: act(lambda: setattr(of, "theory", on)))
+        pin = make.button("button.pin", "tip.pin", lambda: act(of.pin), "key-k")
         words = {"description": text("button.compare"), "tooltip": text("tip.compare")}
-        compare = make(widgets.ToggleButton, False, css="key-c", **words)
-        self.compare = Field(of, compare, lambda on: act((lambda: of.compare({})) if on else of.uncompare))
-        self.swap = make.button("button.swap", "tip.swap", lambda: act(of.swap))
-        self.back = make.button("button.back", "tip.back", lambda: act(of.back), "wide unseen key-b", step=0)
+        self._compare = make(widgets.ToggleButton, False, css="key-c", **words)
+        of.hears(self._compare, lambda on: act((lambda: of.compare({})) if on else of.uncompare))
+        self._swap = make.button("button.swap", "tip.swap", lambda: act(of.swap))
+        self._back = make.button("button.back", "tip.back", lambda: act(of.back), "wide unseen key-b", step=0)
         suggested = lambda: of.set(self._description.suggestion)  # noqa: E731
-        self.try_it = make.button("button.try", "tip.try", lambda: act(suggested), "wide unseen", knobs="")
-        looks = [field.box for name, field in (("measure", self.measure), ("theory", self.theory)) if self._has(name)]
-        lanes = [make.box("row", self.pin, compare, self.swap)] if self._has("compare") else []
-        offers = make.box("offers", self.try_it, self.back)
+        self._try_it = make.button("button.try", "tip.try", lambda: act(suggested), "wide unseen", knobs="")
+        looks = [view for name, view in (("measure", self._measure), ("theory", self._theory)) if self._has(name)]
+        lanes = [make.box("row", pin, self._compare, self._swap)] if self._has("compare") else []
+        offers = make.box("offers", self._try_it, self._back)
         return [*([make.box("looks", *looks)] if looks else []), *lanes, make.box("slack"), offers]
 
     def _has(self, name: str) -> bool:
@@ -102,8 +91,8 @@ class Column:
 
     def open(self, name: str) -> None:
         """Open a section in the place of the knobs; the empty name brings the knobs back."""
-        self.box.remove_class(f"gradlab-open-{self.opened}")
-        self.opened = name
+        self.box.remove_class(f"gradlab-open-{self._opened}")
+        self._opened = name
         with self._of.showing():
             for other, toggle in self._menu.items():
                 toggle.value = other == name
@@ -136,19 +125,18 @@ class Column:
         """Show the run's settings, and what can be done now."""
         of, text = self._of, self._make.text
         self._show_knobs()
-        with self._of.showing():
-            self.measure.show(of.measure)
-            self.theory.show(of.theory)
-            self.compare.show(of.rival is not None)
-        self.swap.disabled = of.rival is None
+        with of.showing():
+            self._measure.value, self._theory.value = of.measure, of.theory
+            self._compare.value = of.rival is not None
+        self._swap.disabled = of.rival is None
         back = of.last_finite_step
         knobs = {} if of.locked or back is not None else self._description.suggestion
-        marked(self.try_it, "unseen", not knobs)  # its place is kept: nothing else moves
+        marked(self._try_it, "unseen", not knobs)  # its place is kept: nothing else moves
         if knobs:
-            self.try_it.description = text("button.try", knobs=", ".join(f"{n}={v}" for n, v in knobs.items()))
-        marked(self.back, "unseen", back is None)
+            self._try_it.description = text("button.try", knobs=", ".join(f"{n}={v}" for n, v in knobs.items()))
+        marked(self._back, "unseen", back is None)
         if back is not None:
-            self.back.description = text("button.back", step=back)
+            self._back.description = text("button.back", step=back)
         for section in self._following():
             if section is not self.sections.get("closeup"):
                 section.show()
@@ -158,7 +146,7 @@ class Column:
 
     def follow(self) -> None:
         """Let a deeper look that is open follow a run that plays."""
-        if self.opened == "closeup":
+        if self._opened == "closeup":
             self.sections["closeup"].show()
 
     def _show_knobs(self) -> None:

@@ -35,35 +35,6 @@ class Controller:
     and become one change, in which the last of each counts.
 
     After each change by hand ``changed(refused)`` is told, with the names of knobs that were not accepted.
-
-    Attributes
-    ----------
-    trainer : Trainer
-        The run; lane B while two lanes are compared.
-    own : mapping
-        The panel's own network, data and loss, None where it has none.
-    rival : Trainer or None
-        Lane A: as many steps as B, fewer if it diverged.
-    run : int
-        Another number with each new start.
-    playing, interrupted : bool
-        Whether ticks train; whether the next one ends as an interrupt of the kernel.
-    alert, note, trace : str
-        What went wrong, in words; what was just done; the traceback of an error.
-    preset : str
-        Name of the preset in force, empty if none is.
-    measure : str
-        What the stage shows of every layer: a key of `MEASURES`, or ``"both"``.
-    theory, units : bool
-        Whether theory's profile and the shares of dead and saturated units are shown.
-    at : int or None
-        The recorded step that is looked at; None for the latest.
-    ghost : (History, Config) or None
-        A pinned run.
-    prediction : Prediction or None
-        With `predict`.
-    rate, computing : float or None
-        Steps a second while ticks train, and the share of that time in which their thread computed.
     """
 
     def __init__(
@@ -75,17 +46,22 @@ class Controller:
         changed: Callable[[Sequence[str]], None] = lambda refused: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.trainer, self.own, self.text, self._clock = trainer, own, text, clock
+        self.trainer = trainer  # the run; lane B while two lanes are compared
+        self.own = own  # the panel's own network, data and loss, None where it has none
+        self.text, self._clock = text, clock
         self.lock, self._changed = threading.RLock(), changed
-        self.rival: Trainer | None = None
-        self.run, self.playing, self.interrupted, self.closed = 0, False, False, False
-        self.alert = self.note = self.trace = self.preset = self._refusal = ""
-        self.measure = TIME if trainer.history.time_names and not predict else BOTH
-        self.theory = self.units = False
-        self.at: int | None = None
-        self.ghost: tuple[History, Config] | None = None
-        self.rate: float | None = None
-        self.computing: float | None = None
+        self.rival: Trainer | None = None  # lane A: as many steps as B, fewer if it diverged
+        self.run = 0  # another number with each new start
+        self.playing = self.interrupted = False  # whether ticks train; whether the next one ends as an interrupt
+        self.closed = False
+        self.alert = self.note = self.trace = ""  # what went wrong, what was just done, an error's traceback
+        self.preset = self._refusal = ""  # the name of the one in force
+        self.measure = TIME if trainer.history.time_names and not predict else BOTH  # or another of `MEASURES`
+        self.theory = self.units = False  # whether theory's profile is shown; shares of dead and saturated units
+        self.at: int | None = None  # the recorded step that is looked at; None for the latest
+        self.ghost: tuple[History, Config] | None = None  # a pinned run
+        self.rate: float | None = None  # steps a second while ticks train
+        self.computing: float | None = None  # the share of that time in which their thread computed
         self._since: tuple[float, int] | None = None
         self._shower: int | None = None
         self._waiting: dict[str, Any] = {}

@@ -112,17 +112,11 @@ class Rule:
 
 
 class Controls:
-    """Controls of some knobs, which move them through the controller.
-
-    Attributes
-    ----------
-    by_name : dict of str to Number, Field or Rule
-        One for each knob that has a control.
-    """
+    """Controls of some knobs, which move them through the controller."""
 
     def __init__(self, of: Controller, make: WidgetSet, names: Collection[str]) -> None:
         self._of, self._make = of, make
-        self.by_name: dict[str, Any] = {}
+        self.by_name: dict[str, Any] = {}  # a `Number`, `Field` or `Rule` for each knob that has a control
         default = Config()
         for name, knob in Config.knobs().items():
             wanted = name in names or WITHIN.get(name) in names
