@@ -37,20 +37,14 @@ _MOST = 16  # characters of a ghost's settings that the legend has room for
 
 
 class Description:
-    """Describes what a controller holds; keeps what is costly as long as it is true.
-
-    Attributes
-    ----------
-    theme : Theme
-        Colours of pictures by matplotlib.
-    """
+    """Describes what a controller holds; keeps what is costly as long as it is true."""
 
     def __init__(self, controller: Controller) -> None:
         self._of, self._text, self._seldom = controller, controller.text, Seldom(0.5)
         self._idle = without_effect(controller.own)
         self._suggestion: Mapping[str, Any] = {}
         self._run = controller.run
-        self.theme: Theme = LIGHT
+        self.theme: Theme = LIGHT  # of pictures by matplotlib
         self.forget()
 
     # ------------------------------------------------------------------ histories

@@ -22,18 +22,10 @@ from gradlab.panel.controller import SEEDS, Controller
 from gradlab.panel.description import Description
 from gradlab.panel.layout import CSS, WidgetSet, close_all
 from gradlab.panel.stage_widget import PlainPicture, StageWidget
-from gradlab.panel.start import (
-    check_flag,
-    chosen,
-    close_earlier,
-    first_trainer,
-    look_of,
-    refuse_own,
-    starting_config,
-    with_picture,
-)
+from gradlab.panel.start import chosen, close_earlier, first_trainer, look_of, starting_config, with_picture
 from gradlab.plots import BOTH, CONTRAST, draw_view, figure_png
 from gradlab.plots.draw import DEFAULT
+from gradlab.registry import brief
 from gradlab.rules.optimizers import adopt
 from gradlab.stage import Shown, replay_html
 from gradlab.stage.learned import Seldom
@@ -103,15 +95,14 @@ class GradLab(widgets.VBox):
         **knobs: Unpack[Knobs],
     ) -> None:
         for name, flag in (("predict", predict), ("lecture", lecture), ("replay", replay)):
-            check_flag(name, flag)
+            if not isinstance(flag, bool):
+                raise ValueError(f"{name}={brief(flag)}; expected True or False")
         self._replay = replay
         names = chosen(show, lecture)
         if callable(made := knobs.get("optimizer")):
             knobs["optimizer"] = adopt(made)
-        start = starting_config(config, preset, exercise, dict(knobs))
-        text = Text(lang)
-        own = {"network": network, "data": data, "loss": loss}
-        refuse_own(exercise, own, text)
+        text, own = Text(lang), {"network": network, "data": data, "loss": loss}
+        start = starting_config(config, preset, exercise, own, dict(knobs), text)
         trainer, problem = first_trainer(start, own, preset)
         self._controller = controller = Controller(trainer, own, text, predict, self._show)
         self._description = Description(controller)

@@ -38,12 +38,6 @@ _SIDE = 8  # of an image of digits
 _COPIES = 12  # of a weight: gradient, what Adam keeps, all of it again in the transaction and in two snapshots
 
 
-def choices() -> tuple[str, ...]:
-    """Return what ``show`` may name: knobs of `Config` and parts of the panel."""
-    knobs = (name for name in Config.knobs() if not name.endswith("_seed") and name not in WITHIN)
-    return (*EXTRAS, *knobs, *SECTIONS)
-
-
 def chosen(show: Any, lecture: bool) -> tuple[str, ...] | None:
     """Return what is to be shown, in the order asked for; None for everything.
 
@@ -56,27 +50,31 @@ def chosen(show: Any, lecture: bool) -> tuple[str, ...] | None:
         return LECTURE if lecture else None
     if (names := items_of(show)) is None:
         raise ValueError(f"show={brief(show)}; expected a list of names such as {list(LECTURE[:4])}")
+    knobs = (name for name in Config.knobs() if not name.endswith("_seed") and name not in WITHIN)
+    known = (*EXTRAS, *knobs, *SECTIONS)
     for name in names:
-        if not isinstance(name, str) or name not in choices():
-            raise ValueError(f"show: {brief(name)}; expected names of {', '.join(choices())}")
+        if not isinstance(name, str) or name not in known:
+            raise ValueError(f"show: {brief(name)}; expected names of {', '.join(known)}")
     return tuple(dict.fromkeys(names))
 
 
-def check_flag(name: str, value: Any) -> None:
-    """Raise ValueError unless `value` is True or False."""
-    if not isinstance(value, bool):
-        raise ValueError(f"{name}={brief(value)}; expected True or False")
-
-
 def starting_config(
-    config: Config | None, preset: str | None, exercise: str | None, knobs: Mapping[str, Any]
+    config: Config | None,
+    preset: str | None,
+    exercise: str | None,
+    own: Mapping[str, Any],
+    knobs: Mapping[str, Any],
+    text: Text,
 ) -> Config:
     """Return the config that a panel's arguments ask for, or raise ValueError."""
     given = {"config": config, "preset": preset, "exercise": exercise}
     if len(named := [f"{name}={brief(value)}" for name, value in given.items() if value is not None]) > 1:
         raise ValueError(f"{' together with '.join(named)}; expected one of the two")
     if exercise is not None:
-        return open_exercise(exercise).config.replace(**knobs)
+        start = open_exercise(exercise).config
+        if mine := [name for name, value in own.items() if value is not None]:
+            raise ValueError(f"exercise={exercise!r} together with {', '.join(mine)}; {text('task.own')}")
+        return start.replace(**knobs)
     if config is not None and not isinstance(config, Config):
         raise ValueError(f"config={brief(config)}; expected a Config (or knobs by name, as in GradLab(depth=30))")
     start = PRESETS[preset] if preset is not None else config or Config()
@@ -120,13 +118,6 @@ def check_size(config: Config, own: Mapping[str, Any], networks: int = 1) -> Non
         named = ", ".join(f"{name}={value}" for name, value in knobs.items())
         numbers = {"products": products, "held": held, "most": MOST_PRODUCTS, "room": MOST_HELD}
         raise ValueError(Said("error.size", knobs=named, **numbers))
-
-
-def refuse_own(exercise: str | None, own: Mapping[str, Any], text: Text) -> None:
-    """Raise ValueError if an exercise, which has its own network and data, is given others."""
-    given = [name for name, value in own.items() if value is not None]
-    if exercise is not None and given:
-        raise ValueError(f"exercise={exercise!r} together with {', '.join(given)}; {text('task.own')}")
 
 
 def without_effect(own: Mapping[str, Any], config: Config | None = None) -> set[str]:
@@ -179,10 +170,10 @@ def look_of(text: Text, names: tuple[str, ...] | None, lecture: bool, predict: b
 
 def close_earlier(panel: Any, by_cell: dict[str, tuple[str, list[weakref.ref[Any]]]]) -> None:
     """Note a new panel, and close those that an earlier run of the same notebook cell made."""
-    where = _current_cell()
-    if where is None:
+    request = _request()
+    cell, run = request.get("metadata", {}).get("cellId"), request.get("header", {}).get("msg_id", "")
+    if not cell:  # outside a front end that tells
         return
-    cell, run = where
     old_run, panels = by_cell.get(cell, ("", []))
     if old_run != run:
         for reference in panels:
@@ -196,26 +187,15 @@ def close_earlier(panel: Any, by_cell: dict[str, tuple[str, list[weakref.ref[Any
 
 def _hear_interrupts(by_cell: Mapping[str, tuple[str, list[weakref.ref[Any]]]]) -> None:
     """Let an interrupt while no cell runs, which Jupyter's kernel ignores, reach the panels that play."""
+    kernel: Any = getattr(get_ipython(), "kernel", None)
 
     def interrupt(*_: Any) -> None:
         for reference in [reference for _, panels in by_cell.values() for reference in panels]:
             if (panel := reference()) is not None:
                 panel.interrupt()
 
-    if getattr(kernel := _kernel(), "saved_sigint_handler", None) is signal.SIG_IGN:
+    if getattr(kernel, "saved_sigint_handler", None) is signal.SIG_IGN:
         kernel.saved_sigint_handler = interrupt  # in force when the running cell ends
-
-
-def _kernel() -> Any:
-    """Return Jupyter's kernel; None outside of one."""
-    return getattr(get_ipython(), "kernel", None)
-
-
-def _current_cell() -> tuple[str, str] | None:
-    """Return (cell id, id of this execution) of the running cell; None outside a front end that tells."""
-    parent = _request()
-    cell = parent.get("metadata", {}).get("cellId")
-    return (cell, parent.get("header", {}).get("msg_id", "")) if cell else None
 
 
 def with_picture(bundle: dict[str, Any], png: bytes) -> dict[str, Any]:
@@ -233,4 +213,5 @@ def with_picture(bundle: dict[str, Any], png: bytes) -> dict[str, Any]:
 
 def _request() -> dict[str, Any]:
     """Return the message that runs the cell; empty outside a kernel."""
-    return ((kernel := _kernel()) and kernel.get_parent()) or {}
+    kernel = getattr(get_ipython(), "kernel", None)
+    return (kernel and kernel.get_parent()) or {}
