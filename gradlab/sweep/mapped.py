@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn, optim
-from torch.func import vmap
+from torch.func import functional_call, vmap
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -96,9 +96,8 @@ class StackedNetwork:
     def __init__(self, configs: Sequence[Config], batches: StackedBatches) -> None:
         self._loss = batches.first.loss
         self._template, self.weights, self._buffers = draw_weights(configs, batches.first)
-        modules = list(self._template.modules())
-        self._slots = [(m._parameters, name) for m in modules for name, p in m._parameters.items() if p is not None]
-        self._buffer_slots = [(m._buffers, name) for m in modules for name, b in m._buffers.items() if b is not None]
+        held = [*self._template.named_parameters(), *self._template.named_buffers()]
+        self._names = [name for name, _ in held]
         self._shapes = [p.shape for p in self._template.parameters()]
         layers = [layer.module for layer in find_layers(self._template)]
         output = {id(p) for p in layers[-1].parameters()}
@@ -127,17 +126,10 @@ class StackedNetwork:
 
     def _run(self, params: list[Tensor], buffers: list[Tensor], x: Tensor) -> tuple[Tensor, Any]:
         """Run one network: the template with other tensors in its place."""
-        slots, tensors = [*self._slots, *self._buffer_slots], [*params, *buffers]
-        own = [held[name] for held, name in slots]
         self._seen = ([], [])
-        try:
-            for (held, name), tensor in zip(slots, tensors, strict=True):
-                held[name] = tensor
-            with sdpa_kernel(SDPBackend.MATH):  # of the others, torch maps one network at a time
-                return self._template(x), self._seen
-        finally:
-            for (held, name), tensor in zip(slots, own, strict=True):
-                held[name] = tensor
+        tensors = dict(zip(self._names, [*params, *buffers], strict=True))
+        with sdpa_kernel(SDPBackend.MATH):  # of the others, torch maps one network at a time
+            return functional_call(self._template, tensors, x, tie_weights=False), self._seen
 
     def _see(self, number: int, module: nn.Module, inputs: Any, output: Any) -> None:
         z = first_tensor(output)
@@ -218,83 +210,50 @@ def map_clip(name: str, network: StackedNetwork, gradient: Tensor, threshold: Te
 
 
 class StackedCarryOver:
-    """A carry-over mapped over networks, with what each network's keeps from step to step.
+    """A carry-over mapped over networks, with what it keeps from step to step.
 
-    Networks that keep tensors of the same kind go together; they part only where one skips a step.
+    Where networks may skip steps each has a state of its own: the rule's answer may depend on the steps it has seen.
     """
 
-    def __init__(self, name: str, networks: int) -> None:
-        self._rule = None if name == "none" else CARRY_OVERS[name].function
-        self._parts: list[tuple[Tensor, State]] = [(torch.arange(networks), {})]
+    def __init__(self, config: Config, networks: int) -> None:
+        self._rule = None if config.carry_over == "none" else CARRY_OVERS[config.carry_over].function
+        self._skips = config.nonfinite == "skip"
+        self._states: list[State] = [{} for _ in range(networks if self._skips else 1)]
 
     def apply(self, gradients: list[Tensor], allowed: Tensor) -> Tensor:
-        """Change the gradients of the allowed networks in place; return which of them shall update."""
-        if self._rule is None:
+        """Change the gradients in place; return which of the allowed networks shall update."""
+        rule, answers = self._rule, list[bool]()
+        if rule is None:
             return allowed
-        ready, parts = torch.zeros_like(allowed), []
-        for rows, state in self._parts:
-            mask = allowed[rows]
-            if not bool(mask.all()):
-                parts.append((rows[~mask], _take(state, ~mask)))
-                rows, state = rows[mask], _take(state, mask)
-            if len(rows):
-                parts.append((rows, self._map(gradients, rows, state, ready)))
-        self._parts = _merged(parts)
-        return ready
-
-    def _map(self, gradients: list[Tensor], rows: Tensor, state: State, ready: Tensor) -> State:
-        rule, whole = self._rule, len(rows) == len(ready)
-        answers: list[bool] = []
 
         def carry(own: list[Tensor], state: State) -> tuple[list[Tensor], State]:
-            assert rule is not None
             answers.append(bool(rule(own, state)))
             return own, state
 
-        chosen = gradients if whole else [g[rows] for g in gradients]
-        changed, kept = vmap(carry)(chosen, state)
-        if not whole:
-            for gradient, own in zip(gradients, changed, strict=True):
-                gradient[rows] = own
-        ready[rows] = answers[0]
-        return kept
+        if not self._skips:
+            self._states = [vmap(carry)(gradients, self._states[0])[1]]
+            return allowed & answers[0]
+        chosen = allowed.nonzero()[:, 0].tolist()
+        for i in chosen:
+            carry([gradient[i] for gradient in gradients], self._states[i])
+        ready = torch.zeros_like(allowed)
+        ready[chosen] = torch.tensor(answers, dtype=torch.bool)
+        return ready
 
-    def copy(self, needed: bool) -> list[tuple[Tensor, State]]:
-        """Return a copy of what is kept; nothing if it is not needed."""
-        return [(rows, _take(state, slice(None), clone=True)) for rows, state in self._parts] if needed else []
+    def copy(self) -> list[State]:
+        """Return a copy of what is kept; nothing where no step is skipped."""
+        kept = self._states if self._skips else []
+        return [{name: [t.clone() for t in own] for name, own in state.items()} for state in kept]
 
-    def restore(self, copied: list[tuple[Tensor, State]], chosen: Tensor) -> None:
+    def restore(self, copied: list[State], chosen: Tensor) -> None:
         """Go back to what a copy holds in some networks."""
-        if copied:
-            parts = [(rows[~chosen[rows]], _take(state, ~chosen[rows])) for rows, state in self._parts]
-            parts += [(rows[chosen[rows]], _take(state, chosen[rows])) for rows, state in copied]
-            self._parts = _merged(parts)
+        for i in chosen.nonzero()[:, 0].tolist() if copied else ():
+            self._states[i] = copied[i]
 
     def keep(self, chosen: Tensor) -> None:
-        """Drop the other networks."""
-        place = chosen.cumsum(0) - 1
-        parts = [(place[rows[chosen[rows]]], _take(state, chosen[rows])) for rows, state in self._parts]
-        self._parts = _merged(parts)
-
-
-def _take(state: State, rows: Tensor | slice, clone: bool = False) -> State:
-    return {name: [t[rows].clone() if clone else t[rows] for t in kept] for name, kept in state.items()}
-
-
-def _merged(parts: list[tuple[Tensor, State]]) -> list[tuple[Tensor, State]]:
-    """Join the parts whose states have the same names and numbers of tensors."""
-    joined: dict[Any, list[tuple[Tensor, State]]] = {}
-    for rows, state in parts:
-        if len(rows):
-            joined.setdefault(tuple((name, len(kept)) for name, kept in state.items()), []).append((rows, state))
-    return [group[0] if len(group) == 1 else _join(group) for group in joined.values()]
-
-
-def _join(group: list[tuple[Tensor, State]]) -> tuple[Tensor, State]:
-    rows = torch.cat([rows for rows, _ in group])
-    order = rows.argsort()
-    kept = {name: zip(*(state[name] for _, state in group), strict=True) for name in group[0][1]}
-    return rows[order], {name: [torch.cat(tensors)[order] for tensors in own] for name, own in kept.items()}
+        """Drop the other networks; where they may skip steps, all run to the end."""
+        if not self._skips:
+            self._states = [{name: [t[chosen] for t in kept] for name, kept in self._states[0].items()}]
 
 
 # entry by entry, so that one tensor may hold several networks
@@ -312,12 +271,12 @@ class StackedOptimizer:
     def __init__(self, configs: Sequence[Config], weights: Tensor) -> None:
         self._blocks: list[tuple[slice, Tensor, optim.Optimizer]] = []
         self._warmup, self._lr = configs[0].warmup, dict[optim.Optimizer, float]()
-        entry, skips = OPTIMIZERS[configs[0].optimizer], configs[0].nonfinite == "skip"
+        self._skips, entry = configs[0].nonfinite == "skip", OPTIMIZERS[configs[0].optimizer]
         for knobs, own in groupby(range(len(configs)), key=lambda i: optimizer_knobs(configs[i])):
             members = list(own)
             whole = weights[members[0] : members[-1] + 1].detach().requires_grad_()
             made = entry([whole], *knobs)
-            if type(made) in _ENTRYWISE and not skips:
+            if type(made) in _ENTRYWISE and not self._skips:
                 self._blocks.append((slice(members[0], members[-1] + 1), whole, made))
                 continue
             rows = [weights[i].detach().requires_grad_() for i in members]
@@ -336,11 +295,9 @@ class StackedOptimizer:
                 optimizer.param_groups[0]["lr"] = lr * min(1.0, (number + 1) / self._warmup)
             optimizer.step()
 
-    def copy(self, needed: bool) -> list[dict[str, Any]]:
-        """Return copies of what the optimizers remember, one per tensor; nothing if it is not needed."""
-        if not needed:
-            return []
-        states = [optimizer.state[param] for _, param, optimizer in self._blocks]
+    def copy(self) -> list[dict[str, Any]]:
+        """Return copies of what the optimizers remember, one per tensor; nothing where no step is skipped."""
+        states = [optimizer.state[param] for _, param, optimizer in self._blocks if self._skips]
         return [{k: v.clone() if isinstance(v, Tensor) else v for k, v in state.items()} for state in states]
 
     def restore(self, copied: list[dict[str, Any]], chosen: Tensor) -> None:

@@ -45,7 +45,7 @@ def train_stacked(
             break
         yield stack.step()
     if steps:
-        stack.retire(torch.ones(stack.alive, dtype=torch.bool))
+        stack.evaluate(torch.ones(stack.alive, dtype=torch.bool))
     return stack.outcomes()
 
 
@@ -64,7 +64,7 @@ class Stack:
         self._batches = StackedBatches(self._configs, data, loss)
         self._network = StackedNetwork(self._configs, self._batches)
         self._optimizer = StackedOptimizer(self._configs, self._network.weights)
-        self._carry = StackedCarryOver(self._config.carry_over, len(configs))
+        self._carry = StackedCarryOver(self._config, len(configs))
         self._clips_early = self._config.clip != "none" and self._config.clip_order == "each_micro_batch"
         self._numbers = torch.arange(len(configs))
         self._threshold = torch.tensor([c.clip_threshold for c in self._configs], dtype=torch.float64)
@@ -93,7 +93,7 @@ class Stack:
         self._see_trouble(~fine)
         self._steps += 1
         if update and self._config.nonfinite == "stop" and not bool(fine.all()):
-            self.retire(~fine)
+            self._retire(~fine)
         return running
 
     def _accumulate(self) -> tuple[Tensor, Tensor]:
@@ -152,8 +152,8 @@ class Stack:
         goes_on = self._config.nonfinite == "continue"
         allowed = torch.ones_like(fine) if goes_on else fine
         self._see_clip(self._clip_late(gradient, raw), raw, allowed)
-        weights, skips = self._network.weights, self._config.nonfinite == "skip"
-        before, carried, moments = weights.clone(), self._carry.copy(skips), self._optimizer.copy(skips)
+        weights = self._network.weights
+        before, carried, moments = weights.clone(), self._carry.copy(), self._optimizer.copy()
         ready = self._carry.apply(self._network.views(gradient), allowed)
         self._optimizer.step(gradient, ready, self._steps)
         finite = finite_rows(weights)
@@ -198,17 +198,17 @@ class Stack:
         self._found["diverged_at"][fresh] = float(self._steps)
 
     # ------------------------------------------------------------------ the end
-    def retire(self, done: Tensor) -> None:
-        """Evaluate the networks marked in `done` ``(networks,)`` on all the data and take them off the stack."""
-        if bool(done.any()):
-            self._evaluate(done)
+    def _retire(self, done: Tensor) -> None:
+        """Evaluate the networks marked in `done` ``(networks,)`` and take them off the stack."""
+        self.evaluate(done)
         keep = ~done
         self._numbers, self._threshold = self._numbers[keep], self._threshold[keep]
         self._network.keep(keep)
         self._optimizer.keep(keep, self._network.weights)
         self._carry.keep(keep)
 
-    def _evaluate(self, done: Tensor) -> None:
+    def evaluate(self, done: Tensor) -> None:
+        """Measure the networks marked in `done` ``(networks,)`` on all the data."""
         numbers, total, right = self._numbers[done], 0.0, 0.0
         for x, y in self._batches.slices(EVALUATED_AT_ONCE, numbers):
             losses, output = self._network.evaluate(done, x, y)
