@@ -86,6 +86,7 @@ def _options(own: Path) -> list[str]:
         "--PasswordIdentityProvider.hashed_password=",
         "--ServerApp.disable_check_xsrf=True",
         "--ServerApp.terminals_enabled=False",
+        "--KernelManager.shutdown_wait_time=0",  # a kernel that is torn down is not waited for
         f"--LabApp.user_settings_dir={own / 'settings'}",
         f"--LabApp.workspaces_dir={own / 'workspaces'}",
         "--LabApp.news_url=",
