@@ -13,7 +13,7 @@ from gradlab.config import Config
 from gradlab.history import Array
 from gradlab.locale import Said
 from gradlab.network import NORMS
-from gradlab.theory.moments import Q_RANGE, Moments, Quadrature, SilenceError, read_phi
+from gradlab.theory.moments import Q_RANGE, Moments, SilenceError, moments, read_phi
 from gradlab.theory.profile import RULES, Profile, Setting, Step, follow, readout
 from gradlab.theory.signal import Signal, weight_variance
 
@@ -126,7 +126,7 @@ class MeanField:
         self.rule = RULES[config.norm, config.residual]
         orthogonal, batch = config.init == "orthogonal", batch_of(config, signal)
         self.setting = Setting(config.bias_std**2, norm_eps(config), batch, orthogonal)
-        self.quadrature = Quadrature(read_phi(config.activation))
+        self.phi, self.refinement = read_phi(config.activation), 0
         self._accurate_in: set[int] = set()
         self.s = self._strength(config.width, config.width)
         if config.norm == "batch":
@@ -141,18 +141,17 @@ class MeanField:
         octaves = {math.frexp(v)[1]: v for v in (float(q.min()), float(q.max()))}
         new = [v for octave, v in octaves.items() if octave not in self._accurate_in]
         while new and not self._accurate(np.array(new)):
-            if self.quadrature.refinement == _REFINEMENTS:
+            if self.refinement == _REFINEMENTS:
                 raise SilenceError(Said("silence.too_fast"))
-            self.quadrature = Quadrature(self.quadrature.phi, self.quadrature.refinement + 1)
+            self.refinement += 1
         self._accurate_in |= set(octaves)
-        moments = self.quadrature.moments(q)
-        if not (moments.slope > 0).all():
+        found = moments(self.phi, q, self.refinement)
+        if not (found.slope > 0).all():
             raise SilenceError(Said("silence.flat"))
-        return moments
+        return found
 
     def _accurate(self, q: Array) -> bool:
-        here = self.quadrature.moments(q)
-        finer = Quadrature(self.quadrature.phi, self.quadrature.refinement + 1).moments(q)
+        here, finer = (moments(self.phi, q, self.refinement + more) for more in (0, 1))
         pairs = ((here.second, finer.second), (here.slope, finer.slope))
         return all(np.allclose(a, b, rtol=_ACCURACY, atol=0) for a, b in pairs)
 

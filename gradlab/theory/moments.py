@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,16 +29,11 @@ _JUMP = 1e-6  # relative to the largest value seen: below it a change is smooth
 _BISECTIONS = 40  # an interval of 1/32 becomes 3e-14: what still changes in it jumps
 
 
-@dataclass(frozen=True, eq=False)
-class Phi:
-    """A scalar function phi with its derivative, evaluated in float64."""
+class Phi(NamedTuple):
+    """A scalar function phi, and where it or its derivative jumps."""
 
     function: Callable[[Tensor], Tensor]  # tensor to Tensor of the same shape, entry by entry
-    kinks: Array  # (kinks,): where phi or its derivative jumps, in ascending order
-
-    def __call__(self, x: Array) -> tuple[Array, Array]:
-        """Return phi(x) and phi'(x), both of the shape of `x`."""
-        return evaluate(self.function, x)
+    kinks: Array  # (kinks,): in ascending order
 
 
 def evaluate(function: Callable[[Tensor], Tensor], x: Array) -> tuple[Array, Array]:
@@ -147,51 +143,46 @@ class Moments:
         return np.isclose(self.mean_slope**2, self.slope, rtol=1e-9)
 
 
-class Quadrature:
-    """Composite Gauss-Legendre quadrature, split at the kinks of the activation, panels cut in ``2 ** refinement``.
+def _nodes(root: Array, kinks: Array, refinement: int) -> tuple[Array, Array]:
+    """Return the nodes in standard deviations and their weights, density included, ``(variances, nodes)``."""
+    grid = np.arange(-_REACH, _REACH + 0.5)
+    bends = np.clip(np.unique(np.concatenate([-_BENDS, _BENDS, kinks])) / root[:, None], -_REACH, _REACH)
+    edges = np.sort(np.concatenate([np.broadcast_to(grid, (len(root), len(grid))), bends], axis=1))
+    cuts = np.arange(2**refinement) / 2**refinement
+    width = np.diff(edges)[..., None] / 2**refinement
+    left = edges[:, :-1, None] + np.diff(edges)[..., None] * cuts
+    z = left[..., None] + width[..., None] * (_NODES + 1) / 2
+    weight = width[..., None] / 2 * _WEIGHTS * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+    shape = (len(root), -1)
+    return z.reshape(shape), np.broadcast_to(weight, z.shape).reshape(shape)
 
-    Across a kink a Gauss rule is wrong in the third digit; between kinks it converges exponentially.
+
+def moments(phi: Phi, q: Array, refinement: int = 0) -> Moments:
+    """Return the averages at the variances `q`, of shape ``(variances,)``, kept inside `Q_RANGE`.
+
+    By Gauss-Legendre quadrature over panels split at the kinks, each cut in ``2 ** refinement``: across a kink a
+    Gauss rule is wrong in the third digit; between kinks it converges exponentially.
     """
+    root = np.sqrt(np.clip(q, *Q_RANGE))
+    z, weight = _nodes(root, phi.kinks, refinement)
+    value, slope = evaluate(phi.function, z * root[:, None])
+    value = value / root[:, None]  # so that fourth powers stay in range
 
-    def __init__(self, phi: Phi, refinement: int = 0) -> None:
-        self.phi, self.refinement = phi, refinement
-        self._bends = np.unique(np.concatenate([-_BENDS, _BENDS, phi.kinks]))
+    def mean(x: Array) -> Array:
+        return np.sum(weight * x, axis=1)
 
-    def _nodes(self, root: Array) -> tuple[Array, Array]:
-        """Return the nodes in standard deviations and their weights, density included, ``(variances, nodes)``."""
-        grid = np.arange(-_REACH, _REACH + 0.5)
-        bends = np.clip(self._bends / root[:, None], -_REACH, _REACH)
-        edges = np.sort(np.concatenate([np.broadcast_to(grid, (len(root), len(grid))), bends], axis=1))
-        cuts = np.arange(2**self.refinement) / 2**self.refinement
-        width = np.diff(edges)[..., None] / 2**self.refinement
-        left = edges[:, :-1, None] + np.diff(edges)[..., None] * cuts
-        z = left[..., None] + width[..., None] * (_NODES + 1) / 2
-        weight = width[..., None] / 2 * _WEIGHTS * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
-        shape = (len(root), -1)
-        return z.reshape(shape), np.broadcast_to(weight, z.shape).reshape(shape)
-
-    def moments(self, q: Array) -> Moments:
-        """Return the averages at the variances `q`, of shape ``(variances,)``, kept inside `Q_RANGE`."""
-        root = np.sqrt(np.clip(q, *Q_RANGE))
-        z, weight = self._nodes(root)
-        value, slope = self.phi(z * root[:, None])
-        value = value / root[:, None]  # so that fourth powers stay in range
-
-        def mean(x: Array) -> Array:
-            return np.sum(weight * x, axis=1)
-
-        hermite = z**2 - 1  # E[f(z) (z^2 - 1)] = 2 dE[f]/dlog q
-        forward, backward = value**2, slope**2
-        second, slope_2 = mean(forward), mean(backward)
-        with np.errstate(divide="ignore", invalid="ignore"):  # phi' = 0 nearly everywhere: the caller says so
-            return Moments(
-                second=second * root**2,
-                slope=slope_2,
-                variance=mean((value - mean(value)[:, None]) ** 2) * root**2,
-                mean_slope=mean(slope),
-                d_second=mean(hermite * forward) / (2 * second),
-                d_slope=mean(hermite * backward) / (2 * slope_2),
-                spread_second=mean(forward**2) / second**2 - 1,
-                spread_slope=mean(backward**2) / slope_2**2 - 1,
-                joint=mean(forward * backward) / (second * slope_2) - 1,
-            )
+    hermite = z**2 - 1  # E[f(z) (z^2 - 1)] = 2 dE[f]/dlog q
+    forward, backward = value**2, slope**2
+    second, slope_2 = mean(forward), mean(backward)
+    with np.errstate(divide="ignore", invalid="ignore"):  # phi' = 0 nearly everywhere: the caller says so
+        return Moments(
+            second=second * root**2,
+            slope=slope_2,
+            variance=mean((value - mean(value)[:, None]) ** 2) * root**2,
+            mean_slope=mean(slope),
+            d_second=mean(hermite * forward) / (2 * second),
+            d_slope=mean(hermite * backward) / (2 * slope_2),
+            spread_second=mean(forward**2) / second**2 - 1,
+            spread_slope=mean(backward**2) / slope_2**2 - 1,
+            joint=mean(forward * backward) / (second * slope_2) - 1,
+        )

@@ -32,13 +32,13 @@ class Setting:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One layer's effect; arrays have shape ``(variances,)``."""
+    """One layer's effect; arrays have shape ``(variances,)``, and a number is the same for all."""
 
     log_chi: Array  # log of the factor of |delta|^2 from layer l + 1 to l, in the wide limit
     q: Array  # variance at layer l + 1
     # d log chi / d log q and d log q_next / d log q
-    sensitivity: Array
-    memory: Array
+    sensitivity: Array | float
+    memory: Array | float
     # n times the variance of the relative fluctuation that this layer adds to chi and to q_next, and their covariance
     var_chi: Array
     var_q: Array
@@ -47,7 +47,7 @@ class Step:
     drift: Array
     # sqrt(n) times the standard deviation of what is the same in every block of a residual network, whose units keep
     # their sign from block to block; 0 elsewhere
-    lasting: Array
+    lasting: Array | float = 0.0
 
     def per_unit(self, width: int) -> Step:
         """Return the step with the fluctuations of a layer of `width` units."""
@@ -90,7 +90,6 @@ def plain(average: Average, q: Array, s: float, setting: Setting) -> Step:
         var_q=share**2 * var_q,
         cov=share * cov,
         drift=-var_chi / 2,
-        lasting=np.zeros_like(q),
     )
 
 
@@ -104,13 +103,12 @@ def normalised(average: Average, q: Array, s: float, setting: Setting) -> Step:
     return Step(
         log_chi=np.log(s * m.slope / (q + setting.eps)),
         q=q_next,
-        sensitivity=np.full_like(q, -1.0),
-        memory=np.zeros_like(q),
+        sensitivity=-1.0,
+        memory=0.0,
         var_chi=back + length,
         var_q=share**2 * forth,
         cov=share * both,
         drift=(share**2 * forth - back) / 2,  # 1 / length averages high, by what the norm's projection loses
-        lasting=np.zeros_like(q),
     )
 
 
@@ -134,18 +132,17 @@ def batch_normalised(average: Average, q: Array, s: float, setting: Setting) -> 
 def residual(average: Average, q: Array, s: float, setting: Setting) -> Step:
     """h + W phi(h) + b: chi = 1 + s E phi'^2, q' = q + s E phi^2 + sb^2 (Yang & Schoenholz 2017)."""
     m = average(q)
-    return _block(m, q, s, setting, branch=s * m.slope, q_sensitivity=m.d_slope, memory=m.d_second)
+    return _block(m, q, s, setting, s * m.slope, m.d_slope, m.d_second)
 
 
 def residual_normalised(average: Average, q: Array, s: float, setting: Setting) -> Step:
     """Pre-norm block h + W phi(norm(h)) + b: chi = 1 + s E phi'^2 / q, which telescopes over the blocks."""
     m = average(q / (q + setting.eps))
-    branch = s * m.slope / (q + setting.eps)
-    return _block(m, q, s, setting, branch, q_sensitivity=np.full_like(q, -1.0), memory=np.zeros_like(q))
+    return _block(m, q, s, setting, s * m.slope / (q + setting.eps), -1.0, 0.0)
 
 
 def _block(
-    m: Moments, q: Array, s: float, setting: Setting, branch: Array, q_sensitivity: Array, memory: Array
+    m: Moments, q: Array, s: float, setting: Setting, branch: Array, sensitivity: Array | float, memory: Array | float
 ) -> Step:
     """Add a branch to the stream: besides its own fluctuation there is that of the cross term, 4 branch / n."""
     back, forth, both = _fresh_noise(m, True, setting.orthogonal)
@@ -158,7 +155,7 @@ def _block(
     return Step(
         log_chi=np.log(chi),
         q=q_next,
-        sensitivity=branch * q_sensitivity / chi,
+        sensitivity=branch * sensitivity / chi,
         memory=(q + grown * memory) / q_next,
         var_chi=var_chi,
         var_q=(4 * q * added + grown**2 * forth + length * added**2) / q_next**2,
@@ -171,8 +168,7 @@ def _block(
 def readout(q: Array, s: float, setting: Setting) -> Step:
     """Return the step of a residual network's last hidden layer, whose stream the readout reads as it is."""
     zero, noise = np.zeros_like(q), np.full_like(q, 0.0 if setting.orthogonal else 2.0)
-    log_chi = np.full_like(q, math.log(s))
-    return Step(log_chi, s * q + setting.bias_variance, zero, zero, noise, zero, zero, -noise / 2, zero)
+    return Step(zero + math.log(s), s * q + setting.bias_variance, 0.0, 0.0, noise, zero, zero, -noise / 2)
 
 
 # (norm, residual) -> rule; a pair that is missing is one that theory does not cover
