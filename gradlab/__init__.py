@@ -29,8 +29,7 @@ from gradlab.panel import GradLab
 from gradlab.plots import MEASURES, PLOTS, draw
 from gradlab.presets import PRESETS
 from gradlab.registry import Registry
-from gradlab.rules.accumulation import ACCUMULATIONS
-from gradlab.rules.carry_over import CARRY_OVERS, CumulativeGradient
+from gradlab.rules.accumulation import ACCUMULATIONS, CARRY_OVERS, CumulativeGradient
 from gradlab.rules.clipping import CLIPS
 from gradlab.rules.optimizers import OPTIMIZERS
 from gradlab.stage import replay_html

@@ -18,8 +18,7 @@ from gradlab.locale import Said
 from gradlab.network import ACTIVATIONS, ARCHITECTURES, INITS, NORMS, uses
 from gradlab.network.transformer import RESIDUAL_INITS
 from gradlab.registry import Registry, brief
-from gradlab.rules.accumulation import ACCUMULATIONS
-from gradlab.rules.carry_over import CARRY_OVERS
+from gradlab.rules.accumulation import ACCUMULATIONS, CARRY_OVERS
 from gradlab.rules.clipping import CLIPS
 from gradlab.rules.optimizers import OPTIMIZERS
 

@@ -187,14 +187,14 @@ FAULTS = [
     ),
     Fault(
         "the delayed gradient updates at the first step",
-        "rules/carry_over.py",
+        "rules/accumulation.py",
         "    if previous is None:\n        return False\n",
         "    if previous is None:\n        return True\n",
         "test_carry_over.py",
     ),
     Fault(
         "the running sum forgets",
-        "rules/carry_over.py",
+        "rules/accumulation.py",
         "gradient.copy_(total.add_(gradient))",
         "gradient.copy_(total + gradient)",
         "test_carry_over.py",

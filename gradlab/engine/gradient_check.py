@@ -18,7 +18,7 @@ from torch import Generator, Tensor, nn
 
 from gradlab.data import Data
 from gradlab.engine.check import check_count, check_seconds
-from gradlab.rules.carry_over import CumulativeGradient
+from gradlab.rules.accumulation import CumulativeGradient
 
 TRUSTED = 1e-4  # differences that disagree among themselves by a larger share decide nothing
 # Central differences err by O(h^2) and by rounding / h; where the two meet depends on the network, so
@@ -82,7 +82,7 @@ class Derivative:
 
 
 def differentiate(loss: LossOfCopy, number: int, entry: int, good_enough: float = GOOD_ENOUGH) -> Derivative:
-    """Return the derivative of the loss by the entry, from the two neighbouring steps that agree best."""
+    """Return the derivative of the loss by the entry, from the two steps that agree best (Ridders 1982)."""
     scale = loss.scale(number)
     best = Derivative(math.nan, math.inf, kink=True)
     previous = _difference(loss, number, entry, STEPS[0] * scale)
@@ -189,38 +189,15 @@ def check_gradients(
 
     Of each layer half the entries are those with the largest gradient, the others drawn at random (always
     the same). The backward pass runs twice, and the worse of the two counts, so that one with a memory shows;
-    a `CumulativeGradient` starts with nothing in it.
+    a `CumulativeGradient` starts with nothing in it. The cost is about 8 forward passes per entry.
 
-    Parameters
-    ----------
-    network : torch.nn.Module
-        The network; it is copied, its weights, buffers and gradients stay as they are.
-    data : Data
-        The first `samples` of it are used.
-    layer_names : sequence of str
-        The layers.
-    layer_of : callable
-        Number of a trainable parameter -> index of the layer it is counted with.
-    samples, entries_per_layer : int
-        How much is compared; the cost is about 8 forward passes per entry.
-    compare : callable
-        Takes the differences; where it raises TimeoutError, what was compared so far is the result.
-    seconds : float
-        After which no further entry is begun.
-
-    Returns
-    -------
-    GradientCheck
-        The worst relative error of each layer.
+    `layer_of` is the number of a trainable parameter -> index of the layer it is counted with. After `seconds`, or
+    where `compare` raises TimeoutError, no further entry is begun: what was compared so far is the result.
 
     Raises
     ------
     ValueError
         If a number is below 1, or the loss is not finite at these weights.
-
-    Notes
-    -----
-    The error estimate by comparing neighbouring steps follows Ridders (1982).
     """
     for name, value in (("samples", samples), ("entries_per_layer", entries_per_layer)):
         check_count(name, value, 1)

@@ -30,8 +30,7 @@ from gradlab.engine.stats import Scratch
 from gradlab.engine.time import SELDOM
 from gradlab.history import NO_TIME
 from gradlab.locale import Said
-from gradlab.rules.accumulation import ACCUMULATIONS
-from gradlab.rules.carry_over import CARRY_OVERS, State
+from gradlab.rules.accumulation import ACCUMULATIONS, CARRY_OVERS, State
 from gradlab.rules.clipping import CLIPS
 from gradlab.rules.norms import norms
 from gradlab.rules.optimizers import OPTIMIZERS

@@ -22,7 +22,7 @@ from gradlab.engine.gradient_check import GradientCheck, differentiate
 from gradlab.engine.gradient_check import check_gradients as compare_gradients
 from gradlab.engine.layers import find_layers, layer_of
 from gradlab.engine.sampler import NextWindow
-from gradlab.rules.carry_over import CumulativeGradient
+from gradlab.rules.accumulation import CumulativeGradient
 
 LARGE = 1_000_000  # parameters from which a look takes a sample, in float32 where it can
 _GOOD_ENOUGH = 1e-6  # of a difference in a large one: half the forward passes

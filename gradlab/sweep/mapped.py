@@ -24,8 +24,7 @@ from gradlab.engine.layers import find_layers, first_tensor
 from gradlab.engine.sampler import Epoch
 from gradlab.network import ACTIVATIONS, NORMS, Network, build_network
 from gradlab.network.inits import initialise
-from gradlab.rules.accumulation import ACCUMULATIONS
-from gradlab.rules.carry_over import CARRY_OVERS, State
+from gradlab.rules.accumulation import ACCUMULATIONS, CARRY_OVERS, State
 from gradlab.rules.clipping import CLIPS
 from gradlab.rules.optimizers import OPTIMIZERS
 
