@@ -9,6 +9,7 @@ from typing import Any
 from gradlab.config import Config
 from gradlab.diagnosis.evidence import Findings
 from gradlab.network import uses
+from gradlab.theory.signal import VARIANCES
 
 YOUNG = 200  # steps during which the profile at step 0 still explains a run
 FEWEST = 5  # steps before anything is said about the loss
@@ -215,12 +216,11 @@ SOUND_VARIANCE = {"relu": 2.0, "leaky_relu": 2 / 1.04, "gelu": 2.0, "silu": 2.0}
 )
 """Weight variance times fan_in below which too small weights are to blame; above it a sigmoid's slope still is."""
 
-_VARIANCE = {"kaiming": 2.0, "kaiming_uniform": 2.0, "pytorch": 1 / 3}
-
 
 def _weight_variance(config: Config) -> float:
-    """Return variance times fan_in of the hidden weights."""
-    return config.gain**2 * (config.width if config.init == "fixed" else _VARIANCE.get(config.init, 1.0))
+    """Return variance times fan_in of the hidden weights; of an init without a formula, that of a normal one."""
+    variance = VARIANCES.get(config.init, VARIANCES["normal"])
+    return config.width * variance(config.gain, config.width, config.width)
 
 
 # ---------------------------------------------------------------------- what to try

@@ -117,46 +117,41 @@ class _Pair:
         early = config.clip != "none" and config.clip_order == "each_micro_batch"
         sizes = [len(rows) for rows in window.micro_batches]
         shares = [n / sum(sizes) for n in sizes]
-        self.accumulated, self.mean, self.unclipped = _Sum(), _Sum(), _Sum()
+        self.accumulated, self.mean, self.unclipped = list[Tensor](), list[Tensor](), list[Tensor]()
         for rows, weight, share, seed in zip(window.micro_batches, window.weights, shares, window.seeds, strict=True):
             found = _gradients(copied, rows, seed)
-            self.mean.add(found, share)
-            self.unclipped.add(found, weight)
-            self.accumulated.add(found, weight)
+            self.mean = _added(self.mean, found, share)
+            self.unclipped = _added(self.unclipped, found, weight)
+            self.accumulated = _added(self.accumulated, found, weight)
             if early:
-                _clip(copied, self.accumulated.total, config)
+                _clip(copied, self.accumulated, config)
         fresh = Copied(trainer, dtype)  # a pass may change buffers
         self.plain = _gradients(fresh, torch.cat(window.micro_batches), window.seeds[0])
         self.large = [g.clone() for g in self.plain]
         if early:
             _clip(fresh, self.large, config)
-            _clip(fresh, self.unclipped.total, config)
-        self.size = math.fsum(norms(self.large)) + math.fsum(norms(self.accumulated.total))
-        self.difference = _worst(self.accumulated.total, self.large)
+            _clip(fresh, self.unclipped, config)
+        self.size = math.fsum(norms(self.large)) + math.fsum(norms(self.accumulated))
+        self.difference = _worst(self.accumulated, self.large)
 
 
-class _Sum:
-    """A weighted sum of lists of tensors, in the order of operations of a step."""
-
-    def __init__(self) -> None:
-        self.total: list[Tensor] = []
-
-    def add(self, tensors: Sequence[Tensor], weight: float) -> None:
-        if self.total:
-            torch._foreach_add_(self.total, list(tensors), alpha=weight)
-        else:
-            self.total = [t.clone() if weight == 1.0 else t * weight for t in tensors]
+def _added(total: list[Tensor], tensors: list[Tensor], weight: float) -> list[Tensor]:
+    """Add tensors to a weighted sum, empty at first, in the order of operations of a step."""
+    if not total:
+        return [t * weight for t in tensors]
+    torch._foreach_add_(total, tensors, alpha=weight)
+    return total
 
 
 def _causes(trainer: Trainer, window: NextWindow, pair: _Pair) -> tuple[tuple[str, ...], float]:
     """Return why a pair differs, and its difference in float64 where that is rounding."""
     tolerance, wide = TOLERANCE[trainer.config.dtype], math.nan
     causes = _causes_in_weights(window)
-    if _worst(pair.accumulated.total, pair.unclipped.total) > tolerance:
+    if _worst(pair.accumulated, pair.unclipped) > tolerance:
         causes.append("clip")
-    if (alone := _worst(pair.mean.total, pair.plain)) > tolerance:
+    if (alone := _worst(pair.mean, pair.plain)) > tolerance:
         exact = _Pair(trainer, window, torch.float64)
-        wide = _worst(exact.mean.total, exact.plain)
+        wide = _worst(exact.mean, exact.plain)
         rounds = wide < _ROUNDS * alone or wide < _ROUNDS_IN_FLOAT64
         causes += ["rounding"] if rounds and not causes else [] if rounds else _causes_in_network(trainer, window)
     return tuple(causes) or ("rounding",), wide

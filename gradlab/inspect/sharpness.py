@@ -27,6 +27,8 @@ from gradlab.locale import Said
 from gradlab.registry import brief
 from gradlab.rules.accumulation import ACCUMULATIONS
 
+Operator = Callable[[Tensor], Tensor]  # linear, of a flat vector
+
 _BYTES = 128 * 2**20  # that the graphs of the two backward passes may hold
 
 
@@ -39,7 +41,7 @@ class Ritz(NamedTuple):
     converged: bool  # whether `residual` came down to the tolerance
 
 
-def largest_eigenvalue(apply: Callable[[Tensor], Tensor], start: Tensor, iterations: int, tol: float) -> Ritz:
+def largest_eigenvalue(apply: Operator, start: Tensor, iterations: int, tol: float) -> Ritz:
     """Return the largest (not the largest in size) eigenvalue by the method of Lanczos (1950).
 
     `apply` multiplies the operator with a vector ``(n,)``, at most `iterations` times; `start` has a share of every
@@ -82,14 +84,6 @@ def _top(alphas: list[float], betas: list[float], beta: float, tol: float) -> Ri
     return Ritz(value, residual, len(alphas), residual <= tol * abs(value))
 
 
-def random_start(n: int, dtype: torch.dtype) -> Tensor:
-    """Return a Gaussian vector, always the same."""
-    return torch.randn(n, generator=Generator().manual_seed(0), dtype=dtype)
-
-
-Root = Callable[[Tensor], Tensor]
-
-
 @dataclass(frozen=True)
 class Edge:
     """What the running rules can take."""
@@ -98,7 +92,7 @@ class Edge:
     key: str = ""  # key of the words that say why not
     # square root of the matrix P that the rules multiply a gradient with, applied to a flat vector; the eigenvalue
     # that counts is then that of P H, not of the Hessian H itself
-    root: Root | None = None
+    root: Operator | None = None
     decay: float = 0.0  # weight decay that P multiplies too
 
     def words(self, config: Config) -> str:
@@ -148,7 +142,7 @@ def _sgd(config: Config, state: Mapping[str, Any], sizes: list[int]) -> Edge:
     return Edge(s, root=_tensor_sums(sizes) if config.carry_over == "scalar_sum" else None)
 
 
-def _tensor_sums(sizes: list[int]) -> Root:
+def _tensor_sums(sizes: list[int]) -> Operator:
     """Square root of "every entry becomes the sum of its tensor": of the matrix of ones, tensor by tensor."""
 
     def root(flat: Tensor) -> Tensor:
@@ -189,7 +183,7 @@ def _adaptive_problem(config: Config, state: Mapping[str, Any], name: str) -> Ed
     return None if name in state else Edge(None, "no_step")
 
 
-def _diagonal(scale: Tensor) -> Root:
+def _diagonal(scale: Tensor) -> Operator:
     inverse = scale.rsqrt()
     return lambda flat: flat * inverse
 
@@ -200,9 +194,6 @@ _EDGES: dict[str, Callable[[Config, Mapping[str, Any], list[int]], Edge]] = {
     "adamw": _adamw,
     "rmsprop": _rmsprop,
 }
-
-
-Product = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -298,7 +289,8 @@ def sharpness(
     sizes = [p.numel() for p in copied.params]
     own = isinstance(run, Batch)
     edge = Edge(None, "batch") if own else edge_of(config, run.optimizer_state(), sizes, copied.cumulative)
-    start = random_start(sum(sizes), copied.params[0].dtype).to(copied.params[0].device)
+    like = copied.params[0]
+    start = torch.randn(sum(sizes), generator=Generator().manual_seed(0), dtype=like.dtype).to(like.device)
     scale, preconditioned = gradient_scale(config, n), None
     seconds = (SECONDS if own else math.inf) if seconds is None else seconds
     with _twice_differentiable():
@@ -337,7 +329,7 @@ def _twice_differentiable() -> Iterator[None]:
         raise ValueError(Said("closeup.reason.derivative", error=error)) from error
 
 
-def _hessian_product(copied: Copied, rows: Tensor) -> Product:
+def _hessian_product(copied: Copied, rows: Tensor) -> Operator:
     """Return the product of the mean loss's Hessian with a flat vector."""
     params = copied.params
     loss = copied.loss(rows, seed=0)
@@ -375,7 +367,7 @@ def _differentiable_once(gradients: Sequence[Tensor]) -> bool:
     return False
 
 
-def _preconditioned(product: Product, edge: Edge, scale: float) -> Product:
+def _preconditioned(product: Operator, edge: Edge, scale: float) -> Operator:
     """Return the product with R (scale H + decay) R, R the root of P: as P (scale H + decay), but symmetric."""
 
     def own(flat: Tensor) -> Tensor:

@@ -58,15 +58,12 @@ class CoordinateCheck:
         """Return one column, an entry a layer."""
         if column not in self.columns:
             raise KeyError(f"column={brief(column)}; expected one of {', '.join(self.columns)}")
-        return [row[column] for row in self.rows()]
+        return [*self.layer_names] if column == "layer" else self.slopes[column.removeprefix("slope_")].tolist()
 
     def rows(self) -> list[dict[str, float | str]]:
         """Return one row a layer: its name and its slope in each parametrization."""
-        columns = zip(self.layer_names, *self.slopes.values(), strict=True)
-        return [
-            {"layer": name, **{f"slope_{p}": float(s) for p, s in zip(self.slopes, slopes, strict=True)}}
-            for name, *slopes in columns
-        ]
+        rows = zip(*(self[column] for column in self.columns), strict=True)
+        return [dict(zip(self.columns, row, strict=True)) for row in rows]
 
     def __repr__(self) -> str:
         worst = ", ".join(f"{name} {np.nanmax(np.abs(s), initial=0.0):.2f}" for name, s in self.slopes.items())

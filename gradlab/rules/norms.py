@@ -70,18 +70,7 @@ def shrink_(grads: list[Tensor], sizes: Tensor, threshold: float) -> None:
 
 
 def norms(tensors: Sequence[Tensor]) -> list[float]:
-    """Return the 2-norm of each tensor as a Python float.
-
-    Parameters
-    ----------
-    tensors : sequence of Tensor
-        Any shapes, floating point.
-
-    Returns
-    -------
-    list of float
-        inf or nan only where an entry is; 0.0 only where every entry is exactly 0 (or there is none).
-    """
+    """Return the 2-norm of each tensor as a Python float, inf, nan and 0 as those of `norm`."""
     if not tensors:
         return []
     values = torch.stack(torch._foreach_norm(list(tensors), 2, dtype=torch.float64)).tolist()
