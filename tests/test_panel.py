@@ -1,5 +1,6 @@
 """The panel without a browser: a front end that asks, code and words. The mouse is tested in tests/browser."""
 
+import contextlib
 import gc
 import inspect
 import math
@@ -273,6 +274,59 @@ def test_a_tick_lasts_as_long_as_it_was_asked_to_and_never_long(monkeypatch):
     assert taken == [5, 1, 8, 8]  # 60 ms at most; one step at least
 
 
+@contextlib.contextmanager
+def told(waits):
+    yield waits
+
+
+def test_a_question_for_several_pictures_is_answered_one_after_the_other_until_something_waits(monkeypatch):
+    now = [0.0]
+    step = Trainer.step
+
+    def timed(trainer):
+        now[0] += 1 / 128
+        return step(trainer)
+
+    monkeypatch.setattr(Trainer, "step", timed)
+    controller = controller_of(clock=lambda: now[0])
+    controller.playing = True
+    taken = lambda: controller.trainer.step_count  # noqa: E731
+    for waits, left, steps in [
+        (lambda: False, [3, 2, 1, 0], 20),  # 35 ms each
+        (lambda: taken() >= 27, [3, 0], 27),
+        (lambda: True, [0], 28),  # one step at least
+        (None, [0], 33),  # where the kernel does not show it
+    ]:
+        controller.inbox.open = lambda waits=waits: told(waits)
+        assert (list(controller.ticks(None, 35, 4)), taken()) == (left, steps)
+
+
+def test_a_question_for_several_pictures_ends_for_a_thread_that_waits_for_the_panel(monkeypatch):
+    controller = controller_of()
+    controller.playing, done = True, []
+    controller.inbox.open = lambda: told(lambda: False)
+    other = threading.Thread(target=controller.act, args=(lambda: done.append(controller.trainer.step_count),))
+    with controller.lock:
+        pictures = controller.ticks(1, None, 100_000)
+        next(pictures)
+        other.start()
+        assert sum(1 for _ in pictures) < 99_000
+    other.join()
+    assert done == [controller.trainer.step_count]
+
+
+def test_every_picture_of_a_question_answers_it(browser, panel, monkeypatch):
+    monkeypatch.setattr("gradlab.panel.start.Inbox.open", lambda self: told(lambda: False))
+    with browser.cell():
+        lab = panel()
+        lab.play()
+    browser.show(lab)
+    answers = browser.ask(lab, "tick", run=browser.run_of(lab), steps=2, ms=None, pictures=3)
+    assert [answer["left"] for answer in answers] == [2, 1, 0]
+    assert [lane["steps"] for answer in answers for lane in answer["lanes"]] == [2, 4, 6]
+    assert browser.dropped == 0
+
+
 def test_the_pace_is_measured_over_half_a_second_and_forgotten_with_a_new_start():
     now = [0.0]
     controller = controller_of(clock=lambda: now[0])
@@ -299,6 +353,10 @@ def test_a_click_tries_what_the_diagnosis_suggests(browser, panel):
     assert lab.config == before.replace(**suggestion)
 
 
+def playing(on):
+    return {"method": "update", "state": {"playing": on}, "buffer_paths": []}
+
+
 def test_in_a_kernel_that_takes_one_message_after_another_a_panel_waits_while_a_cell_runs():
     """As ipykernel 6 does, and 7 where the front end opens no subshell for widgets."""
     manager, client = start_new_kernel()
@@ -319,6 +377,25 @@ def test_in_a_kernel_that_takes_one_message_after_another_a_panel_waits_while_a_
             printed += [content["text"]] if message["header"]["msg_type"] == "stream" else []
             answered = content.get("comm_id") == stage and content["data"].get("content", {}).get("id") == 1
         assert printed == ["0\n"]
+
+        # and a question for as many pictures as take minutes ends when Pause waits
+        def send(data):
+            client.shell_channel.send(client.session.msg("comm_msg", {"comm_id": stage, "data": data}))
+
+        def left():
+            while True:
+                content = client.get_iopub_msg(timeout=120)["content"]
+                said = content.get("data", {}).get("content", {}) if content.get("comm_id") == stage else {}
+                if "left" in said:
+                    return said["left"]
+
+        send(playing(True))
+        for pictures in (1, 1, 10_000):
+            what = {"kind": "tick", "id": 2, "run": content["data"]["content"]["run"], "ms": 20, "pictures": pictures}
+            send({"method": "custom", "content": what})
+            assert left() == pictures - 1
+        send(playing(False))
+        assert any(left() == 0 for _ in range(1000))
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)

@@ -15,16 +15,17 @@ from gradlab.engine import Trainer
 from gradlab.exercise.predicting import Prediction
 from gradlab.history import History
 from gradlab.locale import Text
-from gradlab.panel.start import check_size, failure_of
+from gradlab.panel.start import Inbox, check_size, failure_of
 from gradlab.plots import BOTH
 from gradlab.plots.axes import TIME
 from gradlab.presets import PRESETS
 from gradlab.registry import brief
 
-LONGEST = 0.06  # seconds that one tick trains at most: so long a knob or Pause waits for it
+LONGEST = 0.06  # seconds that one tick trains at most: so long whoever cannot be seen to wait waits for it
 _RATE_OVER = 0.5  # seconds over which the pace is measured
 _SIZE = ("batch_size", "accumulation", "accumulation_steps")  # live knobs that can make a step a long one
 SEEDS = ("weight_seed", "data_seed", "batch_seed")
+_NEVER: Callable[[], bool] = lambda: False  # noqa: E731
 
 
 class Controller:
@@ -49,6 +50,7 @@ class Controller:
         self.trainer = trainer  # the run; lane B while two lanes are compared
         self.own = own  # the panel's own network, data and loss, None where it has none
         self.text, self._clock = text, clock
+        self.inbox = Inbox()  # the messages that wait
         self.lock, self._changed = threading.RLock(), changed
         self.rival: Trainer | None = None  # lane A: as many steps as B, fewer if it diverged
         self.run = 0  # another number with each new start
@@ -66,6 +68,7 @@ class Controller:
         self._shower: int | None = None
         self._waiting: dict[str, Any] = {}
         self._waits = threading.Lock()  # held for a line only: who moves a knob need not wait for a tick
+        self._wanted = False  # whether another thread waits for the lock
         self.prediction = Prediction(text) if predict else None
         if self.prediction is not None:
             self.prediction.begin(trainer)
@@ -91,9 +94,17 @@ class Controller:
             if self.apply_waiting():
                 self._changed([name for name in knobs if self.alert])
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the lock; a tick under way ends early for it."""
+        self._wanted = True
+        with self.lock:
+            self._wanted = False
+            yield
+
     def act(self, work: Callable[[], object]) -> None:
         """Do what a button or a menu asks for, under the lock; what is not accepted or fails is said."""
-        with self.lock:
+        with self.alone():
             if self.closed:
                 return
             try:
@@ -208,7 +219,23 @@ class Controller:
         """Whether training waits for a prediction."""
         return self.prediction is not None and self.prediction.hidden
 
-    def tick(self, steps: int | None, milliseconds: float | None) -> None:
+    def ticks(self, steps: int | None, milliseconds: float | None, pictures: int) -> Iterator[int]:
+        """Train for one picture after the other, as `tick` does for one; give how many are still to come.
+
+        Where nobody can be seen to wait there is one: so long a message waits.
+        """
+        with self.inbox.open() as waits:
+            for left in reversed(range(pictures if waits else 1)):
+                self.tick(steps, milliseconds, waits or _NEVER)
+                left = left if self.playing and not self._hurried(waits or _NEVER) else 0
+                yield left
+                if not left:
+                    break
+
+    def _hurried(self, message_waits: Callable[[], bool]) -> bool:
+        return bool(self._waiting) or self._wanted or message_waits()
+
+    def tick(self, steps: int | None, milliseconds: float | None, message_waits: Callable[[], bool] = _NEVER) -> None:
         """Train as the front end asks: so many steps or so long, one step at least; less if something else waits."""
         if self.interrupted:
             raise KeyboardInterrupt
@@ -219,7 +246,7 @@ class Controller:
         while self._goes_on() and (steps is None or taken < steps):
             self._step()
             taken += 1
-            if self._waiting or self._clock() - start >= longest:
+            if self._hurried(message_waits) or self._clock() - start >= longest:
                 break
         self._measure_pace(start)
         if (took := self._clock() - start) > 0 and taken:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import inspect
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Unpack
 
 import ipywidgets as widgets
@@ -134,21 +134,23 @@ class GradLab(widgets.VBox):
         self._column.show()
 
     # ------------------------------------------------------------------ what the front end asks
-    def _asked(self, kind: str, message: dict[str, Any]) -> Shown | None:
-        """Do what the stage asks for, and return what it is to show."""
-        controller, playing = self._controller, self._controller.playing
+    def _asked(self, kind: str, message: dict[str, Any]) -> Iterator[tuple[Shown, int]]:
+        """Do what the stage asks for; give what it is to show, and how many pictures are still to come."""
+        controller = self._controller
         if kind == "work":
             self._column.section("phase").work()
             self._column.show()
-            return None
-        if kind == "tick" and message.get("run") == controller.run:
-            controller.tick(message.get("steps"), message.get("ms"))
-            self._column.follow()
-        elif kind == "command":
-            controller.attempt(self._command(str(message.get("name")), message.get("value")))
-        if kind == "command" or playing != controller.playing:
-            self._settle()
-        return self._shown()
+        elif kind == "tick" and message.get("run") == controller.run:
+            for left in controller.ticks(message.get("steps"), message.get("ms"), message.get("pictures", 1)):
+                self._column.follow()
+                if self._stage.playing != controller.playing:
+                    self._settle()
+                yield self._shown(), left
+        else:
+            if kind == "command":
+                controller.attempt(self._command(str(message.get("name")), message.get("value")))
+                self._settle()
+            yield self._shown(), 0
 
     def _command(self, name: str, value: Any) -> Callable[[], object]:
         """Return what a command of the stage's bar does."""
@@ -281,7 +283,7 @@ class GradLab(widgets.VBox):
 
     def _do(self, work: Callable[[], object]) -> None:
         """Do what code asks for; the panel says what was not accepted, and the caller hears it too."""
-        with self._controller.lock:
+        with self._controller.alone():
             if self.closed:
                 raise RuntimeError(self._make.text("status.closed"))
             try:
@@ -381,7 +383,7 @@ class GradLab(widgets.VBox):
         controller = getattr(self, "_controller", None)
         if controller is None or controller.closed:
             return
-        with controller.lock:
+        with controller.alone():
             self._stage.playing = False
             controller.close()
             self._column.close()

@@ -81,8 +81,8 @@ class WatchStage(widgets.VBox):
         view = View(measure=str(self._measure.value), text=text)
         return Shown(0, (Lane(shown, verdict=words),), view, lesson=said)
 
-    def _asked(self, kind: str, message: dict[str, Any]) -> Shown:
-        return self.shown()
+    def _asked(self, kind: str, message: dict[str, Any]) -> tuple[tuple[Shown, int]]:
+        return ((self.shown(), 0),)
 
     def _failed(self, error: BaseException) -> tuple[str, str]:
         trace = "".join(traceback.format_exception(error))

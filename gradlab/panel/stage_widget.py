@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -21,8 +21,9 @@ from gradlab.stage import PacketEncoder, Shown, stage_source
 class StageWidget(anywidget.AnyWidget):
     """Draws in the browser, which also keeps the time: it asks, and every message of the kernel is an answer.
 
-    ``asked(kind, message)`` does what it asks for, under the lock, and returns what is to be shown; what it raises
-    ``failed(error)`` is told, and the sentence and traceback that this returns are the answer.
+    ``asked(kind, message)`` does what it asks for, under the lock, and gives what is to be shown: one answer after
+    the other, each with how many are still to come. What it raises ``failed(error)`` is told, and the sentence and
+    traceback that this returns are the answer.
     """
 
     # as text: anywidget watches a path for changes, and what watches keeps every panel ever made
@@ -35,7 +36,7 @@ class StageWidget(anywidget.AnyWidget):
 
     def __init__(
         self,
-        asked: Callable[[str, dict[str, Any]], Shown | None],
+        asked: Callable[[str, dict[str, Any]], Iterable[tuple[Shown, int]]],
         failed: Callable[[BaseException], tuple[str, str]],
         lock: threading.RLock,
         **traits: Any,
@@ -54,7 +55,7 @@ class StageWidget(anywidget.AnyWidget):
         """Close, and let who answered go; a question that waits for the lock meanwhile finds nobody."""
         super().close()
         self.on_msg(self._heard, remove=True)
-        self._asked, self._failed = (lambda kind, message: None), (lambda error: ("", ""))
+        self._asked, self._failed = (lambda kind, message: ()), (lambda error: ("", ""))
         self.on_copied = self.on_seen = lambda *_: None
 
     def _heard(self, _: widgets.Widget, message: dict[str, Any], buffers: Any) -> None:
@@ -65,12 +66,11 @@ class StageWidget(anywidget.AnyWidget):
         first, self.seen = not self.seen, True
         asked = {name: message[name] for name in ("id", "view") if name in message}
         with self._lock:
-            waited = {"waited": round(1e3 * (time.perf_counter() - self._free), 1)}  # milliseconds, for this question
+            waited = round(1e3 * (time.perf_counter() - self._free), 1)  # milliseconds, for this question
             try:
-                shown = self._asked(str(kind), message)
-                if shown is not None:
-                    self._answer(str(kind), message, shown, asked | waited)
-                else:
+                for shown, left in self._asked(str(kind), message):
+                    self._answer(str(kind), message, shown, asked | {"waited": waited, "left": left})
+                if kind == "work":
                     self.send({"kind": "done", **asked})
                 if first:  # what takes its time has it now that the panel is there
                     self.on_seen()

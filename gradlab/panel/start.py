@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import math
 import os
 import signal
+import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from IPython.core.getipython import get_ipython
@@ -28,6 +31,8 @@ LECTURE = (
     *("preset", "depth", "gain", "lr", "init", "activation", "accumulation", "clip"),
     *("measure", "theory", "time", "compare", "seed", "slow"),
 )
+_POLLIN = 1  # zmq's, which not every kernel has
+_GETS_USUAL = 1 / 8  # of a task that is there question for question: it is the user's own
 WITHIN = {"accumulation_steps": "accumulation", "clip_threshold": "clip"}  # stand beside their switch
 
 
@@ -196,6 +201,40 @@ def _hear_interrupts(by_cell: Mapping[str, tuple[str, list[weakref.ref[Any]]]]) 
 
     if getattr(kernel, "saved_sigint_handler", None) is signal.SIG_IGN:
         kernel.saved_sigint_handler = interrupt  # in force when the running cell ends
+
+
+class Inbox:
+    """What waits for the thread that answers a message, as far as its kernel shows it."""
+
+    def __init__(self) -> None:
+        self._usual: float | None = None  # tasks of the thread's loop while it answers
+
+    @contextmanager
+    def open(self) -> Iterator[Callable[[], bool] | None]:
+        """Give what says whether another message waits; None where the kernel does not show it."""
+        try:
+            kernel: Any = getattr(get_ipython(), "kernel", None)
+            stream, tasks = _stream(kernel), len(asyncio.all_tasks())
+            stream.socket.EVENTS  # noqa: B018
+        except (AttributeError, RuntimeError):
+            yield None
+            return
+        # a message that the loop has read already has a task that has not begun, or in an old kernel a place in line
+        line = kernel.msg_queue.qsize() if hasattr(kernel, "msg_queue") else 0
+        read = self._usual is None or tasks > self._usual or line > 0
+        self._usual = tasks if self._usual is None else min(tasks, self._usual + _GETS_USUAL)
+        try:
+            yield lambda: read or bool(stream.socket.EVENTS & _POLLIN)
+        finally:  # a look takes a new message's one signal, for which the thread's loop waits: it looks for itself
+            stream.io_loop.add_callback(stream.flush, limit=1)
+
+
+def _stream(kernel: Any) -> Any:
+    """Return where this thread of a kernel gets its messages from; ipykernel 7 has a thread that deals them out."""
+    if (dealer := getattr(kernel, "shell_channel_thread", None)) is None:
+        return kernel.shell_stream
+    own = dealer.manager.subshell_id_from_thread_id(threading.get_ident())
+    return dealer.manager.get_shell_channel_to_subshell_pair(own).to_stream
 
 
 def with_picture(bundle: dict[str, Any], png: bytes) -> dict[str, Any]:

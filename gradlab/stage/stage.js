@@ -161,7 +161,7 @@ export class Stage {
         this.wake();
       } else this.tell();
     }
-    this.transport.answered(head.id, head.waited);
+    this.transport.answered(head.id, head.waited, head.left);
   }
 
   begin() {

@@ -1,11 +1,12 @@
-// Who keeps the time: the browser asks for steps and stops asking to pause. At full speed the next question leaves just
-// so early that the kernel need not wait for it: a click on Pause seldom finds one on its way.
+// Who keeps the time: the browser asks for steps and stops asking to pause. At full speed one question is answered by
+// several pictures, and ends early for whatever else the kernel is told: the next one leaves just so early that it need not
+// wait for it.
 
 const UNDER_WAY = 2; // questions at most
-const OVER_A_LINE = 3; // at full speed, where one takes so long to arrive that the kernel would wait for two
 const FRAME = 1000 / 30; // milliseconds between questions, at most so often
-const BUSY = 60; // milliseconds of training that one question asks for at full speed
-const LEAD = 16; // milliseconds before an answer is due in which the next question leaves, at first
+const BUSY = 60; // milliseconds of training that one picture shows at full speed
+const PICTURES = 4; // that one question then asks for
+const LEAD = 16; // milliseconds before the last of them is due in which the next question leaves, at first
 const PROMPT = 5; // milliseconds that a kernel takes from an answer to the next question, should that be there
 const SLOW = 10; // steps a second of the first 50
 const FIRST = 50;
@@ -25,7 +26,7 @@ export function wantedRate(speed, steps, since) {
   return rate > FULL ? Infinity : rate;
 }
 
-/** Asks for steps at a pace; `send` gets `{kind: "tick", id, run, steps, ms}`. */
+/** Asks for steps at a pace; `send` gets `{kind: "tick", id, run, steps, ms, pictures}`. */
 export class Transport {
   /**
    * @param {{send: (message: any) => void, now?: () => number, later?: (f: () => void, ms: number) => any, cancel?: (timer: any) => void, steps: () => number, run: () => number, seen?: () => boolean}} ways
@@ -47,7 +48,9 @@ export class Transport {
     this.owed = 0; // steps that the pace has earned and nobody asked for yet
     this.asked = 0; // when the last question was sent
     this.fast = 0; // when the paced steps were over
-    this.heard = 0; // when the last answer came
+    this.free = 0; // from when on the next one may be sent at full speed
+    this.heard = 0; // when the last picture came
+    this.due = PICTURES; // that are still to come of the question that the kernel works on
     this.lead = LEAD;
     this.first = 0; // the first question since Play: the kernel had nothing to wait for
     /** @type {any} */
@@ -64,8 +67,8 @@ export class Transport {
     if (this.playing) return;
     this.playing = true;
     this.owed = 1;
-    this.asked = this.heard = this.now();
-    this.fast = 0;
+    this.asked = this.now();
+    this.free = this.fast = 0;
     this.first = this.ids + 1;
     this.turn();
   }
@@ -76,11 +79,18 @@ export class Transport {
     this.timer = null;
   }
 
-  /** An answer came: there is room for another question. @param {number | undefined} id @param {number} [waited] milliseconds for which the kernel waited for it */
-  answered(id, waited = 0) {
-    if (id === undefined || !this.underWay.delete(id)) return;
+  /**
+   * An answer came; after the last to a question there is room for another one.
+   * @param {number | undefined} id @param {number} [waited] milliseconds for which the kernel waited for it @param {number} [left] pictures that are to come
+   */
+  answered(id, waited = 0, left = 0) {
+    if (id === undefined || !this.underWay.has(id)) return;
     this.heard = this.now();
-    if (id !== this.first) this.lead = waited > PROMPT ? Math.min(this.lead + Math.max(waited / 2, PROMPT), OVER_A_LINE * BUSY) : Math.max(this.lead - 1, 0);
+    this.due = left || PICTURES;
+    if (!left) {
+      this.underWay.delete(id);
+      if (id !== this.first) this.lead = waited > PROMPT ? Math.min(this.lead + Math.max(waited / 2, PROMPT), (PICTURES - 1) * BUSY) : Math.max(0, this.lead - Math.max(1, this.lead / 8));
+    }
     if (this.playing && (!this.timer || this.rate === Infinity)) this.turn();
   }
 
@@ -111,11 +121,16 @@ export class Transport {
     return this.wait(Math.max(FRAME, ((1 - this.owed) * 1000) / rate));
   }
 
-  /** Ask now, or when the questions under way will be answered but for the lead. */
+  /** Ask now, or when the question under way will be answered but for the lead. */
   turnFull(/** @type {number} */ now) {
-    const left = () => (this.underWay.size ? this.heard + this.underWay.size * BUSY - this.lead - now : 0);
-    if (this.underWay.size < OVER_A_LINE && left() <= 0) this.ask({ steps: null, ms: BUSY }, now);
-    if (this.underWay.size < OVER_A_LINE) this.wait(Math.max(0, left()));
+    if (this.underWay.size >= UNDER_WAY) return; // the answer takes the next turn
+    const left = this.underWay.size ? this.heard + this.due * BUSY - this.lead : 0;
+    const wait = Math.max(left, this.free) - now;
+    if (wait > 0) return this.wait(wait);
+    if (!this.underWay.size) this.heard = now;
+    this.free = now + FRAME;
+    this.ask({ steps: null, ms: BUSY, pictures: PICTURES }, now);
+    this.turnFull(now);
   }
 
   turnUnseen(/** @type {number} */ now, /** @type {number} */ passed, /** @type {number} */ rate) {
@@ -126,7 +141,7 @@ export class Transport {
     this.wait(HIDDEN);
   }
 
-  /** @param {{steps: number | null, ms: number | null}} what @param {number} now */
+  /** @param {{steps: number | null, ms: number | null, pictures?: number}} what @param {number} now */
   ask(what, now) {
     const id = this.id();
     this.underWay.add(id);
