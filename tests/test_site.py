@@ -84,11 +84,12 @@ def test_every_page_opens_without_a_network_and_none_of_the_gallery_is_heavy(sit
             for link in page.get_by_role("link", name="Open it in the lab").all():
                 opens = path.parent / link.get_attribute("href")
                 assert f'preset=\\"{path.stem}\\"' in opens.read_text(), path.name
+        else:  # the gallery's are of one make, and two of them are looked at below
+            assert violations(page, None, **NO_CONTRAST) == [], path.name
         assert page.locator("h1").count() == 1, path.name
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path.name
         for stage in page.locator(".gradlab-replay").all():
             expect(stage.locator("canvas").first).to_be_visible()
-        assert violations(page, None, **NO_CONTRAST) == [], path.name
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
