@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from lab_page import LabPage
 from lab_server import CHROMIUM_OPTIONS, end_sessions, require_chromium, serve
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
 expect.set_options(timeout=30_000)  # a shared machine can be ten times slower than a quiet one
 
@@ -59,17 +59,29 @@ def browser(chromium: str) -> Iterator[Browser]:
         started.close()
 
 
+@pytest.fixture(scope="module")
+def context(browser: Browser, lab_url: str) -> Iterator[BrowserContext]:
+    """A window with a tab of the server's that stays: it keeps JupyterLab's scripts compiled for the tests' tabs.
+
+    What the tabs share is storage, and the panel keeps nothing there; JupyterLab is opened with ``?reset``.
+    """
+    made = browser.new_context(viewport={"width": 1400, "height": 1000})
+    made.new_page().goto(f"{lab_url}/api/status")
+    yield made
+    made.close()
+
+
 @pytest.fixture
 def lab(
-    browser: Browser, lab_url: str, lab_root: Path, request: pytest.FixtureRequest, pytestconfig: pytest.Config
+    context: BrowserContext, lab_url: str, lab_root: Path, request: pytest.FixtureRequest, pytestconfig: pytest.Config
 ) -> Iterator[LabPage]:
     """A fresh tab with JupyterLab; its kernels end with the test, and a failed test leaves a screenshot."""
-    context = browser.new_context(viewport={"width": 1400, "height": 1000})
     page = context.new_page()
     page.set_default_timeout(30_000)
     tab = LabPage(page, lab_url, lab_root, pytestconfig.rootpath / "test-results")
     yield tab
     if request.node.stash.get(_FAILED, False):
         tab.screenshot("failed-" + re.sub(r"\W+", "-", request.node.name))
-    context.close()
+    for page in context.pages[1:]:
+        page.close()
     end_sessions(lab_url)

@@ -28,6 +28,7 @@ CHROMIUM_OPTIONS = (
     "--disable-gpu",
     "--disable-sync",
     "--no-first-run",
+    "--process-per-site",  # scripts of a site that is open in another tab are compiled: JupyterLab's take seconds
 )
 # a notice over the notebook would catch the mouse
 QUIET = {"notification": {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}}
