@@ -75,6 +75,15 @@ class LabPage:
     def open(self, name: str) -> None:
         """Open a notebook and wait until its kernel can be used."""
         self.page.goto(f"{self.url}/lab/tree/{name}?reset")  # reset: no tabs of an earlier visit
+        self.wait_open()
+
+    def open_beside(self, name: str, kernel: str) -> None:
+        """Open a notebook in another tab of JupyterLab, with a kernel that runs already, by its id."""
+        self.command("docmanager:open", path=name, kernel={"id": kernel})
+        self.wait_open()
+
+    def wait_open(self) -> None:
+        """Wait until the kernel of the notebook in front can be used."""
         self.page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.sessionContext")
         self.page.evaluate(
             "async () => { const tab = window.jupyterapp.shell.currentWidget;"
