@@ -1,16 +1,17 @@
-"""Fixtures of the browser tests: one JupyterLab for the session, one Chromium a module, one tab a test."""
+"""Fixtures of the browser tests: one JupyterLab for the session, one Chromium a module, one tab or panel a test."""
 
 from __future__ import annotations
 
 import os
 import re
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
 from lab_page import LabPage
-from lab_server import CHROMIUM_OPTIONS, end_sessions, require_chromium, serve
+from lab_server import CHROMIUM_OPTIONS, end_kernels, require_chromium, running, serve
+from panel_page import make_panel
 from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
 expect.set_options(timeout=30_000)  # a shared machine can be ten times slower than a quiet one
@@ -71,17 +72,69 @@ def context(browser: Browser, lab_url: str) -> Iterator[BrowserContext]:
     made.close()
 
 
+@pytest.fixture(scope="module")
+def new_tab(
+    context: BrowserContext, lab_url: str, lab_root: Path, pytestconfig: pytest.Config
+) -> Callable[[], LabPage]:
+    """A function that opens a tab."""
+
+    def open_tab() -> LabPage:
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        return LabPage(page, lab_url, lab_root, pytestconfig.rootpath / "test-results")
+
+    return open_tab
+
+
+def _failed(tab: LabPage, test: pytest.Item) -> bool:
+    """Return whether the test failed, and photograph its page if so."""
+    if failed := test.stash.get(_FAILED, False):
+        tab.screenshot("failed-" + re.sub(r"\W+", "-", test.name))
+    return failed
+
+
 @pytest.fixture
 def lab(
-    context: BrowserContext, lab_url: str, lab_root: Path, request: pytest.FixtureRequest, pytestconfig: pytest.Config
+    new_tab: Callable[[], LabPage], context: BrowserContext, lab_url: str, request: pytest.FixtureRequest
 ) -> Iterator[LabPage]:
     """A fresh tab with JupyterLab; its kernels end with the test, and a failed test leaves a screenshot."""
-    page = context.new_page()
-    page.set_default_timeout(30_000)
-    tab = LabPage(page, lab_url, lab_root, pytestconfig.rootpath / "test-results")
+    pages, kernels = context.pages, running(lab_url)
+    tab = new_tab()
     yield tab
-    if request.node.stash.get(_FAILED, False):
-        tab.screenshot("failed-" + re.sub(r"\W+", "-", request.node.name))
-    for page in context.pages[1:]:
-        page.close()
-    end_sessions(lab_url)
+    _failed(tab, request.node)
+    for page in context.pages:
+        if page not in pages:
+            page.close()
+    end_kernels(lab_url, running(lab_url) - kernels)
+
+
+@pytest.fixture(scope="module")
+def shared_tab(lab_url: str) -> Iterator[list[LabPage]]:
+    """The tab in which `panel` makes its panels, once there is one."""
+    tabs: list[LabPage] = []
+    yield tabs
+    end_kernels(lab_url, running(lab_url))
+
+
+@pytest.fixture
+def panel(
+    new_tab: Callable[[], LabPage], shared_tab: list[LabPage], lab_url: str, request: pytest.FixtureRequest
+) -> Iterator[LabPage]:
+    """The panel of the module's `OPEN`, a new one for each test, in a tab that the tests share until one fails.
+
+    Its cell is run again, which closes the panel that was there; to load JupyterLab, start a kernel and import torch
+    takes ten times as long.
+    """
+    if not shared_tab:
+        shared_tab.append(new_tab())
+        shared_tab[0].open(shared_tab[0].write("shared.ipynb", request.module.OPEN))
+    tab = shared_tab[0]
+    tab.page.mouse.move(0, 0)
+    tab.console_errors.clear()
+    tab.command("notebook:clear-all-cell-outputs")  # what is seen from here on is the new panel's
+    make_panel(tab)
+    yield tab
+    if _failed(tab, request.node):
+        tab.page.close()
+        shared_tab.clear()
+        end_kernels(lab_url, running(lab_url))

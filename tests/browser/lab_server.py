@@ -142,7 +142,12 @@ def ask(url: str, method: str = "GET") -> Any:
     return json.loads(body) if body else None
 
 
-def end_sessions(url: str) -> None:
-    """Shut down every kernel of the server."""
-    for kernel in ask(f"{url}/api/kernels"):  # two notebooks can share one
-        ask(f"{url}/api/kernels/{kernel['id']}", "DELETE")
+def running(url: str) -> set[str]:
+    """Return the ids of the server's kernels."""
+    return {kernel["id"] for kernel in ask(f"{url}/api/kernels")}  # two notebooks can share one
+
+
+def end_kernels(url: str, kernels: set[str]) -> None:
+    """Shut kernels of the server down."""
+    for kernel in kernels:
+        ask(f"{url}/api/kernels/{kernel}", "DELETE")

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lab_page import LabPage
-from lab_server import CHROMIUM_OPTIONS, end_sessions, require_chromium, serve
+from lab_server import CHROMIUM_OPTIONS, end_kernels, require_chromium, running, serve
 from playwright.sync_api import sync_playwright
 from test_watch_stage import LOOP
 
@@ -172,7 +172,7 @@ def main() -> None:
             for name in wanted.only:
                 for look in wanted.looks:
                     photograph(lab, name, look, wanted.sizes)
-                    end_sessions(url)
+                    end_kernels(url, running(url))
             print(*lab.console_errors, sep="\n")
             browser.close()
 

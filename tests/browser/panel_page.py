@@ -9,8 +9,13 @@ STAGE = ".gl-stage"
 
 
 def open_panel(lab, code, name="panel.ipynb"):
-    """Run a notebook of one cell that ends in a panel, and wait until the stage has drawn."""
+    """Open and run a notebook of one cell that ends in a panel, and wait until the stage has drawn."""
     lab.open(lab.write(name, code))
+    make_panel(lab)
+
+
+def make_panel(lab):
+    """Run the notebook, again if it has run before, and wait until the stage has drawn."""
     assert lab.run_all(), lab.errors()
     assert lab.errors() == []
     expect(stage(lab).first).to_be_visible()

@@ -26,12 +26,6 @@ OPEN = "from gradlab import GradLab\nlab = GradLab(depth=4, width=16, activation
 PARTS = (".gl-top", ".gl-say", ".gl-picture", ".gl-track", ".gl-seen", ".gradlab-column")
 
 
-@pytest.fixture
-def panel(lab):
-    open_panel(lab, OPEN)
-    return lab
-
-
 def test_play_trains_a_drag_moves_the_learning_rate_live_and_pause_stops(panel):
     lab = panel
     lab.button("Play").click()

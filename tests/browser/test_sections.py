@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from panel_page import open_panel, stage, wait_for_step
+from panel_page import stage, wait_for_step
 from playwright.sync_api import expect
 
 from gradlab import Config
@@ -13,12 +13,6 @@ from gradlab import Config
 pytestmark = pytest.mark.browser
 
 OPEN = "from gradlab import GradLab\nlab = GradLab(depth=4, width=16, activation='tanh')\nlab\n"
-
-
-@pytest.fixture
-def panel(lab):
-    open_panel(lab, OPEN)
-    return lab
 
 
 def section(lab, name):

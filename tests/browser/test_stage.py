@@ -17,10 +17,9 @@ lab"""
 
 
 @pytest.fixture
-def panel(lab):
-    open_panel(lab, OPEN)
-    wait_for_step(lab, 41)
-    return lab
+def panel(panel):
+    wait_for_step(panel, 41)
+    return panel
 
 
 def choose(lab, name):
