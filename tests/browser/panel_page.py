@@ -85,7 +85,9 @@ def step_shown(lab):
 
 
 def wait_for_step(lab, at_least):
-    """Wait until the newest step on the stage is that one or a later one."""
+    """Wait until the newest step on the stage is that one or a later one; before step 0 it shows a preview of it."""
+    if at_least == 0:
+        lab.until("lab.trainer.step_count > 0", True)
     lab.page.wait_for_function(
         "n => Number(document.querySelector('.jp-NotebookPanel:not(.lm-mod-hidden) .gl-track')"
         "?.dataset.steps ?? 0) > n",
