@@ -12,10 +12,11 @@ import pytest
 from lab_page import LabPage
 from lab_server import CHROMIUM_OPTIONS, end_kernels, require_chromium, running, serve
 from panel_page import make_panel
-from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ViewportSize, expect, sync_playwright
 
 expect.set_options(timeout=30_000)  # a shared machine can be ten times slower than a quiet one
 
+SIZE: ViewportSize = {"width": 1400, "height": 1000}
 _FAILED = pytest.StashKey[bool]()
 
 
@@ -66,7 +67,7 @@ def context(browser: Browser, lab_url: str) -> Iterator[BrowserContext]:
 
     What the tabs share is storage, and the panel keeps nothing there; JupyterLab is opened with ``?reset``.
     """
-    made = browser.new_context(viewport={"width": 1400, "height": 1000})
+    made = browser.new_context(viewport=SIZE)
     made.new_page().goto(f"{lab_url}/api/status")
     yield made
     made.close()
@@ -110,31 +111,37 @@ def lab(
 
 @pytest.fixture(scope="module")
 def shared_tab(lab_url: str) -> Iterator[list[LabPage]]:
-    """The tab in which `panel` makes its panels, once there is one."""
+    """The tab of `shared`, once there is one."""
     tabs: list[LabPage] = []
     yield tabs
     end_kernels(lab_url, running(lab_url))
 
 
 @pytest.fixture
-def panel(
+def shared(
     new_tab: Callable[[], LabPage], shared_tab: list[LabPage], lab_url: str, request: pytest.FixtureRequest
 ) -> Iterator[LabPage]:
-    """The panel of the module's `OPEN`, a new one for each test, in a tab that the tests share until one fails.
+    """A tab for `make_panel`, which the module's tests share until one fails.
 
-    Its cell is run again, which closes the panel that was there; to load JupyterLab, start a kernel and import torch
-    takes ten times as long.
+    To load JupyterLab, start a kernel and import torch takes ten times as long as to run a cell again.
     """
     if not shared_tab:
         shared_tab.append(new_tab())
-        shared_tab[0].open(shared_tab[0].write("shared.ipynb", request.module.OPEN))
+        shared_tab[0].open(shared_tab[0].write("shared.ipynb", ""))
     tab = shared_tab[0]
+    tab.page.set_viewport_size(SIZE)
+    tab.page.emulate_media(reduced_motion="null")
     tab.page.mouse.move(0, 0)
     tab.console_errors.clear()
-    tab.command("notebook:clear-all-cell-outputs")  # what is seen from here on is the new panel's
-    make_panel(tab)
     yield tab
     if _failed(tab, request.node):
         tab.page.close()
         shared_tab.clear()
         end_kernels(lab_url, running(lab_url))
+
+
+@pytest.fixture
+def panel(shared: LabPage, request: pytest.FixtureRequest) -> LabPage:
+    """The panel of the module's `OPEN`, a new one for each test, in the shared tab."""
+    make_panel(shared, request.module.OPEN)
+    return shared

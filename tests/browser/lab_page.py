@@ -98,6 +98,11 @@ class LabPage:
             [name, arguments],
         )
 
+    def retype(self, code: str) -> None:
+        """Put other code into the first cell, and take every output away."""
+        self.command("notebook:clear-all-cell-outputs")
+        self.page.evaluate(f"code => {_MODEL}.cells[0].setSource(code)", code)
+
     def run_all(self) -> bool:
         """Run all cells; True if none failed."""
         done = self.command("notebook:run-all-cells")

@@ -11,11 +11,16 @@ STAGE = ".gl-stage"
 def open_panel(lab, code, name="panel.ipynb"):
     """Open and run a notebook of one cell that ends in a panel, and wait until the stage has drawn."""
     lab.open(lab.write(name, code))
-    make_panel(lab)
+    _run(lab)
 
 
-def make_panel(lab):
-    """Run the notebook, again if it has run before, and wait until the stage has drawn."""
+def make_panel(lab, code):
+    """Do so in the notebook in front, whose cell it becomes, and in its kernel."""
+    lab.retype(code)
+    _run(lab)
+
+
+def _run(lab):
     assert lab.run_all(), lab.errors()
     assert lab.errors() == []
     expect(stage(lab).first).to_be_visible()

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from panel_page import open_panel, stage, time_slider, wait_for_step
+from panel_page import make_panel, stage, time_slider, wait_for_step
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
@@ -129,8 +129,9 @@ def test_looking_back_pauses_nothing_and_play_follows_the_run_again(panel):
     assert lab.console_errors == []
 
 
-def test_presets_start_anew_and_a_cure_opens_beside_its_failure(lab):
-    open_panel(lab, "from gradlab import GradLab, PRESETS\nlab = GradLab(preset='vanishing_sigmoid')\nlab\n")
+def test_presets_start_anew_and_a_cure_opens_beside_its_failure(shared):
+    lab = shared
+    make_panel(lab, "from gradlab import GradLab, PRESETS\nlab = GradLab(preset='vanishing_sigmoid')\nlab\n")
     lab.button("Step").click()
     wait_for_step(lab, 0)
     expect(lab.notebook.locator(".gl-verdicts")).to_contain_text("VANISHING")
@@ -164,8 +165,9 @@ def test_a_lens_lays_the_range_of_a_number_format_over_the_profile(panel):
     wait_until_painted(lab, lambda now: now == plain)
 
 
-def test_an_explosion_widens_the_axis_and_names_where_it_ended(lab):
-    open_panel(lab, "from gradlab import GradLab\nlab = GradLab(depth=20, gain=1.5)\nlab\n")
+def test_an_explosion_widens_the_axis_and_names_where_it_ended(shared):
+    lab = shared
+    make_panel(lab, "from gradlab import GradLab\nlab = GradLab(depth=20, gain=1.5)\nlab\n")
     lab.button("Step").click()
     wait_for_step(lab, 0)
     lab.button("Step").click()
@@ -183,9 +185,10 @@ def test_the_picture_is_told_in_words_for_a_screen_reader(panel):
     expect(words).to_contain_text(re.compile(r"step 4[12]"))
 
 
-def test_reduced_motion_stops_the_pulse(lab):
+def test_reduced_motion_stops_the_pulse(shared):
+    lab = shared
     lab.page.emulate_media(reduced_motion="reduce")
-    open_panel(lab, "from gradlab import GradLab\nlab = GradLab(depth=6)\nlab.run(3)\nlab\n")
+    make_panel(lab, "from gradlab import GradLab\nlab = GradLab(depth=6)\nlab.run(3)\nlab\n")
     lab.button("Step").click()
     wait_for_step(lab, 3)
     lab.page.wait_for_timeout(100)
