@@ -7,9 +7,9 @@ from panel_page import (
     boxes,
     drag,
     handle,
+    make_panel,
     menu,
     number,
-    open_panel,
     speed,
     stage,
     step_shown,
@@ -149,9 +149,10 @@ def test_alt_and_a_letter_press_buttons_and_jupyterlab_sees_no_other_key(panel):
 
 
 @pytest.mark.parametrize("size", [(1280, 720), (1366, 768)], ids=lambda size: f"{size[0]}x{size[1]}")
-def test_nothing_scrolls_and_nothing_moves_when_words_come_and_go(lab, size):
+def test_nothing_scrolls_and_nothing_moves_when_words_come_and_go(shared, size):
+    lab = shared
     lab.page.set_viewport_size({"width": size[0], "height": size[1]})
-    open_panel(lab, "from gradlab import GradLab\nlab = GradLab(depth=20, gain=1.5)\nlab\n")
+    make_panel(lab, "from gradlab import GradLab\nlab = GradLab(depth=20, gain=1.5)\nlab\n")
     lab.command("application:toggle-left-area")  # the notebook has the page to itself
     lab.notebook.locator(".gradlab").scroll_into_view_if_needed()
     lab.page.wait_for_timeout(500)
@@ -173,3 +174,4 @@ def test_nothing_scrolls_and_nothing_moves_when_words_come_and_go(lab, size):
     expect(lab.notebook.locator(".gl-alert")).to_be_empty()
     assert boxes(lab, *PARTS) == before
     assert lab.console_errors == []
+    lab.command("application:toggle-left-area")
