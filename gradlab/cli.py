@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import gradlab
+from gradlab.history import write_whole
 from gradlab.students import student_files
 
 DEFAULT_DIR = "gradlab-notebooks"
@@ -60,13 +61,14 @@ def lay_out(source: Path, target: Path, edition: Callable[[dict[str, bytes]], di
     for name, content in edition(_files(source)).items():
         there = _read_if_there(target / name)
         if there is None or (there != content and _hash(there) == hashes.get(name)):
-            _write(target / name, content)
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            write_whole(target / name, content)
             written.append(name)
         elif there != content:
             kept.append(name)
             continue
         hashes[name] = _hash(content)
-    _write(target / MANIFEST, json.dumps({"written": hashes}, indent=1).encode())
+    write_whole(target / MANIFEST, json.dumps({"written": hashes}, indent=1).encode())
     return Layout(tuple(written), tuple(kept))
 
 
@@ -90,17 +92,6 @@ def _read_manifest(path: Path) -> dict[str, str]:
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return {}
     return {str(name): str(value) for name, value in hashes.items()} if isinstance(hashes, dict) else {}
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: half a notebook would pass for one that a person changed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        draft.write_bytes(content)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _hash(content: bytes) -> str:

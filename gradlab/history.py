@@ -375,15 +375,9 @@ class History(Sequence[StepRecord]):
             "marks": [[m.step, m.kind, _packed(m.text)] for m in self._marks],
             "diverged": self.diverged and asdict(self.diverged),
         }
-        path = Path(path)
-        draft = path.with_name(f".{path.name}.{os.getpid()}.part")  # whole or not at all
-        try:
-            with draft.open("wb") as file:
-                rows, times = self._rows[: self._n], self._times[: self._n]
-                np.savez_compressed(file, rows=rows, times=times, about=np.array(json.dumps(about)))
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
+        rows, times, buffer = self._rows[: self._n], self._times[: self._n], io.BytesIO()
+        np.savez_compressed(buffer, rows=rows, times=times, about=np.array(json.dumps(about)))
+        write_whole(Path(path), buffer.getbuffer())
 
     @classmethod
     def load(cls, path: str | Path) -> History:
@@ -556,6 +550,18 @@ def _unpacked(packed: Any) -> Any:
     if not isinstance(packed, dict):
         return packed
     return Said(packed["key"], **{name: _unpacked(v) for name, v in packed["values"].items()})
+
+
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Write a file whole or not at all: half of one would pass for one that is damaged, or that was changed."""
+    draft = path.with_name(f".{path.name[:50]}.{os.getpid()}.part")
+    try:
+        draft.write_bytes(content)
+        with draft.open("r+b") as file:
+            os.fsync(file.fileno())  # or a crash of the machine could leave the name and not the content
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 # ---------------------------------------------------------------------- as a table

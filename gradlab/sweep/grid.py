@@ -64,11 +64,10 @@ class Grid:
         seeded = {name: point.get(name, getattr(self.config, name)) + seed for name in _SEEDED}
         return self.config.replace(**{**point, **seeded})
 
-    def differs_only_in_values(self, other: Grid) -> bool:
-        """Whether both sweep the same knobs around the same config."""
-        ours, theirs = (g.config.replace(**g.point([0] * len(g.over))) for g in (self, other))
-        same = set(ours.differences(theirs)) <= set(self.over)
-        return same and tuple(self.over) == tuple(other.over)
+    def key(self, number: int) -> tuple[Any, ...]:
+        """Return what a network is known by in other grids, finer ones, say."""
+        index, seed = self.place(number)
+        return self.config, *self.point(index).items(), seed
 
 
 def make_grid(config: Config, over: Mapping[str, Iterable[Any]] | None, seeds: int | Iterable[int]) -> Grid:

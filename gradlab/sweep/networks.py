@@ -87,7 +87,7 @@ class Sweep:
         self._data = None if data is None else tuple(torch.as_tensor(part).detach() for part in data)
         self._loss = loss
         self._stopped = False
-        self._adopted: frozenset[int] = frozenset()
+        self._adopted: set[int] = set()
         self.errors: dict[int, str] = {}
         self.how: dict[int, str] = {}
         self.notes: list[str] = []
@@ -151,19 +151,21 @@ class Sweep:
         if path is not None:
             self.save(path)  # what is wrong with the path shows before anything is trained
         try:
-            self._run(executor, retry, self._open_bar(progress), callback, path)
+            self._run(executor, progress, callback, path, retry)
         except KeyboardInterrupt:
             self.stop()
         finally:  # also when the callback raises
             self._try_to_save(path)
         return self
 
-    def _run(self, executor: Executor | None, retry: bool, bar: Any, callback: Any, path: Any) -> None:
-        saved = time.monotonic()
-        try:
+    def _run(self, executor: Executor | None, progress: bool, callback: Any, path: Any, retry: bool) -> None:
+        from tqdm.auto import tqdm
+
+        saved, each = time.monotonic(), max(self.steps, 1)
+        total, initial = self.grid.size * each, int(self._done.sum()) * each
+        with tqdm(total=total, initial=initial, unit="step", unit_scale=True, disable=not progress) as bar:
             for event in self.iterate(executor, retry):
-                if bar is not None:
-                    bar.update(event.network_steps)
+                bar.update(event.network_steps)
                 if event.task is None:
                     continue
                 if time.monotonic() - saved > _SAVE_EVERY:
@@ -171,18 +173,6 @@ class Sweep:
                     saved = time.monotonic()
                 if callback is not None:
                     callback(self)
-        finally:
-            if bar is not None:
-                bar.close()
-
-    def _open_bar(self, progress: bool) -> Any:
-        if not progress:
-            return None
-        from tqdm.auto import tqdm
-
-        each = max(self.steps, 1)
-        total, initial = self.grid.size * each, int(self._done.sum()) * each
-        return tqdm(total=total, initial=initial, unit="step", unit_scale=True)
 
     def _try_to_save(self, path: str | os.PathLike[str] | None) -> None:
         """Save; a disk that is full in the middle of a sweep costs the file, not the results."""
@@ -197,17 +187,11 @@ class Sweep:
 
     def adopt(self, other: Sweep) -> None:
         """Take over the outcomes of another sweep's networks that this one has too."""
-        if not self.grid.differs_only_in_values(other.grid):
-            return
-        theirs = {(*other.grid.place(int(n)),): int(n) for n in np.flatnonzero(other.done.ravel())}
-        known = {(tuple(other.grid.point(index).values()), seed): n for (index, seed), n in theirs.items()}
-        taken = set(self._adopted)
+        known = {other.grid.key(n): n for n in np.flatnonzero(other.done).tolist()}
         for number in range(self.grid.size):
-            index, seed = self.grid.place(number)
-            if (match := known.get((tuple(self.grid.point(index).values()), seed))) is not None:
+            if (match := known.get(self.grid.key(number))) is not None:
                 self.put([number], [other.outcome(match)])
-                taken.add(number)
-        self._adopted = frozenset(taken)
+                self._adopted.add(number)
 
     # ------------------------------------------------------------------ writing
     def put(self, numbers: Sequence[int], outcomes: Sequence[Outcome]) -> None:

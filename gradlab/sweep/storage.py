@@ -7,13 +7,14 @@ import io
 import json
 import math
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gradlab.history import write_whole
 
 VERSION = 1
 
@@ -28,21 +29,11 @@ class Stored(NamedTuple):
 
 
 def write(path: str | os.PathLike[str], stored: Stored) -> None:
-    """Write a file under a temporary name and move it to `path`, so that `path` is never half a file."""
-    path = Path(path)
+    """Write a file, whole or not at all."""
     text = json.dumps({"version": VERSION, "plan": stored.plan, "notes": stored.notes})
     buffer = io.BytesIO()
     np.savez_compressed(buffer, about=np.array(text), values=stored.values, done=stored.done)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:50]}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(buffer.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    write_whole(Path(path), buffer.getbuffer())
 
 
 def read(path: str | os.PathLike[str]) -> Stored:
