@@ -8,7 +8,6 @@ from gradlab.config import Config
 from gradlab.engine import Trainer
 from gradlab.engine.check import check_number
 from gradlab.growth import Score, measured_decades, way
-from gradlab.history import Array
 from gradlab.locale import Text
 
 
@@ -45,7 +44,7 @@ class Prediction:
         self.scores: list[Score] = []
         self._score: Score | None = None
         self._seen: Config | None = None
-        self._signal: Array | None = None
+        self._layers, self._measured = 0, math.nan  # hidden layers, and the decades over all of them
 
     def begin(self, trainer: Trainer) -> None:
         """Hide a network that was not seen yet, at its first step."""
@@ -53,8 +52,10 @@ class Prediction:
         if all(Config.knobs()[name].live for name in moved):  # the same network at step 0
             return
         self.growth, self._score = None, None
-        self._signal = trainer.preview().delta_norm
-        self.hidden = measured_decades(self._signal) is not None
+        signal = trainer.preview().delta_norm
+        measured = measured_decades(signal)
+        self.hidden = measured is not None
+        self._layers, self._measured = len(signal) - 1, measured or 0.0
 
     def guess(self, growth: float) -> None:
         """Predict a growth of the backward signal per layer toward the input; below 1 it shrinks.
@@ -70,20 +71,21 @@ class Prediction:
 
     def reveal(self, config: Config) -> None:
         """Show what was measured beside the prediction, and score it; nothing without a prediction."""
-        if not self.hidden or self.growth is None or self._signal is None:
+        if not self.hidden or self.growth is None:
             return
-        measured = measured_decades(self._signal)
-        assert measured is not None, "else nothing would be hidden"
-        layers = len(self._signal) - 1
-        self._score = Score((layers - 1) * math.log10(self.growth), measured, layers)
+        self._score = Score(self._guessed, self._measured, self._layers)
         self.scores.append(self._score)
         self.hidden, self._seen = False, config
 
     @property
+    def _guessed(self) -> float:
+        """The decades over all hidden layers that the predicted growth makes."""
+        return (self._layers - 1) * math.log10(self.growth or 1.0)
+
+    @property
     def question(self) -> str:
         """What is asked; empty once it was revealed."""
-        last = 0 if self._signal is None else len(self._signal) - 1
-        return self._text("predict.question", last=last) if self.hidden else ""
+        return self._text("predict.question", last=self._layers) if self.hidden else ""
 
     @property
     def sentence(self) -> str:
@@ -109,11 +111,7 @@ class Prediction:
         return said
 
     def _said(self) -> str:
-        if self.growth is None or self._signal is None:
+        if self.growth is None:
             return self._text("predict.none")
-        layers = len(self._signal) - 1
-        total = (layers - 1) * math.log10(self.growth)
-        words = self._text(f"predict.way.{way(total)}")
-        return self._text(
-            "predict.said", way=words, per_layer=factor(self.growth), total=decades(total), layers=layers
-        )
+        words = {"per_layer": factor(self.growth), "total": decades(self._guessed), "layers": self._layers}
+        return self._text("predict.said", way=self._text(f"predict.way.{way(self._guessed)}"), **words)
