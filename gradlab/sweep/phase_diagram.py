@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -64,7 +64,7 @@ def phase_diagram(
         now = time.monotonic()
         if not sweep.finished or (now - before) * 4 > budget_s - (now - began):
             return
-        coarser, gains, depths = sweep, _finer_gains(gains), _finer_depths(depths)
+        coarser, gains, depths = sweep, _finer(gains, _three_digits), _finer(depths, round)
 
 
 def phase_axes(config: Config) -> tuple[str, str]:
@@ -81,7 +81,7 @@ def _coarse_gains(config: Config, axis: str) -> list[float]:
     if (own := getattr(config, axis)) > 0:
         low, high = min(low, own), max(high, own)
     ratio = (high / low) ** (1 / (_GAINS - 1))
-    return [float(f"{low * ratio**i:.3g}") for i in range(_GAINS)]
+    return [_three_digits(low * ratio**i) for i in range(_GAINS)]
 
 
 def _weight_std(config: Config, init: str) -> float:
@@ -103,10 +103,10 @@ def _coarse_sizes(config: Config, axis: str) -> list[int]:
     return sorted({round(least * ratio**i) for i in range(_DEPTHS)})
 
 
-def _finer_gains(gains: Sequence[float]) -> list[float]:
+def _finer(values: Sequence[float], rounded: Callable[[float], Any]) -> list[Any]:
     """Put the geometric mean between neighbours."""
-    return sorted({*gains, *(float(f"{math.sqrt(a * b):.3g}") for a, b in pairwise(gains))})
+    return sorted({*values, *(rounded(math.sqrt(a * b)) for a, b in pairwise(values))})
 
 
-def _finer_depths(depths: Sequence[int]) -> list[int]:
-    return sorted({*depths, *(round(math.sqrt(a * b)) for a, b in pairwise(depths))})
+def _three_digits(gain: float) -> float:
+    return float(f"{gain:.3g}")
