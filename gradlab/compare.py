@@ -17,7 +17,6 @@ from gradlab.growth import number_words
 from gradlab.history import Array, History, StepRecord
 from gradlab.locale import Text
 from gradlab.registry import Registry, brief
-from gradlab.rules.accumulation import ACCUMULATIONS
 
 _WEIGHTS = ("depth", "width", "init", "gain", "bias_std", "weight_seed", "dtype")
 _DATA = ("dataset", "n_samples", "noise", "data_seed", "dtype", "batch_seed")
@@ -143,8 +142,7 @@ def _weights_differ(configs: Mapping[str, Config], found: Mapping[str, Any]) -> 
 
 def _batches_differ(configs: Mapping[str, Config], found: Mapping[str, Any]) -> list[str]:
     """Name the knobs for which a step sees other samples, or the same ones cut in another way."""
-    single = {name for name, entry in ACCUMULATIONS.items() if entry.options.get("single")}
-    windows = {(c.batch_size, 1 if c.accumulation in single else c.accumulation_steps) for c in configs.values()}
+    windows = {(config.batch_size, config.micro_batches) for config in configs.values()}
     return [name for name in (*_DATA, *(_WINDOW if len(windows) > 1 else ())) if name in found]
 
 

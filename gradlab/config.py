@@ -39,6 +39,8 @@ class Knob:
     ----------
     label, help : str
         The words beside the control and its tooltip.
+    kind : type
+        bool, str, int or float: what is accepted, but for the `words`.
     live : bool
         True if it takes effect at the next step; False if it needs a fresh start from the seeds.
     choices : Registry or tuple of str or None
@@ -56,6 +58,7 @@ class Knob:
 
     label: str
     help: str
+    kind: type
     live: bool = False
     choices: Registry | tuple[str, ...] | None = None
     low: float | None = None
@@ -64,8 +67,9 @@ class Knob:
     slider: tuple[float, float, Literal["log", "linear", "powers"]] | None = None
     words: tuple[str, ...] = ()
 
-    def validate(self, name: str, value: Any, kind: type) -> Any:
-        """Return `value` as a plain Python value of type `kind`, or raise ValueError."""
+    def validate(self, name: str, value: Any) -> Any:
+        """Return `value` as a plain Python value of its kind, or raise ValueError."""
+        kind = self.kind
         if (word := value if isinstance(value, str) else "") in self.words:
             return word
         if kind is bool:
@@ -79,7 +83,7 @@ class Knob:
             accepted = isinstance(value, numbers.Real) and not isinstance(value, bool)
             accepted = accepted and _is_finite(value) and self._in_bounds(float(value))
         if not accepted:
-            raise ValueError(f"{name}={brief(value)}; expected {self.accepted(kind)}")
+            raise ValueError(f"{name}={brief(value)}; expected {self.accepted}")
         if kind is str:
             return str.__str__(value)  # pyright: ignore[reportArgumentType]  # what it is, whatever an Enum says it is
         return kind(value)  # pyright: ignore[reportArgumentType]
@@ -91,13 +95,14 @@ class Knob:
             and (self.above is None or value > self.above)
         )
 
-    def accepted(self, kind: type) -> str:
-        """Say in words what values are accepted."""
-        if kind is bool:
+    @property
+    def accepted(self) -> str:
+        """What values are accepted, in words."""
+        if self.kind is bool:
             return "True or False"
-        if kind is str:
+        if self.kind is str:
             return f"one of {', '.join(self.choices or ())}"
-        noun = "a whole number" if kind is int else "a finite number"
+        noun = "a whole number" if self.kind is int else "a finite number"
         bounds = ((">=", self.low), (">", self.above), ("<=", self.high))
         said = " and ".join(f"{sign} {bound}" for sign, bound in bounds if bound is not None)
         return f"{noun} {said}".strip() + "".join(f" or {word!r}" for word in self.words)
@@ -114,7 +119,7 @@ def knob(default: Any, label: str, help: str, **facts: Any) -> Any:  # noqa: A00
     """Return a dataclass field that carries its `Knob`; a slider of two numbers is linear."""
     if len(facts.get("slider", ())) == 2:
         facts["slider"] = (*facts["slider"], "linear")
-    return dataclasses.field(default=default, metadata={"knob": Knob(label, help, **facts)})
+    return dataclasses.field(default=default, metadata={"knob": Knob(label, help, type(default), **facts)})
 
 
 class Knobs(TypedDict, total=False):
@@ -290,9 +295,8 @@ class Config:
     )
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = field.metadata["knob"].validate(field.name, getattr(self, field.name), type(field.default))
-            object.__setattr__(self, field.name, value)
+        for name, knob in self.knobs().items():
+            object.__setattr__(self, name, knob.validate(name, getattr(self, name)))
         if NORMS[self.norm].options.get("couples_samples") and self.batch_size < 2:
             raise ValueError(Said("error.couples", norm=self.norm))
         if self.half_dtype is not None and self.dtype != "float32":
@@ -369,6 +373,11 @@ class Config:
     def to_code(self, steps: int = 100) -> str:
         """Return a standalone script, torch only, that prints the losses of `steps` steps to the last digit."""
         return WRITERS["code"](self, steps)
+
+    @property
+    def micro_batches(self) -> int:
+        """Micro-batches in a full step."""
+        return 1 if ACCUMULATIONS[self.accumulation].options.get("single") else self.accumulation_steps
 
     @property
     def torch_dtype(self) -> torch.dtype:

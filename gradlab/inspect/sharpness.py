@@ -118,8 +118,7 @@ _CARRIED: dict[str, Callable[[float, float], float]] = {
 def gradient_scale(config: Config, n: int) -> float:
     """Return what accumulation multiplies the mean gradient with, in a full window: K for ``"sum"``, 1 for a mean."""
     entry = ACCUMULATIONS[config.accumulation]
-    count = 1 if entry.options.get("single") else config.accumulation_steps
-    seen = min(n, config.batch_size * count)
+    seen = min(n, config.batch_size * config.micro_batches)
     full, tail = divmod(seen, config.batch_size)
     return sum(entry([config.batch_size] * full + ([tail] if tail else [])))
 

@@ -78,16 +78,14 @@ def make_grid(config: Config, over: Mapping[str, Iterable[Any]] | None, seeds: i
     if not isinstance(over, Mapping):
         raise ValueError(f"over={brief(over)}; expected a mapping of knob names to lists of values")
     Config.check_names(over)
-    kinds = {field.name: type(field.default) for field in fields(Config)}
-    checked = {name: _values(name, values, kinds[name]) for name, values in over.items()}
-    return Grid(config, checked, _seeds(seeds))
+    return Grid(config, {name: _values(name, values) for name, values in over.items()}, _seeds(seeds))
 
 
-def _values(name: str, values: Any, kind: type) -> tuple[Any, ...]:
+def _values(name: str, values: Any) -> tuple[Any, ...]:
     if (items := items_of(values)) is None:
         raise ValueError(f"over: {name}={brief(values)}; expected a list of values")
     knob = Config.knobs()[name]
-    checked = tuple(knob.validate(name, value, kind) for value in items)
+    checked = tuple(knob.validate(name, value) for value in items)
     if not checked or len(set(checked)) < len(checked):
         raise ValueError(f"over: {name}={brief(checked)}; expected at least one value, each once")
     return checked

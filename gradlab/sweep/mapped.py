@@ -24,7 +24,7 @@ from gradlab.engine.layers import find_layers, first_tensor
 from gradlab.engine.sampler import Epoch
 from gradlab.network import ACTIVATIONS, NORMS, Network, build_network
 from gradlab.network.inits import initialise
-from gradlab.rules.accumulation import ACCUMULATIONS, CARRY_OVERS, State
+from gradlab.rules.accumulation import CARRY_OVERS, State
 from gradlab.rules.clipping import CLIPS
 from gradlab.rules.optimizers import OPTIMIZERS
 
@@ -52,7 +52,7 @@ class StackedBatches:
         self._set_of = torch.tensor([sets.index(key) for key in keys])
         self._order_of = torch.tensor([seeds.index(c.batch_seed) for c in configs])
         self._epochs = [Epoch.first(self.n, seed) for seed in seeds]
-        self._size, self._window = configs[0].batch_size, configs[0].batch_size * micro_batches(configs[0])
+        self._size, self._window = configs[0].batch_size, configs[0].batch_size * configs[0].micro_batches
         self._orders, self._position = self._epoch(), 0
 
     def _epoch(self) -> Tensor:
@@ -79,11 +79,6 @@ class StackedBatches:
         chosen = self._set_of[networks]
         for start in range(0, self.n, size):
             yield self._x[:, start : start + size][chosen], self._y[:, start : start + size][chosen]
-
-
-def micro_batches(config: Config) -> int:
-    """Return the number of micro-batches in a full window."""
-    return 1 if ACCUMULATIONS[config.accumulation].options.get("single") else config.accumulation_steps
 
 
 class StackedNetwork:

@@ -23,7 +23,6 @@ from gradlab.history import StepRecord
 from gradlab.network import ARCHITECTURES
 from gradlab.registry import Registry
 from gradlab.sweep.grid import Grid, Outcome, is_learned
-from gradlab.sweep.mapped import micro_batches
 from gradlab.sweep.stack import EVALUATED_AT_ONCE, train_stacked
 
 Work = Generator[int, None, list[Outcome]]
@@ -106,7 +105,7 @@ def stack_signature(config: Config) -> tuple[Any, ...]:
     unused = {"clip_order": "after"} if config.clip == "none" else {}
     alike = {name: value for name, value in config.to_dict().items() if name not in _MAY_DIFFER}
     # torch leaves the terms of momentum and weight decay out where they are 0
-    return (*(alike | unused).values(), micro_batches(config), config.momentum != 0.0, config.weight_decay != 0.0)
+    return (*(alike | unused).values(), config.micro_batches, config.momentum != 0.0, config.weight_decay != 0.0)
 
 
 def why_alone(configs: Sequence[Config], data: Any, loss: Loss | None) -> str:
