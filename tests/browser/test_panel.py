@@ -46,7 +46,6 @@ def test_play_trains_a_drag_moves_the_learning_rate_live_and_pause_stops(panel):
     stopped_at = lab.evaluate("lab.trainer.step_count")
     time.sleep(0.5)
     assert lab.evaluate("lab.trainer.step_count") == stopped_at
-    assert lab.threads() == lab.evaluate("sorted(t.name for t in __import__('threading').enumerate())")
     assert not [name for name in lab.threads() if "gradlab" in name.lower()]
     assert lab.console_errors == []
 
@@ -84,8 +83,7 @@ def test_sliders_are_long_and_every_knob_has_a_name(panel):
     lab = panel
     for label in ("Depth", "Gain", "Learning rate"):
         track = handle(lab, label).locator("xpath=ancestor::*[contains(@class, 'slider')][last()]")
-        assert lab.notebook.locator(".gradlab-knob .slider").first.bounding_box()["width"] >= 150
-        expect(track.first).to_be_visible()
+        assert track.bounding_box()["width"] >= 150
         expect(number(lab, label)).to_be_visible()
 
 
