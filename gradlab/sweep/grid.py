@@ -7,11 +7,12 @@ import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gradlab.config import Config
+from gradlab.data import Loss
 from gradlab.registry import brief, items_of
 
 MOST_SEEDS = 100_000
@@ -102,6 +103,16 @@ def _seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
             "distinct whole numbers >= 0"
         )
     return tuple(int(s) for s in chosen)
+
+
+class Training(NamedTuple):
+    """How each network of a sweep is trained, beside its config."""
+
+    steps: int  # optimizer steps; 0 only measures the networks at init
+    learned_below: float  # evaluation loss below which a network that survived has learned
+    # as `Trainer` takes them
+    data: Any = None
+    loss: Loss | None = None
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from gradlab.engine.check import check_count, check_number, prepare_data
 from gradlab.history import Array
 from gradlab.registry import brief
 from gradlab.sweep import storage
-from gradlab.sweep.grid import MEASURES, Outcome, Table, make_grid
+from gradlab.sweep.grid import MEASURES, Outcome, Table, Training, make_grid
 from gradlab.sweep.schedule import Event, Task, plan, run_tasks
 
 if TYPE_CHECKING:
@@ -121,7 +121,8 @@ class Sweep:
 
     def _open_tasks(self, retry: bool) -> list[Task]:
         wanted = [n for n in range(self.grid.size) if n not in self._adopted]
-        tasks = plan(self.grid, wanted, self.steps, self.learned_below, self.max_bytes, self._data, self._loss)
+        training = Training(self.steps, self.learned_below, self._data, self._loss)
+        tasks = plan(self.grid, wanted, training, self.max_bytes)
         again = set(self.errors) if retry else set()
         return [t for t in tasks if not all(self._done[n] for n in t.numbers) or again.intersection(t.numbers)]
 

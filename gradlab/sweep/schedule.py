@@ -16,13 +16,12 @@ import numpy as np
 import torch
 
 from gradlab.config import Config
-from gradlab.data import Loss
 from gradlab.engine import Trainer
 from gradlab.growth import growth_per_layer
 from gradlab.history import StepRecord
 from gradlab.network import ARCHITECTURES
 from gradlab.registry import Registry
-from gradlab.sweep.grid import Grid, Outcome, is_learned
+from gradlab.sweep.grid import Grid, Outcome, Training, is_learned
 from gradlab.sweep.stack import EVALUATED_AT_ONCE, train_stacked
 
 Work = Generator[int, None, list[Outcome]]
@@ -40,50 +39,44 @@ class Task:
 
     numbers: tuple[int, ...]  # the networks' numbers in the sweep's `Grid`
     configs: tuple[Config, ...]  # one per network
-    steps: int  # optimizer steps; 0 only measures the networks at init
-    learned_below: float  # evaluation loss below which a network has learned
+    training: Training
     alone: str = ""  # why the network is not stacked; empty for a stack
     refused: str = ""  # why the network has no config: values accepted one by one but not together
-    # as `Trainer` takes them
-    data: Any = None
-    loss: Loss | None = None
     # the process that planned it: elsewhere torch is held to one thread, so workers do not fight for cores
     process: int = 0
 
     @property
     def network_steps(self) -> int:
         """Steps times networks: the task's share of a progress bar."""
-        return len(self.numbers) * max(self.steps, 1)
+        return len(self.numbers) * max(self.training.steps, 1)
 
 
 # ---------------------------------------------------------------------- planning
-def plan(
-    grid: Grid, wanted: Iterable[int], steps: int, learned_below: float, max_bytes: int, data: Any, loss: Loss | None
-) -> list[Task]:
+def plan(grid: Grid, wanted: Iterable[int], training: Training, max_bytes: int) -> list[Task]:
     """Divide the wanted networks of a grid into tasks, the same ones wherever they are run.
 
     Networks of one shape are stacked, as many at a time as fit into `max_bytes` and at most `MOST_STACKED`. A
     network whose config is not accepted gets a task that says so.
     """
     groups: dict[Any, list[tuple[int, Config]]] = {}
-    tasks, common, process = [], (steps, learned_below), os.getpid()
+    tasks, process = [], os.getpid()
     for number in wanted:
         try:
             config = grid.config_of(number)
         except ValueError as error:
-            tasks.append(Task((number,), (), *common, refused=str(error)))
+            tasks.append(Task((number,), (), training, refused=str(error)))
             continue
         groups.setdefault(stack_signature(config), []).append((number, config))
     for members in groups.values():
-        most = min(MOST_STACKED, max_bytes // bytes_per_network(members[0][1], data))
+        most = min(MOST_STACKED, max_bytes // bytes_per_network(members[0][1], training.data))
         reason = "" if len(members) > 1 else "no other network of its shape"
         reason = reason or ("" if most > 1 else f"a stack of two would take more than max_bytes={max_bytes}")
-        if not steps and ARCHITECTURES[members[0][1].architecture].options.get("recurrent"):
+        if not training.steps and ARCHITECTURES[members[0][1].architecture].options.get("recurrent"):
             reason = "at init its growth is that through time"
-        reason = reason or why_alone([config for _, config in members], data, loss)
+        reason = reason or why_alone([config for _, config in members], training)
         for part in _parts(members, 1 if reason else most):
             numbers, configs = zip(*part, strict=True)
-            tasks.append(Task(numbers, configs, *common, reason, "", data, loss, process))
+            tasks.append(Task(numbers, configs, training, reason, process=process))
     return sorted(tasks, key=lambda task: task.numbers[0])
 
 
@@ -108,7 +101,7 @@ def stack_signature(config: Config) -> tuple[Any, ...]:
     return (*(alike | unused).values(), config.micro_batches, config.momentum != 0.0, config.weight_decay != 0.0)
 
 
-def why_alone(configs: Sequence[Config], data: Any, loss: Loss | None) -> str:
+def why_alone(configs: Sequence[Config], training: Training) -> str:
     """Say what keeps networks of one shape from being stacked; empty if nothing does.
 
     The tables' own entries can be mapped over multilayer perceptrons. With others, a loss of somebody's own or
@@ -118,15 +111,16 @@ def why_alone(configs: Sequence[Config], data: Any, loss: Loss | None) -> str:
     chosen = [(name, getattr(config, name)) for config in configs for name in tables]
     own = [f"{name}={value!r}" for name, value in dict.fromkeys(chosen) if not tables[name][value].shipped]
     own += [f"architecture={configs[0].architecture!r}"] * (configs[0].architecture != "mlp")
-    own += ["an own loss"] * (loss is not None)
+    own += ["an own loss"] * (training.loss is not None)
     if configs[0].half_dtype is not None or configs[0].loss_scale != 1.0:
         return "half precision and loss scales are not mapped over networks"
     if not own:
         return ""
     tried = [config.replace(nonfinite="continue") for config in (configs[0], configs[-1])]
+    two_steps = training._replace(steps=2)
     try:
-        stacked = _finish(train_stacked(tried, 2, 0.0, data, loss))
-        alone = [_finish(train_alone(config, 2, 0.0, data, loss)) for config in tried]
+        stacked = _finish(train_stacked(tried, two_steps))
+        alone = [_finish(train_alone(config, two_steps)) for config in tried]
     except Exception as error:
         return f"{' and '.join(own)} cannot be mapped over networks ({_text(error):.120})"
     same = all(map(_agree, stacked, alone))
@@ -165,14 +159,13 @@ def run_here(task: Task) -> Work:
         return [_failed(task.refused)]
     if not why:
         try:
-            return (yield from train_stacked(task.configs, task.steps, task.learned_below, task.data, task.loss))
+            return (yield from train_stacked(task.configs, task.training))
         except Exception as error:
             why = f"the stack failed ({type(error).__name__}: {error})"
     outcomes = []
     for config in task.configs:
         try:
-            alone = train_alone(config, task.steps, task.learned_below, task.data, task.loss, why)
-            outcomes.append((yield from alone))
+            outcomes.append((yield from train_alone(config, task.training, why)))
         except Exception as error:
             outcomes.append(_failed(f"{type(error).__name__}: {error}", why))
     return outcomes
@@ -214,15 +207,13 @@ def _unregistered(config: Config) -> str:
 
 
 # ---------------------------------------------------------------------- one network by a Trainer of its own
-def train_alone(
-    config: Config, steps: int, learned_below: float, data: Any = None, loss: Loss | None = None, why: str = ""
-) -> Generator[int, None, Outcome]:
+def train_alone(config: Config, training: Training, why: str = "") -> Generator[int, None, Outcome]:
     """Train one network; yield 1 after each step and return its `Outcome`.
 
-    With ``steps=0`` one step is taken only to measure the network as it was before it; of a recurrent one the growth
+    With 0 `steps` one step is taken only to measure the network as it was before it; of a recurrent one the growth
     is then that per time step, in the last layer.
     """
-    trainer = Trainer(config, data=data, loss=loss)
+    steps, trainer = training.steps, Trainer(config, data=training.data, loss=training.loss)
     first = record = trainer.step()
     clipped = [_is_clipped(record)]
     diverged_at = _trouble_at(trainer, record) if steps else (math.nan if _is_finite(record) else 0.0)
@@ -243,7 +234,7 @@ def train_alone(
     found |= {"final_delta": float(record.delta_norm[0]), "final_norm": record.total_norm, "final_loss": record.loss}
     found |= {"diverged_at": diverged_at, "steps": float(len(clipped) if steps else 0)}
     if steps:
-        found |= _at_end(trainer, record, learned_below) | {"clipped": float(np.mean(clipped))}
+        found |= _at_end(trainer, record, training.learned_below) | {"clipped": float(np.mean(clipped))}
     return Outcome(how=f"alone: {why}", **found)  # pyright: ignore[reportArgumentType]
 
 
@@ -352,7 +343,7 @@ def _collect(future: Future[list[Outcome]], task: Task) -> Event:
 
 def _not_pickled(task: Task) -> str:
     """Say what of a task cannot be sent to another process; empty if all can."""
-    for what, part in (("the loss", task.loss), ("the data", task.data)):
+    for what, part in (("the loss", task.training.loss), ("the data", task.training.data)):
         try:
             pickle.dumps(part)
         except Exception:  # whatever a __reduce__ of somebody's own raises

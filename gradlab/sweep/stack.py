@@ -7,17 +7,15 @@ over networks by `torch.func.vmap`, and the optimizers are those that the traine
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from gradlab.config import Config
-from gradlab.data import Loss
 from gradlab.growth import growth_per_layer
 from gradlab.rules.accumulation import ACCUMULATIONS
 from gradlab.rules.norms import norm
-from gradlab.sweep.grid import MEASURES, Outcome, is_learned
+from gradlab.sweep.grid import MEASURES, Outcome, Training, is_learned
 from gradlab.sweep.mapped import (
     StackedBatches,
     StackedCarryOver,
@@ -31,20 +29,15 @@ from gradlab.sweep.mapped import (
 EVALUATED_AT_ONCE = 64  # samples
 
 
-def train_stacked(
-    configs: Sequence[Config], steps: int, learned_below: float, data: Any = None, loss: Loss | None = None
-) -> Generator[int, None, list[Outcome]]:
-    """Train networks that share a shape; yield after each step how many took it and return their outcomes.
-
-    With ``steps=0`` the networks are only measured at init.
-    """
-    stack = Stack(configs, learned_below, data, loss)
-    yield stack.step(update=steps > 0)
-    for _ in range(steps - 1):
+def train_stacked(configs: Sequence[Config], training: Training) -> Generator[int, None, list[Outcome]]:
+    """Train networks that share a shape; yield after each step how many took it and return their outcomes."""
+    stack = Stack(configs, training)
+    yield stack.step(update=training.steps > 0)
+    for _ in range(training.steps - 1):
         if not stack.alive:
             break
         yield stack.step()
-    if steps:
+    if training.steps:
         stack.evaluate(torch.ones(stack.alive, dtype=torch.bool))
     return stack.outcomes()
 
@@ -52,16 +45,15 @@ def train_stacked(
 class Stack:
     """The mutable state of stacked networks: tensors with one row per network that still runs.
 
-    The configs are alike in all that `stack_signature` names; a network has learned if its evaluation loss is below
-    `learned_below`; own data and loss are as `Trainer` takes them.
+    The configs are alike in all that `stack_signature` names.
     """
 
-    def __init__(self, configs: Sequence[Config], learned_below: float, data: Any, loss: Loss | None) -> None:
+    def __init__(self, configs: Sequence[Config], training: Training) -> None:
         # the networks of one optimizer side by side
         self._order = sorted(range(len(configs)), key=lambda i: optimizer_knobs(configs[i]))
         self._configs = [configs[i] for i in self._order]
-        self._config, self._learned_below = configs[0], learned_below
-        self._batches = StackedBatches(self._configs, data, loss)
+        self._config, self._learned_below = configs[0], training.learned_below
+        self._batches = StackedBatches(self._configs, training.data, training.loss)
         self._network = StackedNetwork(self._configs, self._batches)
         self._optimizer = StackedOptimizer(self._configs, self._network.weights)
         self._carry = StackedCarryOver(self._config, len(configs))

@@ -20,6 +20,7 @@ from gradlab import Config
 from gradlab.exercise import EXERCISES, exercise
 from gradlab.exercise.result import train
 from gradlab.exercise.tasks import AT_INIT, SEED_FIELDS
+from gradlab.sweep.grid import Training
 from gradlab.sweep.schedule import Task, run_in_worker, stack_signature
 
 FRESH = 1000  # the first seed; the exercises' own are below 100
@@ -120,7 +121,7 @@ def stacked(configs, steps):
     for number, config in enumerate(configs):
         groups.setdefault(stack_signature(config), []).append(number)
     for numbers in groups.values():
-        task = Task(tuple(numbers), tuple(configs[n] for n in numbers), steps, 0.0, process=os.getpid())
+        task = Task(tuple(numbers), tuple(configs[n] for n in numbers), Training(steps, 0.0), process=os.getpid())
         found.update(zip(numbers, run_in_worker(task), strict=True))
     return [found[number] for number in range(len(configs))]
 
