@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from torch.nn import functional as F
@@ -41,28 +42,28 @@ def step_lines(config: Config, loss: Callable[..., Any] = F.cross_entropy) -> li
     the parameters without the output layer's; in half precision ``half`` is the copy that does the passes, and
     ``scale`` the loss scale. What PyTorch has no function for is called by its name in gradlab.
     """
-    call = _Calls(config)
+    call = partial(_call, config, Sources(_NAMES.split()))
     output = "network(x[rows])" if config.half_dtype is None else f"half(x[rows].to({config.half_dtype})).float()"
     forward = [CodeLine(f"loss = {_LOSSES.get(loss, 'loss_function')}({output}, y[rows])", ("forward",))]
     if config.half_dtype is not None:
         forward.insert(0, CodeLine("half.load_state_dict(network.state_dict())", ("forward",)))
     knobs = map(repr, (config.lr, config.momentum, config.weight_decay))
-    lines = [CodeLine(f"optimizer = {call.entry('optimizer', 'params', *knobs)}"), CodeLine("optimizer.zero_grad()")]
+    lines = [CodeLine(f"optimizer = {call('optimizer', 'params', *knobs)}"), CodeLine("optimizer.zero_grad()")]
     if ACCUMULATIONS[config.accumulation].options.get("single"):
         lines += [*forward, *_backward(config, "", ("backward", "accumulate"))]
         early = False
     else:
-        weights = call.entry("accumulation", "samples")
+        weights = call("accumulation", "samples")
         early = config.clip_order == "each_micro_batch" and config.clip != "none"
         inside = [*forward, *_backward(config, " * weight", ("backward",))]
-        inside += call.clip(("backward", "clip")) if early else []
+        inside += _clip(config, call, ("backward", "clip")) if early else []
         lines += [
             CodeLine("samples = [len(rows) for rows in micro_batches]"),
             CodeLine(f"for rows, weight in zip(micro_batches, {weights}):", ("accumulate",)),
             *(replace(line, text=indented([line.text])[0]) for line in inside),
         ]
-    lines += [] if early else call.clip(("clip",))
-    return lines + [CodeLine(text, ("update",)) for text in carry_and_update(config.carry_over, call.entry)]
+    lines += [] if early else _clip(config, call, ("clip",))
+    return lines + [CodeLine(text, ("update",)) for text in carry_and_update(config.carry_over, call)]
 
 
 def _backward(config: Config, weight: str, stages: tuple[str, ...]) -> list[CodeLine]:
@@ -79,27 +80,23 @@ def _backward(config: Config, weight: str, stages: tuple[str, ...]) -> list[Code
     ]
 
 
-class _Calls:
-    """The calls of a config's table entries, as source; one that cannot be written down is called by its place."""
+def _call(config: Config, sources: Sources, field: str, *arguments: str) -> str:
+    """Return a call of a table's entry; of one that cannot be written down, by its place in the table."""
+    try:
+        return sources.entry(config, field, *arguments)
+    except ValueError:
+        return f"{field.upper()}S[{getattr(config, field)!r}]({', '.join(arguments)})"
 
-    def __init__(self, config: Config) -> None:
-        self._config, self._sources = config, Sources(_NAMES.split())
 
-    def entry(self, field: str, *arguments: str) -> str:
-        try:
-            return self._sources.entry(self._config, field, *arguments)
-        except ValueError:
-            return f"{field.upper()}S[{getattr(self._config, field)!r}]({', '.join(arguments)})"
-
-    def clip(self, stages: tuple[str, ...]) -> list[CodeLine]:
-        name, threshold = self._config.clip, repr(self._config.clip_threshold)
-        if name == "none":
-            return [CodeLine("", stages, "code.no_clip")]
-        if name in _TORCH_CLIPS:
-            return [CodeLine(text, stages) for text in _TORCH_CLIPS[name].format(threshold=threshold).split("\n")]
-        exempt = CLIPS[name].options.get("exempt_output")
-        call = self.entry("clip", "clipped" if exempt else "params", threshold)
-        return [CodeLine(call, stages, "code.exempt" if exempt else "")]
+def _clip(config: Config, call: Callable[..., str], stages: tuple[str, ...]) -> list[CodeLine]:
+    name, threshold = config.clip, repr(config.clip_threshold)
+    if name == "none":
+        return [CodeLine("", stages, "code.no_clip")]
+    if name in _TORCH_CLIPS:
+        return [CodeLine(text, stages) for text in _TORCH_CLIPS[name].format(threshold=threshold).split("\n")]
+    exempt = CLIPS[name].options.get("exempt_output")
+    text = call("clip", "clipped" if exempt else "params", threshold)
+    return [CodeLine(text, stages, "code.exempt" if exempt else "")]
 
 
 def carry_and_update(carry_over: str, call: Callable[..., str]) -> Lines:

@@ -325,7 +325,13 @@ class Sweep:
         if Path(path).is_dir():
             raise ValueError(f"path={str(path)!r} is a directory; expected a file, such as sweep.npz in it")
         if Path(path).exists():
-            self._take_over(storage.check_same(path, self._plan()))
+            stored = storage.read(path)
+            if what := storage.difference(stored, self._plan()):
+                raise ValueError(
+                    f"path={str(path)!r} holds another sweep, its {what} is different; expected a new path, this one "
+                    "is left as it is"
+                )
+            self._take_over(stored)
         notes = {"how": self.how, "errors": self.errors, "notes": self.notes}
         storage.write(path, storage.Stored(self._plan(), notes, self._values, self._done))
 
@@ -367,11 +373,9 @@ class Sweep:
         asked = stored.plan
         same = {name: asked[name] for name in ("steps", "seeds", "learned_below", "max_bytes")}
         sweep = cls(Config.from_dict(asked["config"]), asked["over"], **same, data=data, loss=loss)
-        differing = [name for name, value in sweep._plan().items() if value != asked.get(name)]
-        if differing:
+        if what := storage.difference(stored, sweep._plan()):
             raise ValueError(
-                f"path={str(path)!r}: its {differing[0]} is not the one given; expected the {differing[0]} that it "
-                "was run with"
+                f"path={str(path)!r}: its {what} is not the one given; expected the {what} that it was run with"
             )
         sweep._take_over(stored)
         return sweep

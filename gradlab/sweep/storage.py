@@ -73,16 +73,9 @@ def _check(stored: Stored) -> None:
         raise ValueError("its notes are about other networks")
 
 
-def check_same(path: str | os.PathLike[str], plan: Mapping[str, Any]) -> Stored:
-    """Return what the file at `path` holds; raise ValueError unless it was written for this plan."""
-    held = read(path)
-    differing = [name for name, value in plan.items() if held.plan.get(name) != value]
-    if differing:
-        raise ValueError(
-            f"path={str(path)!r} holds another sweep, its {differing[0]} is different; expected a new path, this one "
-            "is left as it is"
-        )
-    return held
+def difference(stored: Stored, plan: Mapping[str, Any]) -> str:
+    """Return the name of what a file's sweep was asked for otherwise than a plan says; empty if it is the same."""
+    return next((name for name, value in plan.items() if stored.plan.get(name) != value), "")
 
 
 def fingerprint(data: Any) -> str:
