@@ -88,27 +88,26 @@ class Rule:
         text, self._of, self._name = make.text, of, name
         key = {"clip": "clipping"}.get(name, name)
         options = [option for option in choice_labels(name, knob, text) if option[1] != "none"]
-        self._switch = Field(of, make.switch(False, knob.label, text(f"tip.{key}")), lambda _: self._tell())
-        tip = text(f"tip.{key}_rule")
-        menu = make.menu(text("control.rule"), tip, options, RULES[name][0])
-        self._rule = Field(of, menu, lambda _: self._switch.box.value and self._tell())  # off, it changes nothing
-        self.box = make.box("card off", self._switch.box, self._rule.box, number.box)
+        self._switch = make.switch(False, knob.label, text(f"tip.{key}"))
+        self._rule = make.menu(text("control.rule"), text(f"tip.{key}_rule"), options, RULES[name][0])
+        of.hears(self._switch, lambda _: self._tell())
+        of.hears(self._rule, lambda _: self._switch.value and self._tell())  # off, it changes nothing
+        self.box = make.box("card off", self._switch, self._rule, number.box)
 
     def _tell(self) -> None:
-        marked(self.box, "off", not self._switch.box.value)
-        self._of.move({self._name: self._rule.box.value if self._switch.box.value else "none"})
+        marked(self.box, "off", not self._switch.value)
+        self._of.move({self._name: self._rule.value if self._switch.value else "none"})
 
     def show(self, value: Any) -> None:
         """Show a rule, ``"none"`` for off."""
-        self._switch.show(value != "none")
+        self._switch.value = value != "none"
         if value != "none":
-            self._rule.show(value)
+            self._rule.value = value
         marked(self.box, "off", value == "none")
 
     def disable(self, off: bool) -> None:
         """Grey the rule out."""
-        self._switch.disable(off)
-        self._rule.disable(off)
+        self._switch.disabled = self._rule.disabled = off
 
 
 class Controls:

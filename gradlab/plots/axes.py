@@ -127,8 +127,8 @@ class Axes:
         """Take in the rows of each history from an index on, and other curves; return the limits."""
         histories = [(h, start) for h, start in histories if len(h)]
         if self.limits is None:
-            firsts = [(h, 0, 1) for h, start in histories if start == 0]
-            self.limits = self._first(*self._extents(firsts, ()))
+            profile, loss, span = self._extents([(h, 0, 1) for h, start in histories if start == 0], ())
+            self.limits = Limits(Decades.first(*profile), Decades.first(*loss), max(SPAN, math.ceil(span)))
         profile, loss, span = self._extents([(h, start, len(h)) for h, start in histories], extra)
         old = self.limits
         wider = old.span + JUMP * math.ceil(max(0.0, span - old.span) / JUMP)
@@ -146,9 +146,6 @@ class Axes:
             ratio = ratios(rows[0])
             far.append(float(np.abs(ratio[np.isfinite(ratio)]).max(initial=0.0)))
         return extent(values), extent(losses), max(far)
-
-    def _first(self, profile: tuple[float, float], loss: tuple[float, float], span: float) -> Limits:
-        return Limits(Decades.first(*profile), Decades.first(*loss), max(SPAN, math.ceil(span)))
 
 
 def plain_log(values: Array) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import Colormap, ListedColormap, LogNorm, Normalize, to_hex
+from matplotlib.colors import ListedColormap, LogNorm, Normalize, to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
@@ -79,14 +79,9 @@ def knob_axis(sweep: Sweep, name: str) -> KnobAxis:
 
 def choose_axes(sweep: Sweep, x: str | None, y: str | None) -> list[str]:
     """Return the knobs to draw over: those asked for, else the first two that are swept."""
-    chosen = [name for name in (x, y) if name is not None]
-    free = [name for name in sweep.grid.over if name not in chosen]
-    chosen = [x if x is not None else free.pop(0)] if x is not None or free else chosen
-    if y is not None or free:
-        chosen.append(y if y is not None else free.pop(0))
-    for name in chosen:
-        knob_axis(sweep, name)
-    return chosen
+    free = iter([name for name in sweep.grid.over if name not in (x, y)])
+    chosen = (next(free, None) if name is None else name for name in (x, y))
+    return [knob_axis(sweep, name).name for name in chosen if name is not None]
 
 
 def plane(
@@ -107,34 +102,26 @@ def plane(
 GROWTH_TICKS = [0.25, 0.5, 0.71, 1.0, 1.41, 2.0, 4.0]
 KINDS = {"not finite": "#d55e00", "exactly 0": "#000000", "failed": "#9e9e9e", "not yet run": "#ececec"}
 _SHARES = ("survived", "learned", "accuracy", "clipped")
+_COUNTS = ("steps", "diverged_at")
 
 
-@dataclass(frozen=True)
-class Scale:
-    """How a measure is coloured: fixed for growth and shares, so that pictures can be compared."""
+def scale_of(measure: str, values: Array) -> Normalize:
+    """Return the scale of a measure's colours, fixed for growth and shares so that pictures can be compared.
 
-    colours: Colormap
-    norm: Normalize
-    extend: str
-
-
-def scale_of(measure: str, values: Array) -> Scale:
-    """Return the colours of a measure; growth is centred on 1, shares run from 0 to 1, the others are logarithmic."""
+    Growth is centred on 1, shares run from 0 to 1, counts of steps from 0, the others are logarithmic.
+    """
     if measure == "growth":
-        return Scale(colormaps["RdBu_r"], LogNorm(GROWTH_TICKS[0], GROWTH_TICKS[-1]), "both")
+        return LogNorm(GROWTH_TICKS[0], GROWTH_TICKS[-1])
     if measure in _SHARES:
-        return Scale(colormaps["viridis"], Normalize(0.0, 1.0), "neither")
+        return Normalize(0.0, 1.0)
     plain = values[np.isfinite(values) & (values > 0)]
     low, high = (plain.min(), plain.max()) if len(plain) else (0.1, 1.0)
-    if measure in ("steps", "diverged_at"):
-        return Scale(colormaps["viridis"], Normalize(0.0, max(high, 1.0)), "neither")
-    return Scale(colormaps["viridis"], LogNorm(low, max(high, low * 1.001)), "neither")
+    return Normalize(0.0, max(high, 1.0)) if measure in _COUNTS else LogNorm(low, max(high, low * 1.001))
 
 
 def growth_colours(growth: Array) -> list[str]:
     """Return the heat map's colours of positive growths per layer, each as ``"#rrggbb"``."""
-    scale = scale_of("growth", growth)
-    return [to_hex(colour) for colour in scale.colours(scale.norm(growth))]
+    return [to_hex(colour) for colour in colormaps["RdBu_r"](scale_of("growth", growth)(growth))]
 
 
 def kinds(sweep: Sweep, measure: str, axes: Sequence[str], at: Mapping[str, int] | None = None) -> NDArray[np.intp]:
@@ -148,7 +135,7 @@ def kinds(sweep: Sweep, measure: str, axes: Sequence[str], at: Mapping[str, int]
     found[~np.isfinite(values)] = 0
     if measure == "growth":  # 0 / 0 where no signal comes back at all
         found[np.isnan(values) & (plane(sweep, sweep.over_seeds("first_delta"), axes, at) == 0)] = 1
-    found[(values == 0) & (measure not in (*_SHARES, "steps", "diverged_at"))] = 1
+    found[(values == 0) & (measure not in (*_SHARES, *_COUNTS))] = 1
     found[all_failed] = 2
     found[~some_done] = 3
     return found
@@ -284,9 +271,10 @@ def draw_heatmap(
     x, y = np.argsort(across.at), np.argsort(up.at)
     edges = across.edges(), up.edges()
     shown = np.ma.masked_where(~(np.isfinite(values) & ((values > 0) | (measure != "growth"))), values)[y][:, x]
-    scale = scale_of(measure, values)
-    picture = ax.pcolormesh(*edges, shown, cmap=scale.colours, norm=scale.norm)
-    bar = ax.figure.colorbar(picture, ax=ax, extend=scale.extend)
+    growth = measure == "growth"
+    colours = colormaps["RdBu_r" if growth else "viridis"]
+    picture = ax.pcolormesh(*edges, shown, cmap=colours, norm=scale_of(measure, values))
+    bar = ax.figure.colorbar(picture, ax=ax, extend="both" if growth else "neither")
     label_bar(bar, measure, theme, text)
     handles = _draw_kinds(ax, edges, kinds(sweep, measure, axes, at)[y][:, x], text)
     set_axes(ax, across, up, text)
@@ -333,7 +321,7 @@ def draw_lines(
     ax.fill_between(across.at[order], low, high, color=theme.now, alpha=0.25, lw=0, label=text("sweep.seeds"))
     ax.plot(across.at[order], middle, color=theme.now, marker="o", ms=4, label=text(f"sweep.{measure}"))
     set_axes(ax, across, None, text)
-    if measure == "growth" or isinstance(scale_of(measure, middle).norm, LogNorm):
+    if measure == "growth" or isinstance(scale_of(measure, middle), LogNorm):
         ax.set_yscale("log")
         ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

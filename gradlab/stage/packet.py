@@ -20,6 +20,7 @@ from gradlab.stage.shown import Lane, Learned, Shown
 _EACH = 4  # new rows that travel one by one; of more, the last
 _HELD_WIDE = 8  # decades on either side of the given dot, while the rest waits for a prediction
 _TYPES = ("<f4", "<i2", "u1")  # in this order in the buffer, so that each begins at a multiple of its size
+_SAID = ("lesson", "alert", "status", "at", "knobs", "preset", "predict", "slow")  # sent when they change
 
 Packet = tuple[dict[str, Any], list[bytes]]
 
@@ -28,20 +29,16 @@ class _Parts:
     """The arrays of one packet."""
 
     def __init__(self) -> None:
-        self._arrays: list[tuple[int, str, np.ndarray]] = []
+        self._arrays: list[tuple[int, int, str, np.ndarray]] = []
 
     def add(self, lane: int, name: str, values: Any, kind: str = "<f4") -> None:
-        self._arrays.append((lane, name, np.asarray(values).astype(kind, copy=False)))
+        self._arrays.append((_TYPES.index(kind), lane, name, np.asarray(values).astype(kind, copy=False)))
 
     def packed(self) -> tuple[list[list[Any]], list[bytes]]:
         """Return where each array lies, as (lane, name, type, count), and the bytes."""
-        ordered = [part for kind in _TYPES for part in self._arrays if part[2].dtype == np.dtype(kind)]
-        table = [[lane, name, _TYPES.index(_kind(values)), int(values.size)] for lane, name, values in ordered]
-        return table, [b"".join(values.tobytes() for _, _, values in ordered)]
-
-
-def _kind(values: np.ndarray) -> str:
-    return next(kind for kind in _TYPES if values.dtype == np.dtype(kind))
+        ordered = sorted(self._arrays, key=lambda part: part[0])
+        table = [[lane, name, kind, int(values.size)] for kind, lane, name, values in ordered]
+        return table, [b"".join(values.tobytes() for *_, values in ordered)]
 
 
 class _Sent:
@@ -103,21 +100,10 @@ class PacketEncoder:
 
     @staticmethod
     def _key(shown: Shown) -> object:
-        view, text = shown.view, shown.view.text
+        view, names = shown.view, measures_for(shown.history, shown.view.measure)
+        look = (view.measure, view.clip, view.units, view.hidden, view.text.lang)
         histories = tuple(id(lane.history) for lane in shown.lanes)
-        names = measures_for(shown.history, view.measure)
-        columns = len(columns_of(shown.history, names[0]))
-        return (
-            histories,
-            names,
-            columns,
-            view.measure,
-            view.clip,
-            view.units,
-            view.hidden,
-            text.lang,
-            _has_time(shown),
-        )
+        return look, histories, names, len(columns_of(shown.history, names[0])), _has_time(shown)
 
     def _was_rewritten(self, shown: Shown) -> bool:
         return any(
@@ -131,12 +117,13 @@ class PacketEncoder:
         limits = self._limits(shown)
         self._add_fixed(parts, shown)
         lanes = [self._lane(parts, n, lane, view, full) for n, lane in enumerate(shown.lanes)]
+        said = {name: getattr(shown, name) for name in _SAID} | {"hidden": view.hidden}
         head = {
             "run": shown.run,
             "number": self.number,
             "rate": None if shown.rate is None else round(shown.rate, 1),
             "lanes": lanes,
-            **self._changed("", {**_said(shown), "limits": [*limits.profile, *limits.loss, limits.span]}),
+            **self._changed("", said | {"limits": [*limits.profile, *limits.loss, limits.span]}),
         }
         if full:
             head |= {"full": True, **_frame(shown)}
@@ -270,21 +257,6 @@ def _add_learned(parts: _Parts, number: int, learned: Learned, sent: _Sent, hidd
         parts.add(number, "images", np.concatenate(images) if images else np.zeros(0), "u1")
     sent.learned = {name: getattr(learned, name) for name in ("grid", "points", "rows", "samples")}
     return said
-
-
-def _said(shown: Shown) -> dict[str, Any]:
-    """Return the words and small things that are sent when they change."""
-    return {
-        "lesson": shown.lesson,
-        "alert": shown.alert,
-        "status": shown.status,
-        "at": shown.at,
-        "knobs": dict(shown.knobs),
-        "preset": shown.preset,
-        "predict": None if shown.predict is None else dict(shown.predict),
-        "slow": shown.slow,
-        "hidden": shown.view.hidden,
-    }
 
 
 def _has_time(shown: Shown) -> bool:

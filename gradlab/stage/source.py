@@ -9,20 +9,10 @@ from importlib import resources
 
 from gradlab.locale import STRINGS, Text
 
-_SHARED = (
-    "scales",
-    "packet",
-    "store",
-    "palette",
-    "layout",
-    "labels",
-    "strip",
-    "lens",
-    "profile",
-    "charts",
-    "learned",
+_MODULES = (
+    *("scales", "packet", "store", "palette", "layout", "labels", "strip", "lens", "profile", "charts", "learned"),
+    *("shell", "words", "pointing", "transport", "stage", "keys"),
 )
-_MODULES = (*_SHARED, "shell", "words", "pointing", "transport", "stage", "keys")
 """Each after those that it imports."""
 
 _IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
