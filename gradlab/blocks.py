@@ -72,16 +72,6 @@ class Blocks:
 
     The squares of norms add up; of the backward signal and the activations a block shows its first layer's, so that
     neighbours are alike; of shares the largest. What is not finite in one layer is so in its block.
-
-    Parameters
-    ----------
-    history : History
-        What is folded.
-
-    Attributes
-    ----------
-    folded : History
-        One row a block, as of the last `update`.
     """
 
     def __init__(self, history: History) -> None:

@@ -69,8 +69,8 @@ class Controller:
         self._waiting: dict[str, Any] = {}
         self._waits = threading.Lock()  # held for a line only: who moves a knob need not wait for a tick
         self._wanted = False  # whether another thread waits for the lock
-        self.prediction = Prediction(text) if predict else None
-        if self.prediction is not None:
+        self.predicts, self.prediction = predict, Prediction(text)
+        if predict:
             self.prediction.begin(trainer)
 
     # ------------------------------------------------------------------ what a hand does
@@ -177,13 +177,13 @@ class Controller:
             check_size(one, self.own)
         trainer = Trainer(config, **self.own)
         beside = None if rival is None else Trainer(rival, **self.own)
-        if bool(trainer.history.time_names) != bool(self.trainer.history.time_names) and self.prediction is None:
+        if bool(trainer.history.time_names) != bool(self.trainer.history.time_names) and not self.predicts:
             self.measure = TIME if trainer.history.time_names else BOTH  # a prediction is one over the layers
         self.trainer, self.rival = trainer, beside
         self.run += 1
         self.at = self.rate = self._since = None
         self._said()
-        if self.prediction is not None:
+        if self.predicts:
             self.prediction.begin(trainer)
         if self.locked:
             self.playing = False
@@ -217,7 +217,7 @@ class Controller:
     @property
     def locked(self) -> bool:
         """Whether training waits for a prediction."""
-        return self.prediction is not None and self.prediction.hidden
+        return self.prediction.hidden
 
     def ticks(self, steps: int | None, milliseconds: float | None, pictures: int) -> Iterator[int]:
         """Train for one picture after the other, as `tick` does for one; give how many are still to come.
@@ -335,17 +335,6 @@ class Controller:
             )
         newest = int(self.trainer.history.row("step", -1)) if len(self.trainer.history) else 0
         self.at = step if step is not None and step < newest else None
-
-    # ------------------------------------------------------------------ predictions
-    def guess(self, growth: float) -> None:
-        """Predict a growth of the backward signal per layer toward the input; below 1 it shrinks."""
-        if self.prediction is not None:
-            self.prediction.guess(growth)
-
-    def reveal(self) -> None:
-        """Show what was measured beside the prediction, and score it."""
-        if self.prediction is not None:
-            self.prediction.reveal(self.trainer.config)
 
     def close(self) -> None:
         """Stop, and let everything but the run itself go."""

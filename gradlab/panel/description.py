@@ -65,19 +65,18 @@ class Description:
         """How the run is shown."""
         c = self._of
         history = self.history(c.trainer)
-        hidden, guess = c.locked, c.prediction.growth if c.prediction is not None else None
         at = int(np.searchsorted(history.column("step"), c.at, "right")) - 1 if c.at is not None else None
         view = View(
             measure=c.measure,
             at=at,
             clip=c.trainer.config.clip != "none",
             units=c.units,
-            guess=guess,
-            hidden=hidden,
+            guess=c.prediction.growth,
+            hidden=c.locked,
             theme=self.theme,
             text=self._text,
         )
-        if hidden:  # neither theory nor an earlier run may tell
+        if c.locked:  # neither theory nor an earlier run may tell
             return replace(view, measure="delta_norm")
         ghost = c.ghost[0] if c.ghost is not None else None
         theory = self._theory_band(history) if c.theory else None
@@ -138,7 +137,7 @@ class Description:
 
     def _prediction(self) -> dict[str, str] | None:
         asked = self._of.prediction
-        if asked is None:
+        if not self._of.predicts:
             return None
         said, score = (asked.sentence, "") if asked.hidden else ("", asked.sentence)
         return {"question": asked.question, "said": said, "score": score}
@@ -187,7 +186,7 @@ class Description:
             lesson = self.lesson() if c.preset in PRESETS else ""
             said = {text("info.lesson"): lesson} | self.insight(c.theory)
             said |= {text("info.ghost"): self.ghost_words(), text("info.lanes"): self._lanes_words()}
-        if c.prediction is not None and not c.locked:
+        if c.predicts and not c.locked:
             said[text("predict.head")] = c.prediction.sentence
         if not can_draw(text.lang):
             said[text("info.font")] = text("font.missing", package=PACKAGE)

@@ -160,8 +160,8 @@ class GradLab(widgets.VBox):
             "reset": controller.restart,
             "seed": lambda: controller.set(dict.fromkeys(SEEDS, value)),
             "preset": lambda: controller.choose(str(value)),
-            "guess": lambda: controller.guess(value),
-            "reveal": controller.reveal,
+            "guess": lambda: controller.prediction.guess(value),
+            "reveal": lambda: controller.prediction.reveal(self.config),
             "rewind": lambda: controller.rewind(value),
             "pin": controller.pin,
             "measure": lambda: setattr(controller, "measure", str(value)),
@@ -371,11 +371,11 @@ class GradLab(widgets.VBox):
 
     def guess(self, growth: float) -> None:
         """Predict a growth of the backward signal per layer toward the input; below 1 it shrinks."""
-        self._do(lambda: self._controller.guess(growth))
+        self._do(lambda: self._controller.prediction.guess(growth))
 
     def reveal(self) -> None:
         """Show what was measured beside the prediction, and score it."""
-        self._do(self._controller.reveal)
+        self._do(lambda: self._controller.prediction.reveal(self.config))
 
     # ------------------------------------------------------------------ the end
     def close(self) -> None:

@@ -55,16 +55,10 @@ class _Sent:
 
 
 class PacketEncoder:
-    """Encodes what one stage shows; every packet has a number, and one that was missed is asked for by number.
-
-    Attributes
-    ----------
-    number : int
-        Of the last packet.
-    """
+    """Encodes what one stage shows; every packet has a number, and one that was missed is asked for by number."""
 
     def __init__(self) -> None:
-        self.number = 0
+        self.number = 0  # of the last packet
         self._run: object = None
         self._of: object = None
         self._lanes: list[_Sent] = []
