@@ -24,7 +24,7 @@ class WidgetSet:
     def __init__(self, text: Text) -> None:
         self.text = text
         self._made: list[widgets.Widget] = []
-        self._looks: dict[tuple[Any, ...], widgets.Widget] = {}
+        self._looks: dict[tuple[Any, ...], Any] = {}
         self._presses: list[tuple[widgets.Button, Callable[[Any], object]]] = []
 
     def __call__(self, kind: type[Made], *args: Any, css: str = "", **traits: Any) -> Made:
@@ -37,13 +37,14 @@ class WidgetSet:
         for name in ("layout", "style"):
             trait, wanted = looks.get(name), traits.get(name, {})
             if trait is not None and isinstance(wanted, dict):
-                traits[name] = self._look(trait.klass, wanted)
+                traits[name] = self.look(trait.klass, **wanted)
         if css:  # given at once: a class that is added later is another message to the browser
             traits["_dom_classes"] = tuple(f"gradlab-{name}" for name in css.split())
         self._made.append(made := kind(*args, **traits))
         return made
 
-    def _look(self, kind: type[widgets.Widget], wanted: dict[str, str]) -> widgets.Widget:
+    def look(self, kind: type[Made], **wanted: str) -> Made:
+        """Return a layout or a style, the same for all that want the same."""
         key = (kind, *sorted(wanted.items()))
         if key not in self._looks:
             self._looks[key] = kind(**wanted)

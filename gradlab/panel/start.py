@@ -146,30 +146,26 @@ def groups(text: Text, nameless: bool) -> list[dict[str, Any]]:
     found: dict[str, list[dict[str, str]]] = {}
     for number, name in enumerate(PRESETS, 1):
         entry = PRESETS.entry(name)
-        label = text.name(f"label.preset.{name}", entry.label)
         if nameless:
             title = str(entry.options.get("title") or text("preset.case", number=number))
-            label = text.name(f"title.preset.{name}", title)
-        group = "" if nameless else str(entry.options.get("group", "more"))
+            group, label = "group.cases", text.name(f"title.preset.{name}", title)
+        else:
+            group, label = f"preset.group.{entry.options.get('group', 'more')}", entry.label
+            label = text.name(f"label.preset.{name}", label)
         found.setdefault(group, []).append({"name": name, "label": label})
-    if nameless:
-        return [{"label": text("group.cases"), "presets": found[""]}]
-    return [{"label": text(f"preset.group.{group}"), "presets": presets} for group, presets in found.items()]
+    return [{"label": text(group), "presets": presets} for group, presets in found.items()]
 
 
 def look_of(text: Text, names: tuple[str, ...] | None, lecture: bool, predict: bool) -> dict[str, Any]:
     """Return what the browser needs to know once."""
-
-    def wanted(name: str) -> bool:
-        return names is None or name in names
-
+    shown = ("preset", "time") if names is None else names
     return {
         "theme": "contrast" if lecture else "auto",
         "lecture": lecture,
         "lang": text.lang,
         "words": stage_words(text),
-        "groups": groups(text, nameless=predict) if wanted("preset") else [],
-        "hide": [part for part in ("time",) if not wanted(part)],
+        "groups": groups(text, nameless=predict) if "preset" in shown else [],
+        "hide": [] if "time" in shown else ["time"],
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,6 @@ def draw_closeups(
     sharpness_points: Sequence[Sharpness] | None = None,
     view: View | None = None,
     size: tuple[float, float] = (1000, 300),
-    scale: float = 2.0,
     through_time: ThroughTime | None = None,
     clips: ClipCurve | None = None,
     coordinates: CoordinateCheck | None = None,
@@ -42,11 +41,11 @@ def draw_closeups(
     """Draw whichever looks are given, side by side; return a Figure that pyplot does not know.
 
     Of the sharpness one point for each step at which it was measured, oldest first; `view` gives theme and language,
-    `size` is in logical pixels, `scale` the pixels to each of them (2: 200 dots per inch).
+    `size` is in logical pixels, of which each has two.
     """
     view = View() if view is None else dataclasses.replace(view, text=drawable(view.text))
-    figure = Figure(figsize=(size[0] / 100, size[1] / 100), dpi=100 * scale, facecolor=view.theme.back)
-    looks: list[tuple[Any, Any]] = [
+    figure = Figure(figsize=(size[0] / 100, size[1] / 100), dpi=200, facecolor=view.theme.back)
+    looks: list[tuple[Callable[..., tuple[str, str]], Any]] = [  # drawn on an axis, each returns a title and a note
         (draw_histogram, histogram),
         (draw_noise, noise),
         (draw_sharpness, sharpness_points),
@@ -59,13 +58,15 @@ def draw_closeups(
     width, margin, gap = 1.0 / max(1, len(given)), 52 / size[0], 22 / size[0]
     for i, (draw, look) in enumerate(given):
         ax = figure.add_axes((i * width + margin, 0.23, width - margin - gap, 0.615))
-        draw(ax, look, view)
+        colour_axes(ax, view.theme)
+        ax.tick_params(labelsize=8)
+        _name(ax, *draw(ax, look, view), view)
     set_font(figure, view.text)
     return figure
 
 
 # ------------------------------------------------------------------ the entries of every layer
-def draw_histogram(ax: Axes, histogram: Histogram, view: View) -> None:
+def draw_histogram(ax: Axes, histogram: Histogram, view: View) -> tuple[str, str]:
     """Draw layers x decades: colour is the share of the layer's entries, from 0.01 % to all, on a log scale.
 
     Exact zeros and entries that are not finite have rows of their own, below and above; a layer without a
@@ -77,20 +78,17 @@ def draw_histogram(ax: Axes, histogram: Histogram, view: View) -> None:
     edges = histogram.edges[[filled[0], filled[-1] + 1]] if len(filled) else np.zeros(0)
     decades = Decades.first(*extent([edges]))
     heights = _layer_axis(ax, layers, decades, view, ("zero", "nonfinite"))
-    half = _HALF * (decades.high - decades.low)
+    half = _HALF * (decades.high - decades.low) * np.array([-1, 1])
+    entries = np.where(histogram.entries, histogram.entries, np.nan)
     for rows, borders in (
         (shares.T, histogram.edges),
-        (_of(histogram.zeros, histogram)[None], heights["zero"] + half * np.array([-1, 1])),
-        (_of(histogram.nonfinite, histogram)[None], heights["nonfinite"] + half * np.array([-1, 1])),
+        ((histogram.zeros / entries)[None], heights["zero"] + half),
+        ((histogram.nonfinite / entries)[None], heights["nonfinite"] + half),
     ):
         ax.pcolormesh(columns, borders, _colours(rows), zorder=1)
-    _finish(ax, view.text("closeup.histogram"), "", view)
     ax.grid(False)
     _colour_key(ax, view)
-
-
-def _of(counts: np.ndarray, histogram: Histogram) -> Array:
-    return counts / np.where(histogram.entries, histogram.entries, np.nan)
+    return view.text("closeup.histogram"), ""
 
 
 def _colours(shares: Array) -> Array:
@@ -115,7 +113,7 @@ def _colour_key(ax: Axes, view: View) -> None:
 
 
 # ------------------------------------------------------------------ signal and noise
-def draw_noise(ax: Axes, noise: Noise, view: View) -> None:
+def draw_noise(ax: Axes, noise: Noise, view: View) -> tuple[str, str]:
     """Draw the norm of each layer's mean gradient beside the spread of a micro-batch and what is left of it.
 
     Zero, non-finite and no gradient have the marks of the profile.
@@ -141,8 +139,7 @@ def draw_noise(ax: Axes, noise: Noise, view: View) -> None:
     for kind in rows:
         where = numbers[kinds[0][kind] | kinds[1][kind]]
         _mark(ax, kind, where, heights[kind], view)
-    _finish(ax, view.text("closeup.noise"), _note(noise, view), view)
-    _legend(ax, view)
+    return view.text("closeup.noise"), _note(noise, view)
 
 
 def _note(noise: Noise, view: View) -> str:
@@ -159,7 +156,7 @@ def _note(noise: Noise, view: View) -> str:
 
 
 # ------------------------------------------------------------------ sharpness
-def draw_sharpness(ax: Axes, points: Sequence[Sharpness], view: View) -> None:
+def draw_sharpness(ax: Axes, points: Sequence[Sharpness], view: View) -> tuple[str, str]:
     """Draw the eigenvalue that counts at each step it was measured, against the edge of stability.
 
     The axis is logarithmic, in whole decades around the points and the edge; an eigenvalue of 0 or below lies on a
@@ -188,12 +185,11 @@ def draw_sharpness(ax: Axes, points: Sequence[Sharpness], view: View) -> None:
     ticks = np.linspace(0, end, 6)
     ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
     ax.set_xlabel(view.text("axis.step"))
-    _finish(ax, view.text("closeup.sharpness"), view.text.say(points[-1].reason) if points else "", view)
-    _legend(ax, view)
+    return view.text("closeup.sharpness"), view.text.say(points[-1].reason) if points else ""
 
 
 # ------------------------------------------------------------------ through time
-def draw_spectrum(ax: Axes, look: ThroughTime, view: View) -> None:
+def draw_spectrum(ax: Axes, look: ThroughTime, view: View) -> tuple[str, str]:
     """Draw the singular values of the Jacobian over the whole sequence, largest first, against 1, which keeps."""
     values = look.singular_values
     logs, ranks = _logs(values), np.arange(1, len(values) + 1)
@@ -207,10 +203,10 @@ def draw_spectrum(ax: Axes, look: ThroughTime, view: View) -> None:
     ax.set_xlabel(view.text("closeup.rank"))
     last = look.matrices[-1]
     note = view.text("closeup.note.recurrent", name=last.name, norm=f"{last.norm:.3g}", radius=f"{last.radius:.3g}")
-    _finish(ax, view.text("closeup.jacobian"), note, view)
+    return view.text("closeup.jacobian"), note
 
 
-def draw_gates(ax: Axes, look: ThroughTime, view: View) -> None:
+def draw_gates(ax: Axes, look: ThroughTime, view: View) -> tuple[str, str]:
     """Draw how far each gate of the last layer stands open at each time step, from 0 to 1."""
     theme = view.theme
     last = list(look.gates)[-1].rsplit(" ", 1)[0]
@@ -219,8 +215,7 @@ def draw_gates(ax: Axes, look: ThroughTime, view: View) -> None:
         ax.plot(np.arange(1, len(means) + 1), means, color=colour, lw=1.6, label=gate)
     ax.set_ylim(0, 1)
     ax.set_xlabel(view.text("axis.time"))
-    _finish(ax, view.text("closeup.gates", name=last), "", view)
-    _legend(ax, view)
+    return view.text("closeup.gates", name=last), ""
 
 
 # ------------------------------------------------------------------ what they share
@@ -242,24 +237,19 @@ def _layer_axis(ax: Axes, layers: int, decades: Decades, view: View, rows: Seque
     return decades_axis(ax, *decades, {row: view.text(f"row.{row}") for row in rows})
 
 
-def _finish(ax: Axes, title: str, note: str, view: View) -> None:
-    """Dress an axis: colours, its title, and a note in small letters under the title."""
-    ax.set_title(title, pad=18, y=1.0)  # a place of its own: to look for one takes a tenth of the drawing
-    colour_axes(ax, view.theme)
-    ax.tick_params(labelsize=8)
-    style: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 8, "color": view.theme.ink}
-    ax.text(0.5, 1.015, note, transform=ax.transAxes, **style)
-
-
-def _legend(ax: Axes, view: View) -> None:
-    """Name what is drawn, below the axis where it hides nothing."""
-    narrow: dict[str, Any] = {"handlelength": 1.2, "columnspacing": 1.0, "handletextpad": 0.4, "borderaxespad": 0.0}
-    place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, _BELOW), "ncols": 3}
-    ax.legend(fontsize=8, frameon=False, labelcolor=view.theme.ink, **place, **narrow)
+def _name(ax: Axes, title: str, note: str, view: View) -> None:
+    """Put the title above, a note in small letters under it, and what is drawn below, where it hides nothing."""
+    ink = view.theme.ink
+    ax.set_title(title, pad=18, y=1.0, fontsize=11, color=ink)  # a place of its own: to look for one takes a tenth
+    ax.text(0.5, 1.015, note, transform=ax.transAxes, ha="center", va="bottom", fontsize=8, color=ink)
+    if ax.get_legend_handles_labels()[0]:
+        narrow: dict[str, Any] = {"handlelength": 1.2, "columnspacing": 1.0, "handletextpad": 0.4}
+        place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, _BELOW), "ncols": 3}
+        ax.legend(fontsize=8, frameon=False, labelcolor=ink, borderaxespad=0.0, **place, **narrow)
 
 
 # ------------------------------------------------------------------ clipping thresholds
-def draw_clip_curve(ax: Axes, curve: ClipCurve, view: View) -> None:
+def draw_clip_curve(ax: Axes, curve: ClipCurve, view: View) -> tuple[str, str]:
     """Draw which share of the steps each threshold would have clipped, and what it would have left of their norm.
 
     The present threshold is a dashed line, its share and factor stand under the title.
@@ -281,12 +271,11 @@ def draw_clip_curve(ax: Axes, curve: ClipCurve, view: View) -> None:
     ax.set_xlim(logs[0], logs[-1])
     ax.set_ylim(-0.02, 1.02)
     ax.set_xlabel(view.text("closeup.clip.threshold"))
-    _finish(ax, view.text("closeup.clip"), note, view)
-    _legend(ax, view)
+    return view.text("closeup.clip"), note
 
 
 # ------------------------------------------------------------------ widths
-def draw_coordinates(ax: Axes, check: CoordinateCheck, view: View) -> None:
+def draw_coordinates(ax: Axes, check: CoordinateCheck, view: View) -> tuple[str, str]:
     """Draw how far a few steps move each layer's activations, width by width; with muP's scaling the lines are level.
 
     First, middle and last layer: full lines in the standard parametrization, dashed ones in muP.
@@ -305,5 +294,4 @@ def draw_coordinates(ax: Axes, check: CoordinateCheck, view: View) -> None:
     ax.set_ylim(low, high)
     ax.set_xticks(widths, [str(w) for w in check.widths])
     ax.set_xlabel(view.text("closeup.widths.width"))
-    _finish(ax, view.text("closeup.widths"), view.text("closeup.widths.note"), view)
-    _legend(ax, view)
+    return view.text("closeup.widths"), view.text("closeup.widths.note")

@@ -23,7 +23,7 @@ Cell = tuple[float, int]  # gain and depth, or recurrent gain and sequence lengt
 _SEEDS, _LEVELS = 4, 3  # up to 17 x 13 cells: finer ones are too small to press
 _LARGEST, _ROW_OF = 32, 5 * _SEEDS  # depth of the map, time steps too, and networks in its first row
 _ALIKE = {"accumulation", "carry_over", "optimizer", *SEEDS}  # of no effect on the map
-_UNKNOWN = KINDS["not yet run"]
+_BARE = {"width": "auto", "height": "auto", "min_width": "0", "margin": "0", "padding": "0"}  # layout of a cell
 _ROW = 22  # pixels: a cell is never smaller than a finger or an unsteady hand needs
 
 
@@ -48,7 +48,6 @@ class PhaseMap:
         own = controller.own["network"] is not None
         self._button = make.button("phase.map", "phase.tip_map", lambda: controller.act(self.toggle), "strong")
         self._button.disabled = own
-        self._colours: dict[str, widgets.ButtonStyle] = {}
         self._said, self._legend, self._line, self._gains, self._depths = (make.html() for _ in range(5))
         self._grid = make(widgets.GridBox, layout=widgets.Layout(), css="plane-grid")
         right, hidden = make.box("plane-right", self._grid, self._gains), widgets.Layout(display="none")
@@ -139,13 +138,10 @@ class PhaseMap:
         self._tell(sweep)
 
     def _make_cells(self, wanted: Sequence[Cell]) -> None:
-        layout = widgets.Layout(width="auto", height="auto", min_width="0", margin="0", padding="0")
         for cell in wanted:
             if cell not in self._cells:
-                looks = {"layout": layout, "style": self._coloured(_UNKNOWN), "css": "cell"}
-                button = self._make(widgets.Button, tabbable=False, **looks)
-                self._make.pressed(button, partial(self._pressed, cell))
-                self._cells[cell] = button
+                self._cells[cell] = self._make(widgets.Button, css="cell", layout=_BARE, tabbable=False)
+                self._make.pressed(self._cells[cell], partial(self._pressed, cell))
         for cell in self._cells.keys() - set(wanted):
             self._here = None if cell == self._here else self._here
             self._cells.pop(cell).close()
@@ -153,16 +149,11 @@ class PhaseMap:
     def _pressed(self, cell: Cell) -> None:
         self._of.act(lambda: self._of.set(dict(zip(self._axes, cell, strict=True))))
 
-    def _coloured(self, colour: str) -> widgets.ButtonStyle:
-        if colour not in self._colours:
-            self._colours[colour] = widgets.ButtonStyle(button_color=colour)
-        return self._colours[colour]
-
     def _show_cell(self, cell: Cell, what: str, colour: str, here: bool) -> None:
         words = self._text(self._key("cell"), gain=f"{cell[0]:g}", depth=cell[1], what=what)
         button = self._cells[cell]
         with button.hold_sync():
-            button.style = self._coloured(colour)
+            button.style = self._make.look(widgets.ButtonStyle, button_color=colour)
             button.tooltip = self._text("phase.here", cell=words) if here else words
 
     def _growth_words(self, growth: float, depth: int) -> str:
@@ -267,8 +258,6 @@ class PhaseMap:
         if self._sweep is not None:
             self._sweep.stop()
         self._sweeps = self._sweep = None
-        for style in self._colours.values():
-            style.close()
 
 
 def nearest(gains: Sequence[float], depths: Sequence[int], gain: float, depth: int) -> Cell:
