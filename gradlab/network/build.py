@@ -31,6 +31,9 @@ KNOBS = (
 )
 """The knobs that say what a network is made of; each architecture uses some of them."""
 
+_CALL = 2_000_000  # multiplications in the time that a layer takes to be called
+_COPIES = 12  # of a weight: gradient, what Adam keeps, all of it again in the transaction and in two snapshots
+
 Map = Callable[[Tensor], Tensor]
 Outputs = int | tuple[int, int]
 Knobs = Any  # a Config, which is made of what the tables here hold and so stands above them
@@ -65,6 +68,30 @@ def architecture(name: str, label: str, **options: Any) -> Callable[[Callable[..
 def uses(architecture: str) -> tuple[str, ...]:
     """Return which of `KNOBS` an architecture reads; all of them where one registered elsewhere does not say."""
     return tuple(ARCHITECTURES[architecture].options.get("uses", KNOBS))
+
+
+def step_size(config: Knobs, samples: int, long: int) -> tuple[float, float]:
+    """Count the multiplications of a step, with what it costs to call each layer, and the numbers that it holds.
+
+    Parameters
+    ----------
+    config : Config
+        The knobs.
+    samples : int
+        Samples that there are.
+    long : int
+        Time steps of a sample, or the side of an image.
+    """
+    options = ARCHITECTURES[config.architecture].options
+    matrices, recurrent = options.get("matrices", 1), options.get("recurrent", False)
+    places = {"mlp": 1, "conv": long**2}.get(config.architecture, long)
+    batch = min(config.batch_size, samples)
+    window = batch if config.accumulation == "none" else min(samples, batch * config.accumulation_steps)
+    looks = config.heads * places if config.architecture == "transformer" else 0  # how often a place looks at another
+    calls = math.ceil(window / batch) * (places if recurrent else 1)
+    products = window * places * (config.width**2 * matrices + config.width * looks) + _CALL * calls
+    held = batch * places * (config.width * (matrices + 4) + 3 * looks) + _COPIES * config.width**2 * matrices
+    return 3.0 * products * config.depth, float(held * config.depth)
 
 
 def build_network(

@@ -168,9 +168,8 @@ class Description:
 
     def diagnosis(self) -> str:
         """Return what the diagnosis says, and note what it suggests."""
-        trainer = self._of.trainer
+        trainer, self._suggestion = self._of.trainer, {}
         if not len(trainer.history):
-            self._suggestion = {}
             return ""
         found = diagnose(trainer.history, trainer.config, lang=self._text.lang)
         self._suggestion = found.suggestion
@@ -309,10 +308,8 @@ class Description:
         a, b = self._configs().values()
         mine, other = ((a, b), (b, a))[lane]
         idle = {number for rule, (_, number) in RULES.items() if getattr(mine, rule) == "none"}
-        known = {name: here for name, (here, _) in mine.differences(other).items() if name not in idle}
-        return self._text("compare.comma").join(
-            [knob_words(name, here, self._text) for name, here in known.items()][:3]
-        )
+        own = {name: here for name, (here, _) in mine.differences(other).items() if name not in idle}
+        return self._text("compare.comma").join([knob_words(n, here, self._text) for n, here in own.items()][:3])
 
     def _differences(self) -> str:
         return differences(self._configs(), self._text.lang)

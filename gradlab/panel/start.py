@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import math
 import os
 import signal
 import threading
@@ -20,7 +19,7 @@ from gradlab.data import DATASETS
 from gradlab.engine import Trainer
 from gradlab.exercise import exercise as open_exercise
 from gradlab.locale import Said, Text
-from gradlab.network import ARCHITECTURES, KNOBS, uses
+from gradlab.network import KNOBS, step_size, uses
 from gradlab.presets import PRESETS
 from gradlab.registry import brief, items_of
 from gradlab.stage import stage_words
@@ -34,23 +33,13 @@ LECTURE = (
 _POLLIN = 1  # zmq's, which not every kernel has
 _GETS_USUAL = 1 / 8  # of a task that is there question for question: it is the user's own
 WITHIN = {"accumulation_steps": "accumulation", "clip_threshold": "clip"}  # stand beside their switch
-
-
 MOST_PRODUCTS = 1e11  # multiplications of a step: four seconds of a fast core, ten of a slow one
 MOST_HELD = 5e8  # numbers: 2 GB in float32
-_CALL = 2_000_000  # multiplications in the time that a layer takes to be called
 _SIDE = 8  # of an image of digits
-_COPIES = 12  # of a weight: gradient, what Adam keeps, all of it again in the transaction and in two snapshots
 
 
 def chosen(show: Any, lecture: bool) -> tuple[str, ...] | None:
-    """Return what is to be shown, in the order asked for; None for everything.
-
-    Raises
-    ------
-    ValueError
-        If `show` is no list of names, or names something that there is not; the message lists what there is.
-    """
+    """Return what is to be shown, in the order asked for, None for everything; ValueError for what there is not."""
     if show is None:
         return LECTURE if lecture else None
     if (names := items_of(show)) is None:
@@ -100,24 +89,13 @@ def first_trainer(config: Config, own: Mapping[str, Any], preset: str | None) ->
 def check_size(config: Config, own: Mapping[str, Any], networks: int = 1) -> None:
     """Raise ValueError if a step of a network of the tables would take a panel minutes, or gigabytes.
 
-    Counted are the multiplications of the step, with what it costs to call each layer, and the numbers that a pass
-    keeps for its way back, for so many `networks`.
+    As `step_size` counts them, for so many `networks`.
     """
     if own["network"] is not None:
         return
-    options = ARCHITECTURES[config.architecture].options
-    matrices, recurrent = options.get("matrices", 1), options.get("recurrent", False)
     sequence = own["data"] is None and DATASETS[config.dataset].options.get("sequence")
-    long = config.sequence_length if sequence else _SIDE
-    places = {"mlp": 1, "conv": _SIDE**2}.get(config.architecture, long)
     known = config.n_samples if own["data"] is None else config.batch_size * config.accumulation_steps
-    batch = min(config.batch_size, known)
-    window = batch if config.accumulation == "none" else min(known, batch * config.accumulation_steps)
-    looks = config.heads * places if config.architecture == "transformer" else 0  # how often a place looks at another
-    calls = math.ceil(window / batch) * (places if recurrent else 1)
-    products = window * places * (config.width**2 * matrices + config.width * looks) + _CALL * calls
-    held = batch * places * (config.width * (matrices + 4) + 3 * looks) + _COPIES * config.width**2 * matrices
-    products, held = (float(n * config.depth * networks) for n in (3 * products, held))
+    products, held = (networks * n for n in step_size(config, known, config.sequence_length if sequence else _SIDE))
     if products > MOST_PRODUCTS or held > MOST_HELD:
         knobs = {name: getattr(config, name) for name in ("architecture", "depth", "width", "batch_size")}
         named = ", ".join(f"{name}={value}" for name, value in knobs.items())
