@@ -95,11 +95,6 @@ class Edge:
     root: Operator | None = None
     decay: float = 0.0  # weight decay that P multiplies too
 
-    def words(self, config: Config) -> str:
-        """Say why there is no edge, in one sentence; empty if there is one."""
-        names = {"optimizer": config.optimizer, "carry_over": config.carry_over}
-        return Said(f"closeup.reason.{self.key}", **names) if self.key else ""
-
 
 def _running_sum(beta: float, d: float) -> float:
     """Heavy ball at beta = 1; momentum on top of it makes every curvature unstable, but for what decay takes out."""
@@ -301,7 +296,9 @@ def sharpness(
                 preconditioned = largest_eigenvalue(rooted, edge.root(start), iterations, tol).value
     lr = config.lr * (scale if edge.root is None else 1.0)
     limit = None if edge.s is None else edge.s / lr if lr > 0 else math.inf
-    return Sharpness(run.step_count, *found, samples, preconditioned, limit, edge.words(config))
+    names = {"optimizer": config.optimizer, "carry_over": config.carry_over}
+    reason = Said(f"closeup.reason.{edge.key}", **names) if edge.key else ""
+    return Sharpness(run.step_count, *found, samples, preconditioned, limit, reason)
 
 
 def _rows(n: int, samples: int) -> Tensor:

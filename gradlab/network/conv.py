@@ -60,13 +60,11 @@ def _over_channels(norm: nn.Module, h: Tensor) -> Tensor:
 def as_image(shape: tuple[int, ...]) -> tuple[int, int, int]:
     """Return (channels, height, width) of a sample: three sizes, two, or the pixels of a square."""
     side = math.isqrt(math.prod(shape))
-    if len(shape) == 3 and 0 not in shape:
-        return (shape[0], shape[1], shape[2])
-    if len(shape) == 2 and 0 not in shape:
-        return (1, shape[0], shape[1])
-    if len(shape) == 1 and side > 0 and side**2 == shape[0]:
-        return (1, side, side)
-    raise ValueError(Said("error.image", shape=str(shape)))
+    sizes = (side, side) if shape == (side**2,) else shape
+    if len(sizes) not in (2, 3) or 0 in sizes:
+        raise ValueError(Said("error.image", shape=str(shape)))
+    channels, height, width = (1, *sizes)[-3:]
+    return channels, height, width
 
 
 @architecture(
