@@ -191,21 +191,16 @@ class Network(nn.Module):
 
     A hidden layer is ``phi(norm(W h + b))``. With `residual` the first hidden layer is the plain map
     ``W x + b`` to the width, each further one the block ``h + W phi(norm(h)) + b``.
-
-    Parameters
-    ----------
-    inputs, outputs : int
-        Width of the data and of the readout.
     """
 
-    def __init__(self, inputs: int, outputs: int, depth: int, width: int, activation: str, norm: str, residual: bool):
+    def __init__(self, config: Knobs, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.residual = residual
+        self.residual, depth, width = config.residual, config.depth, config.width
         sizes = [inputs, *[width] * depth, outputs]
         self.linears = nn.ModuleList(blank_linear(n_in, n_out) for n_in, n_out in pairwise(sizes))
-        self.norms = nn.ModuleList(NORMS[norm](width) for _ in range(depth))
-        self.activations = nn.ModuleList(ACTIVATIONS[activation]() for _ in range(depth))
-        if residual and depth:  # the first layer of a residual network has no branch
+        self.norms = nn.ModuleList(NORMS[config.norm](width) for _ in range(depth))
+        self.activations = nn.ModuleList(ACTIVATIONS[config.activation]() for _ in range(depth))
+        if self.residual and depth:  # the first layer of a residual network has no branch
             self.norms[0], self.activations[0] = nn.Identity(), nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -255,6 +250,5 @@ def _calls() -> Callable[[nn.Module], Map]:
 def mlp(config: Knobs, input_shape: tuple[int, ...], outputs: Outputs) -> nn.Module:
     """A multilayer perceptron; it reads a sequence or an image as one long row of numbers."""
     columns = outputs if isinstance(outputs, int) else math.prod(outputs)
-    knobs = (config.depth, config.width, config.activation, config.norm, config.residual)
-    network = Network(math.prod(input_shape), columns, *knobs)
+    network = Network(config, math.prod(input_shape), columns)
     return network if isinstance(outputs, int) else nn.Sequential(network, nn.Unflatten(1, outputs))
