@@ -32,7 +32,6 @@ OWN_SEED_SITES = {
     "inspect/widths.py",  # training networks whose registered activation may draw
     "network/build.py",  # a registered activation or norm may draw when it is made
     "export/script.py",  # the same, to see what such a module draws
-    "sweep/blueprint.py",  # the same, for many networks at once
     "watch/trace.py",  # running a step of somebody's own network with dropout again
     "theory/moments.py",  # the same, to see whether an activation draws
     "engine/check.py",  # the rehearsal of somebody's own network
