@@ -22,10 +22,10 @@ from gradlab.presets import PRESETS
 from gradlab.registry import brief
 
 LONGEST = 0.06  # seconds that one tick trains at most: so long whoever cannot be seen to wait waits for it
+LEAST = 0.02  # that it trains though a message waits: two panels whose questions wait would take a step in turn
 _RATE_OVER = 0.5  # seconds over which the pace is measured
 _SIZE = ("batch_size", "accumulation", "accumulation_steps")  # live knobs that can make a step a long one
 SEEDS = ("weight_seed", "data_seed", "batch_seed")
-_NEVER: Callable[[], bool] = lambda: False  # noqa: E731
 
 
 class Controller:
@@ -226,16 +226,16 @@ class Controller:
         """
         with self.inbox.open() as waits:
             for left in reversed(range(pictures if waits else 1)):
-                self.tick(steps, milliseconds, waits or _NEVER)
-                left = left if self.playing and not self._hurried(waits or _NEVER) else 0
+                self.tick(steps, milliseconds, waits)
+                left = left if self.playing and not self._hurried(waits) else 0
                 yield left
                 if not left:
                     break
 
-    def _hurried(self, message_waits: Callable[[], bool]) -> bool:
-        return bool(self._waiting) or self._wanted or message_waits()
+    def _hurried(self, waits: Callable[[], bool] | None) -> bool:
+        return bool(self._waiting) or self._wanted or (waits is not None and waits())
 
-    def tick(self, steps: int | None, milliseconds: float | None, message_waits: Callable[[], bool] = _NEVER) -> None:
+    def tick(self, steps: int | None, milliseconds: float | None, waits: Callable[[], bool] | None = None) -> None:
         """Train as the front end asks: so many steps or so long, one step at least; less if something else waits."""
         if self.interrupted:
             raise KeyboardInterrupt
@@ -246,7 +246,8 @@ class Controller:
         while self._goes_on() and (steps is None or taken < steps):
             self._step()
             taken += 1
-            if self._hurried(message_waits) or self._clock() - start >= longest:
+            spent = self._clock() - start
+            if spent >= longest or self._hurried(waits if spent >= LEAST else None):
                 break
         self._measure_pace(start)
         if (took := self._clock() - start) > 0 and taken:
