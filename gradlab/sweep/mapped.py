@@ -29,6 +29,7 @@ from gradlab.rules.clipping import CLIPS
 from gradlab.rules.optimizers import OPTIMIZERS
 
 Tensors = list[Tensor]
+Kept = list[tuple[Tensor, State]]  # numbers of networks, and what a carry-over keeps of them
 
 
 class StackedBatches:
@@ -204,15 +205,15 @@ def map_clip(name: str, network: StackedNetwork, gradient: Tensor, threshold: Te
 
 
 class StackedCarryOver:
-    """A carry-over mapped over networks, with what it keeps from step to step.
+    """A carry-over mapped over networks, with what it keeps from step to step: one state for those that go together.
 
-    Where networks may skip steps each has a state of its own: the rule's answer may depend on the steps it has seen.
+    They part where some skip a step: the rule's answer may depend on the steps it has seen.
     """
 
-    def __init__(self, config: Config, networks: int) -> None:
-        self._rule = None if config.carry_over == "none" else CARRY_OVERS[config.carry_over].function
-        self._skips = config.nonfinite == "skip"
-        self._states: list[State] = [{} for _ in range(networks if self._skips else 1)]
+    def __init__(self, name: str, networks: int) -> None:
+        self._rule = None if name == "none" else CARRY_OVERS[name].function
+        # a step replaces it, and changes no tensor of it
+        self.kept: Kept = [] if self._rule is None else [(torch.arange(networks), {})]
 
     def apply(self, gradients: list[Tensor], allowed: Tensor) -> Tensor:
         """Change the gradients in place; return which of the allowed networks shall update."""
@@ -224,30 +225,30 @@ class StackedCarryOver:
             answers.append(bool(rule(own, state)))
             return own, state
 
-        if not self._skips:
-            self._states = [vmap(carry)(gradients, self._states[0])[1]]
-            return allowed & answers[0]
-        chosen = allowed.nonzero()[:, 0].tolist()
-        for i in chosen:
-            carry([gradient[i] for gradient in gradients], self._states[i])
-        ready = torch.zeros_like(allowed)
-        ready[chosen] = torch.tensor(answers, dtype=torch.bool)
+        ready, moved = torch.zeros_like(allowed), _chosen(self.kept, allowed)
+        self.kept = _chosen(self.kept, ~allowed)
+        for rows, state in moved:
+            changed, state = vmap(carry)([gradient[rows] for gradient in gradients], state)
+            for gradient, own in zip(gradients, changed, strict=True):
+                gradient[rows] = own
+            ready[rows] = answers.pop()
+            self.kept.append((rows, state))
         return ready
 
-    def copy(self) -> list[State]:
-        """Return a copy of what is kept; nothing where no step is skipped."""
-        kept = self._states if self._skips else []
-        return [{name: [t.clone() for t in own] for name, own in state.items()} for state in kept]
-
-    def restore(self, copied: list[State], chosen: Tensor) -> None:
-        """Go back to what a copy holds in some networks."""
-        for i in chosen.nonzero()[:, 0].tolist() if copied else ():
-            self._states[i] = copied[i]
+    def restore(self, kept: Kept, chosen: Tensor) -> None:
+        """Go back to what was kept earlier in some networks."""
+        self.kept = _chosen(self.kept, ~chosen) + _chosen(kept, chosen)
 
     def keep(self, chosen: Tensor) -> None:
-        """Drop the other networks; where they may skip steps, all run to the end."""
-        if not self._skips:
-            self._states = [{name: [t[chosen] for t in kept] for name, kept in self._states[0].items()}]
+        """Drop the other networks."""
+        place = chosen.cumsum(0) - 1
+        self.kept = [(place[rows], state) for rows, state in _chosen(self.kept, chosen)]
+
+
+def _chosen(kept: Kept, chosen: Tensor) -> Kept:
+    """Return a copy of what is kept of some networks."""
+    marked = [(rows, chosen[rows], state) for rows, state in kept if bool(chosen[rows].any())]
+    return [(rows[m], {name: [t[m] for t in own] for name, own in state.items()}) for rows, m, state in marked]
 
 
 # entry by entry, so that one tensor may hold several networks

@@ -56,7 +56,7 @@ class Stack:
         self._batches = StackedBatches(self._configs, training.data, training.loss)
         self._network = StackedNetwork(self._configs, self._batches)
         self._optimizer = StackedOptimizer(self._configs, self._network.weights)
-        self._carry = StackedCarryOver(self._config, len(configs))
+        self._carry = StackedCarryOver(self._config.carry_over, len(configs))
         self._clips_early = self._config.clip != "none" and self._config.clip_order == "each_micro_batch"
         self._numbers = torch.arange(len(configs))
         self._threshold = torch.tensor([c.clip_threshold for c in self._configs], dtype=torch.float64)
@@ -143,9 +143,11 @@ class Stack:
         """Clip, carry over, let the optimizer step; return where the weights came out finite."""
         goes_on = self._config.nonfinite == "continue"
         allowed = torch.ones_like(fine) if goes_on else fine
-        self._see_clip(self._clip_late(gradient, raw), raw, allowed)
+        if not self._clips_early:
+            self._clip(gradient)
+        self._see_clip(row_norms(gradient), raw, allowed)
         weights = self._network.weights
-        before, carried, moments = weights.clone(), self._carry.copy(), self._optimizer.copy()
+        before, carried, moments = weights.clone(), self._carry.kept, self._optimizer.copy()
         ready = self._carry.apply(self._network.views(gradient), allowed)
         self._optimizer.step(gradient, ready, self._steps)
         finite = finite_rows(weights)
@@ -156,14 +158,6 @@ class Stack:
             self._carry.restore(carried, bad)
             self._optimizer.restore(moments, bad)
         return finite | ~allowed
-
-    def _clip_late(self, gradient: Tensor, raw: Tensor) -> Tensor:
-        """Clip unless it was done while the gradient grew; return the norms ``(networks,)`` after clipping."""
-        if self._config.clip == "none":
-            return raw
-        if not self._clips_early:
-            self._clip(gradient)
-        return row_norms(gradient)
 
     def _clip(self, gradient: Tensor) -> None:
         if self._config.clip != "none":
