@@ -79,11 +79,9 @@ def gradient_histogram(
     """
     check_count("bins", bins, 1)
     run = subject(trainer, loss_fn, batch)
-    copied = Copied(run)
-    total = accumulated(copied, run)
     edges = np.linspace(LOWEST, HIGHEST, bins + 1)
     inner = torch.from_numpy(10.0 ** edges[1:-1])
-    rows = np.stack([_sort([total[i] for i in group], inner) for group in copied.groups])
+    rows = np.stack([_sort(sizes, inner) for sizes in entry_sizes(run)])
     return Histogram(
         step=run.step_count,
         layer_names=run.layer_names,
@@ -95,26 +93,19 @@ def gradient_histogram(
     )
 
 
-def accumulated(copied: Copied, trainer: Trainer | Batch) -> list[Tensor | None]:
-    """Return the gradient of the next step by each parameter, accumulated as the config says."""
-    total: list[Tensor | None] = [None] * len(copied.params)
-    window = trainer.next_window()
-    for rows, weight, seed in zip(*window, strict=True):
+def entry_sizes(run: Trainer | Batch) -> list[Tensor]:
+    """Return the absolute values of the next step's gradient entries, accumulated: float64, flat, layer by layer."""
+    copied, total = Copied(run), dict[int, Tensor]()
+    for rows, weight, seed in zip(*run.next_window(), strict=True):
         for i, found in enumerate(copied.gradients(rows, seed)):
             if found is not None:
-                before = total[i]
-                total[i] = weight * found if before is None else before.add_(found, alpha=weight)
-    return total
+                total[i] = total[i].add_(found, alpha=weight) if i in total else weight * found
+    layers = [[total[i].flatten().abs().double() for i in group if i in total] for group in copied.groups]
+    return [torch.cat(sizes or [torch.zeros(0).double()]) for sizes in layers]
 
 
-def _sizes(gradients: list[Tensor | None]) -> Tensor:
-    """Return the absolute values of all entries in float64, flat."""
-    return torch.cat([g.flatten().abs().double() for g in gradients if g is not None] or [torch.zeros(0).double()])
-
-
-def _sort(gradients: list[Tensor | None], inner: Tensor) -> np.ndarray:
+def _sort(sizes: Tensor, inner: Tensor) -> np.ndarray:
     """Return the number of zeros, of entries that are not finite, and of those in each bin."""
-    sizes = _sizes(gradients)
     finite = sizes.isfinite()
     plain = sizes[finite & (sizes > 0)]
     counts = torch.bincount(torch.bucketize(plain, inner, right=True), minlength=len(inner) + 1)
@@ -188,26 +179,15 @@ def format_lens(
         if name not in FORMATS:
             raise ValueError(f"formats={brief(name)}; expected names from {', '.join(FORMATS)}")
     check_number("scale", scale, 0)
-    sizes = entry_sizes(trainer)
+    sizes = [np.sort(found[found > 0].numpy()) for found in entry_sizes(trainer)]  # without zeros and nan
     shares = {name: _shares(sizes, FORMATS[name], scale) for name in formats}
-    lens = FormatLens({name: zero for name, (zero, _, _) in shares.items()})
+    zero, *others = ({name: found[i] for name, found in shares.items()} for i in range(3))
+    lens = FormatLens(zero)
     lens.scale, lens.layer_names = float(scale), trainer.layer_names
-    lens.subnormal = {name: subnormal for name, (_, subnormal, _) in shares.items()}
-    lens.overflow = {name: overflow for name, (_, _, overflow) in shares.items()}
+    lens.subnormal, lens.overflow = others
     lens.best_scale = {name: best_scale(sizes, FORMATS[name]) for name in formats}
     lens.window = {name: scale_window(sizes, FORMATS[name]) for name in formats}
     return lens
-
-
-def entry_sizes(trainer: Trainer) -> list[Array]:
-    """Return the sizes of the next step's gradient entries, layer by layer, rising, zeros and nan left out."""
-    copied = Copied(trainer)
-    total = accumulated(copied, trainer)
-    found = []
-    for group in copied.groups:
-        sizes = _sizes([total[i] for i in group])
-        found.append(np.sort(sizes[sizes > 0].numpy()))
-    return found
 
 
 def _shares(sizes: Sequence[Array], form: Format, scale: float) -> tuple[Array, Array, Array]:

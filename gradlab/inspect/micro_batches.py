@@ -305,10 +305,7 @@ def gradient_noise(
     run = subject(trainer, loss_fn, batch)
     draws, left = _draw(run, micro_batches)
     copied = Copied(run)
-    spread = _Spread(copied.params)
-    for number, rows in enumerate(draws):
-        spread.see(copied.gradients(rows, seed=number))
-    mean_norms, spreads = spread.results()
+    mean_norms, spreads, received = _spread(copied, draws)
     mean, around = (per_layer(values, copied.groups) for values in (mean_norms, spreads))
     total_mean, total_around = root_sum_square(mean_norms), root_sum_square(spreads)
     return Noise(
@@ -319,7 +316,7 @@ def gradient_noise(
         mean_norm=mean,
         spread=around,
         signal=_signal(mean, around, left),
-        has_gradient=np.array([any(spread.received[i] for i in g) for g in copied.groups], dtype=float),
+        has_gradient=np.array([any(received[i] for i in g) for g in copied.groups], dtype=float),
         total_mean_norm=total_mean,
         total_spread=total_around,
         total_signal=float(_signal(np.array(total_mean), np.array(total_around), left)),
@@ -339,31 +336,24 @@ def _draw(trainer: Trainer | Batch, most: int) -> tuple[list[Tensor], float]:
     return draws, 1 / most
 
 
-class _Spread:
-    """Mean and spread of lists of tensors, one at a time (Welford 1962), norms safe at both ends."""
+def _spread(copied: Copied, draws: list[Tensor]) -> tuple[list[float], list[float], list[bool]]:
+    """Return the norm of the mean, the spread, and whether there was any, of each parameter's gradients.
 
-    def __init__(self, params: list[nn.Parameter]) -> None:
-        self.received = [False] * len(params)
-        self._params, self._count = params, 0
-        self._mean: list[Tensor] = []
-        self._deviation = [0.0] * len(params)
-
-    def see(self, gradients: Sequence[Tensor | None]) -> None:
-        """Add a micro-batch's gradients; a missing one counts as zeros."""
-        self.received = [r or g is not None for r, g in zip(self.received, gradients, strict=True)]
-        wide = [g.detach().double() for g in _filled(gradients, self._params)]
-        self._count += 1
-        if self._count == 1:
-            self._mean = [g.clone() for g in wide]
-            return
-        shift = torch._foreach_sub(wide, self._mean)
-        torch._foreach_add_(self._mean, list(shift), alpha=1 / self._count)
-        share = math.sqrt((self._count - 1) / self._count)
-        self._deviation = [math.hypot(d, share * s) for d, s in zip(self._deviation, norms(list(shift)), strict=True)]
-
-    def results(self) -> tuple[list[float], list[float]]:
-        """Return the norm of the mean and the spread of each tensor."""
-        return norms(self._mean), [d / math.sqrt(self._count - 1) for d in self._deviation]
+    One micro-batch at a time (Welford 1962), norms safe at both ends; a missing gradient counts as zeros.
+    """
+    mean, deviation, received = list[Tensor](), [0.0] * len(copied.params), [False] * len(copied.params)
+    for number, rows in enumerate(draws):
+        found = copied.gradients(rows, seed=number)
+        received = [r or g is not None for r, g in zip(received, found, strict=True)]
+        wide = [g.double() for g in _filled(found, copied.params)]
+        if number == 0:
+            mean = [g.clone() for g in wide]
+            continue
+        shift = list(torch._foreach_sub(wide, mean))
+        torch._foreach_add_(mean, shift, alpha=1 / (number + 1))
+        share = math.sqrt(number / (number + 1))
+        deviation = [math.hypot(d, share * s) for d, s in zip(deviation, norms(shift), strict=True)]
+    return norms(mean), [d / math.sqrt(len(draws) - 1) for d in deviation], received
 
 
 def _signal(mean: Array, spread: Array, left: float) -> Array:
