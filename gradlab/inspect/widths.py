@@ -103,25 +103,22 @@ def coordinate_check(
     """
     config = Config() if config is None else config
     _check(config, widths, steps, seeds)
-    change: dict[str, list[Array]] = {"standard": [], "mup": []}
+    moved: dict[str, list[Array]] = {"standard": [], "mup": []}
     layers: tuple[str, ...] = ()
     for width in widths:
-        ratio = width / widths[0]
-        runs: dict[str, list[Array]] = {"standard": [], "mup": []}
         for seed in range(seeds):
             trainer = Trainer(config.replace(width=width, weight_seed=config.weight_seed + seed))
             layers = trainer.layer_names
             x, y = (t[trainer.next_window().micro_batches[0]] for t in (trainer.data.x, trainer.data.y))
             first = {name: value.clone() for name, value in trainer.network.state_dict().items()}
-            for name, found in runs.items():
+            for name, found in moved.items():
                 trainer.network.load_state_dict(first)
-                found.append(_change(trainer, config, x, y, steps, ratio if name == "mup" else 1.0))
-        for name, found in runs.items():
-            with np.errstate(divide="ignore"):
-                change[name].append(np.exp(np.log(found).mean(0)))
-    changes = {name: np.stack(rows) for name, rows in change.items()}
-    slopes = {name: _slopes(np.array(widths, dtype=float), rows) for name, rows in changes.items()}
-    return CoordinateCheck(tuple(widths), changes, slopes, layers)
+                found.append(_change(trainer, config, x, y, steps, width / widths[0] if name == "mup" else 1.0))
+    with np.errstate(divide="ignore"):
+        logs = {name: np.log(found).reshape(len(widths), seeds, -1).mean(1) for name, found in moved.items()}
+    change = {name: np.exp(rows) for name, rows in logs.items()}
+    slopes = {name: _slopes(np.array(widths, dtype=float), rows) for name, rows in change.items()}
+    return CoordinateCheck(tuple(widths), change, slopes, layers)
 
 
 def _check(config: Config, widths: Any, steps: int, seeds: int) -> None:

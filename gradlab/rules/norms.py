@@ -4,7 +4,7 @@ float32 norms return exactly 0 below about 1e-23 per entry and inf above about 1
 is finite, so every norm here accumulates in float64; float64 tensors whose squares leave that range too are
 scaled first.
 
-`norm`, `total_norm`, `scale_` and `shrink_` are what the rules are made of: tensors in, tensors out, no branch on a
+`norm`, `total_norm` and `shrink_` are what the rules are made of: tensors in, tensors out, no branch on a
 value, so that `torch.func.vmap` can map a rule over networks. `norms` gives Python's floats.
 """
 
@@ -49,24 +49,19 @@ def total_norm(tensors: Sequence[Tensor]) -> Tensor:
     return found[0] if len(found) == 1 else norm(torch.stack(found))
 
 
-def scale_(tensors: Sequence[Tensor], factors: Tensor) -> None:
-    """Multiply tensors in place by float64 factors, one for all or one each, where these are below 1 (a nan is not).
+def shrink_(grads: list[Tensor], sizes: Tensor, threshold: float) -> None:
+    """Scale gradients in place by min(1, threshold / size), with one size for all or one each; nan counts as 1.
 
-    A factor may lie below the range of the tensors' dtype, where it would have too few digits: it is split in two.
+    A factor may lie below the range of the gradients' dtype, where it would have too few digits: it is split in two.
     """
-    ones = torch.ones_like(factors)
-    factors = torch.fmin(factors, ones)
-    first = torch.where(factors < torch.finfo(tensors[0].dtype).tiny, factors.sqrt(), ones)
+    ones = torch.ones_like(sizes)
+    # a number divided by a tensor would round twice
+    factors = torch.fmin(torch.as_tensor(threshold, dtype=torch.float64) / (sizes + EPS), ones)
+    first = torch.where(factors < torch.finfo(grads[0].dtype).tiny, factors.sqrt(), ones)
     second = factors / first.clamp_min(1e-300)  # 0 of a factor 0
     pairs = itertools.repeat((first, second)) if factors.dim() == 0 else zip(first, second, strict=True)
-    for tensor, (one, other) in zip(tensors, pairs, strict=False):
-        tensor.mul_(one).mul_(other)
-
-
-def shrink_(grads: list[Tensor], sizes: Tensor, threshold: float) -> None:
-    """Scale gradients by min(1, threshold / size), with one size for all or one each."""
-    # a number divided by a tensor would round twice
-    scale_(grads, torch.as_tensor(threshold, dtype=torch.float64) / (sizes + EPS))
+    for grad, (one, other) in zip(grads, pairs, strict=False):
+        grad.mul_(one).mul_(other)
 
 
 def norms(tensors: Sequence[Tensor]) -> list[float]:
