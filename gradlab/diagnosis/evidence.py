@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import NormalDist
+from statistics import NormalDist, median_high
 from typing import Any
 
 import numpy as np
@@ -156,11 +156,12 @@ def find(history: History, config: Config | None, chance: float = math.nan) -> F
     n, n_layers = len(history), len(history.layer_names)
     hidden = slice(0, max(n_layers - 1, 1))  # the output layer's width, not its depth, sets its signal apart
     stretch = _stretch(history)
-    recent = max(stretch, n - _recent_length(n - stretch))
+    recent = max(stretch, n - min(max((n - stretch) // 4, 1), _MOST_RECENT))
     before = slice(max(stretch, 2 * recent - n), recent)
     loss = history.column("loss")
     deltas, last = history.column("delta_norm", recent), history.column("weight_norm", max(n - 3, 0))
     grads = history.column("grad_norm", recent)[:, hidden]
+    chance = history.chance_loss if math.isnan(chance) else chance
     opening = _opening(history)
     first = growth(history.row("delta_norm", opening))
     steepest, outstanding = _steepest(history.row("delta_norm", opening), 0.0 if first is None else first.decades)
@@ -176,7 +177,7 @@ def find(history: History, config: Config | None, chance: float = math.nan) -> F
         steps=int(history.row("step", n - 1)) + 1,
         seen=int(np.isfinite(deltas).any(axis=0).sum()),
         decades_start=math.nan if first is None else first.decades,
-        decades_now=_middle([_decades(row) for row in deltas]),
+        decades_now=median_high([d for d in map(_decades, deltas) if not math.isnan(d)] or [math.nan]),
         rate=math.nan if first is None else first.per_layer,
         grad_decades_start=_decades(history.row("grad_norm", opening)),
         spread=_spread(first.layers, config.width) if first and config and uniform else math.nan,
@@ -195,7 +196,7 @@ def find(history: History, config: Config | None, chance: float = math.nan) -> F
         loss_now=_median(loss[recent:]),
         loss_max=float(np.max(loss[np.isfinite(loss)], initial=-math.inf)),
         loss_before=_median(loss[before]),
-        chance=_positive(history.chance_loss if math.isnan(chance) else chance),
+        chance=chance if chance > 0 else math.nan,  # to guess targets that are all alike costs, and tells, nothing
         clipped_share=float(np.mean(coef < _CLIPPED)),
         clip_coef=_median(coef),
         update_ratio_start=_median(np.array([_updates(history.row, i) for i in range(min(3, n))])),
@@ -223,7 +224,8 @@ def _in_format(history: History, recent: int) -> dict[str, Any]:
     found = {"underflow": 0.0, "underflow_layer": 0, "subnormal": 0.0, "overflow": 0.0}
     if history.precision == "full" or not history.layer_names:
         return {**found, "loss_scale": scale, "scale_to_try": scale}
-    zero, subnormal = (_medians(history.column(name, recent)) for name in ("zero_share", "subnormal_share"))
+    shares = [history.column(name, recent) for name in ("zero_share", "subnormal_share")]
+    zero, subnormal = (np.nan_to_num(np.median(share, axis=0)) for share in shares)
     over = np.max(np.nan_to_num(history.column("overflow_share", recent)), axis=1) > 0
     return {
         "underflow": float(zero.max()),
@@ -233,10 +235,6 @@ def _in_format(history: History, recent: int) -> dict[str, Any]:
         "loss_scale": scale,
         "scale_to_try": _scale_to_try(float(zero.max()), scale),
     }
-
-
-def _medians(rows: Array) -> Array:
-    return np.nan_to_num(np.median(rows, axis=0))
 
 
 def _scale_to_try(share: float, scale: float) -> float:
@@ -252,10 +250,6 @@ def _stretch(history: History) -> int:
     moved = [mark.step for mark in history.marks if mark.kind == "knob"]
     row = int(np.searchsorted(history.column("step"), moved[-1])) if moved else 0
     return row if len(history) - row >= 5 else 0
-
-
-def _recent_length(length: int) -> int:
-    return min(max(length // 4, 1), _MOST_RECENT)
 
 
 def _through_time(norms: Array) -> tuple[float, int]:
@@ -373,15 +367,6 @@ def _spread(layers: int, width: int) -> float:
 def _median(values: Array) -> float:
     finite = values[np.isfinite(values)]
     return float(np.median(finite)) if finite.size else math.nan
-
-
-def _positive(chance: float) -> float:
-    return chance if chance > 0 else math.nan  # to guess targets that are all alike costs, and tells, nothing
-
-
-def _middle(decades: list[float]) -> float:
-    known = [value for value in decades if not math.isnan(value)]  # a signal of exactly 0 is an answer: -inf
-    return sorted(known)[len(known) // 2] if known else math.nan
 
 
 def _mean(values: Array) -> float:
