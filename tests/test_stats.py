@@ -155,6 +155,19 @@ def test_a_unit_is_dead_where_it_is_zero_for_every_sample_and_not_where_it_is_on
     assert stats.dead() == [0, 0, 0, 0]
 
 
+@pytest.mark.parametrize("share", [0.01, 0.5])
+def test_a_unit_of_a_large_layer_whose_entries_sum_to_zero_is_not_dead(share):
+    tensor = torch.randn(8, LARGE // 4, generator=torch.Generator().manual_seed(0))
+    dead, cancelled = int(share * LARGE / 4), LARGE // 4 - 7
+    tensor[:, :dead] = 0.0
+    tensor[:, cancelled:] = 0.0
+    tensor[2, cancelled:], tensor[5, cancelled:] = 3.0, -3.0
+    stats = LayerStats(1)
+    stats.see_activations(stacked([(0, tensor, None)]))
+    stats.read()
+    assert stats.dead() == [dead / (LARGE // 4)]
+
+
 def test_several_micro_batches_merge_to_the_statistics_of_all_their_samples():
     stats, parts = LayerStats(4), [stacks(), stacks(scale=3.0, shift=1.0)]
     for part, loss in zip(parts, (1.0, 3.0), strict=True):

@@ -75,8 +75,7 @@ class Scratch:
 
 def _both_ways(memory: Tensor, stack: Tensor) -> tuple[Tensor, Tensor]:
     """Return memory in the shape of a stack, and as one row for each of its layers."""
-    layers = stack.shape[0]
-    return memory.view(stack.shape), memory.view(layers, memory.numel() // layers)
+    return memory.view(stack.shape), memory.view(stack.shape[0], memory.numel() // stack.shape[0])
 
 
 @torch.no_grad()
@@ -132,13 +131,14 @@ def row_norms(stack: Tensor, scratch: Scratch | None = None) -> Tensor:
     entries, layers = stack.numel(), stack.shape[0]  # of a tensor, `len` is slow
     if entries <= LARGE * layers and (layers > 1 or entries <= _SMALL or not quick):
         return _row_norms(stack, scratch)
-    norms = [_large_norm(t, scratch, quick) for t in stack]
+    norms = [large_norm(t, scratch, quick) for t in stack]
     return torch.cat(norms) if layers > 1 else norms[0]
 
 
-def _large_norm(tensor: Tensor, scratch: Scratch, quick: bool) -> Tensor:
+def large_norm(tensor: Tensor, scratch: Scratch, quick: bool = True) -> Tensor:
+    """Return the norm of one large tensor, shape (1,)."""
     flat = _flat(tensor)
-    if quick and _is_quick(flat) and (square := _quick_square(flat)) is not None:
+    if quick and _is_quick(flat) and math.isfinite(square := _quick_square(flat)):
         return torch.tensor((math.sqrt(square),), dtype=torch.float64)
     return _norms_together([_row_norms(part[None], scratch) for part in _parts(flat)])[None]
 
@@ -148,20 +148,21 @@ def _is_quick(flat: Tensor) -> bool:
 
 
 def _in_rows(flat: Tensor) -> list[Tensor]:
-    whole = flat.numel() // _ROW * _ROW
-    rows = [flat[:whole].view(-1, _ROW), flat[whole:].view(1, -1)]
-    return rows if whole < flat.numel() else rows[:1]
+    rest = flat.numel() % _ROW
+    if not rest:
+        return [flat.view(-1, _ROW)]
+    return [flat[:-rest].view(-1, _ROW), flat[-rest:].view(1, -1)]
 
 
-def _quick_square(flat: Tensor) -> float | None:
-    """Return the sum of the squares of a processor's float32, by BLAS; None if it may be wrong by 1e-8.
+def _quick_square(flat: Tensor) -> float:
+    """Return the sum of the squares of a processor's float32, by BLAS; nan if it may be wrong by 1e-8.
 
     Squares summed in float32 along short rows, whose rounding averages out, and those sums in float64, take a fifth
     of the time. Whether they stayed in range is seen at once: nothing waits for a processor's own memory.
     """
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        square = sum(float(_dots(a, a).sum(dtype=np.float64)) for a in (rows.numpy() for rows in _in_rows(flat)))
-    return square if _LEAST**2 * flat.numel() <= square < math.inf else None
+        square = sum(float(_dots(a, a).sum(dtype=np.float64)) for a in [rows.numpy() for rows in _in_rows(flat)])
+    return square if _LEAST**2 * flat.numel() <= square < math.inf else math.nan
 
 
 def _row_norms(stack: Tensor, scratch: Scratch) -> Tensor:
@@ -267,7 +268,7 @@ class ListNorms:
     def take(self, moment: int, tensors: Sequence[Tensor], keep: bool = False) -> None:
         """Take note of tensors as they are; `keep` copies of the large ones too, for `change`."""
         here = self._copy(moment, tensors)
-        self._norms[moment] = [row_norms(here[i][None], self._scratch) for i in self._large]
+        self._norms[moment] = [large_norm(here[i], self._scratch) for i in self._large]
         if keep:
             self._copies = [here[i].clone() for i in self._large]
 
@@ -281,7 +282,7 @@ class ListNorms:
             # a difference in half precision would be rounded to nothing
             exact = torch.float32 if old.dtype.itemsize < 4 else old.dtype
             moved = torch.sub(here[i], old, out=old) if old.dtype == exact else here[i].to(exact) - old.to(exact)
-            self._norms[moment].append(row_norms(moved[None], self._scratch))
+            self._norms[moment].append(large_norm(moved, self._scratch))
         self._copies = []
 
     def _copy(self, moment: int, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
@@ -370,10 +371,31 @@ class LayerStats:
             if not stack.is_floating_point() or stack.numel() == 0:
                 continue
             stack = stack.float() if stack.dtype.itemsize == 1 else stack
-            self._moments.append(_moments(layers, stack, self._scratch))
+            if stack.numel() > LARGE * stack.shape[0]:
+                for layer, tensor in zip(layers, stack, strict=True):
+                    self._see_large(layer, tensor)
+            else:
+                wide = self._scratch.rows(stack)
+                sums = wide.sum(1), torch.linalg.vector_norm(wide, 2, 1)
+                self._moments.append(Moments(layers, wide.shape[1], sums, stack))
+                self._see_alive(layers, _alive(stack))
             if bounds is not None:
                 self._at_ends.append((layers, _count_at_ends(stack, bounds)))
-            self._see_alive(layers, _alive(stack))
+
+    def _see_large(self, layer: int, tensor: Tensor) -> None:
+        """Add one that is not kept for a second look, so where its mean is large it is counted from an entry.
+
+        That lies within sqrt(n) standard deviations of the mean, and no spread drowns.
+        """
+        flat = _flat(tensor)
+        if _is_quick(flat):
+            samples = tensor.flatten(1) if tensor.dim() > 1 else tensor[:, None]
+            sums = samples.sum(0)  # one pass says the mean, and who is alive for sure
+            found, alive = _quick_moments(flat, sums, self._scratch), _alive_by_sums(samples, sums)
+        else:
+            found, alive = _moments_in_parts(flat, self._scratch), _alive(tensor[None])
+        self._moments.append(Moments((layer,), flat.numel(), (found,), None))
+        self._see_alive((layer,), alive)
 
     def see_deltas(self, stacks: Iterable[Stack], n: float) -> None:
         """Add dL/dz of a micro-batch; the per-sample gradient is n, the samples over the loss scale, times a row."""
@@ -479,24 +501,8 @@ class LayerStats:
         return self._dead
 
 
-def _moments(layers: tuple[int, ...], stack: Tensor, scratch: Scratch) -> Moments:
-    """Sum the entries and their squares of each ``stack[i]``.
-
-    Large ones are not kept for a second look, so where the mean is large they are counted from an entry of theirs: it
-    lies within sqrt(n) standard deviations of the mean, and no spread drowns.
-    """
-    entries = stack.numel() // stack.shape[0]
-    if entries <= LARGE:
-        wide = scratch.rows(stack)
-        return Moments(layers, entries, (wide.sum(1), torch.linalg.vector_norm(wide, 2, 1)), stack)
-    found = [_moments_in_parts(_flat(t), scratch) for t in stack]
-    return Moments(layers, entries, (torch.stack(found, 1) if len(found) > 1 else found[0],), None)
-
-
 def _moments_in_parts(flat: Tensor, scratch: Scratch) -> Tensor:
     """Return the sum of the entries, the root of the sum of their squares, and what they are counted from."""
-    if _is_quick(flat) and (found := _quick_moments(flat)) is not None:
-        return torch.tensor(found, dtype=torch.float64)
     pivot, sums, roots = flat[0].to(wide_dtype(flat.device)), [], []
     for part in _parts(flat):
         wide = scratch.rows(part[None]).sub_(pivot)
@@ -505,19 +511,17 @@ def _moments_in_parts(flat: Tensor, scratch: Scratch) -> Tensor:
     return torch.stack([torch.cat(sums).sum(), _norms_together(roots), pivot])
 
 
-def _quick_moments(flat: Tensor) -> tuple[float, float, float] | None:
+def _quick_moments(flat: Tensor, sums: Tensor, scratch: Scratch) -> Tensor:
     """Do so by `_quick_square`: counted from 0, and where little is left beside the mean, from the first entry."""
-    for pivot in (0.0, float(flat[0])):
-        total = square = 0.0
-        for part in _parts(flat) if pivot else [flat]:
-            counted = part.sub(pivot) if pivot else part
-            if (found := _quick_square(counted)) is None:
-                return None
-            square += found
-            total += sum(float(rows.sum(1).sum(dtype=torch.float64)) for rows in _in_rows(counted))
-        if pivot or total * total < _SHALLOW * flat.numel() * square:
-            return total, math.sqrt(square), pivot
-    return None
+    total, square, pivot = float(sums.sum(dtype=torch.float64)), _quick_square(flat), 0.0
+    if total * total >= _SHALLOW * flat.numel() * square:
+        pivot, total, square = float(flat[0]), 0.0, 0.0
+        for part in (part.sub(pivot) for part in _parts(flat)):
+            total += sum(float(rows.sum(1).sum(dtype=torch.float64)) for rows in _in_rows(part))
+            square += _quick_square(part)
+    if not math.isfinite(square):
+        return _moments_in_parts(flat, scratch)
+    return torch.tensor((total, math.sqrt(square), pivot), dtype=torch.float64)
 
 
 def _two_passes(row: Tensor) -> tuple[float, float]:
@@ -530,19 +534,18 @@ def _two_passes(row: Tensor) -> tuple[float, float]:
 def _alive(stack: Tensor) -> Tensor:
     """Return which units of each layer are not 0 for some sample, shape (layers, units)."""
     stack = stack if stack.dim() > 1 else stack[:, None]
-    if stack.device.type != "cpu" or stack.numel() <= LARGE * stack.shape[0]:
-        return torch.logical_or(stack.amax(1), stack.amin(1)).reshape(stack.shape[0], -1)
-    return torch.stack([_alive_of_large(t.flatten(1)) for t in stack])
+    return torch.logical_or(stack.amax(1), stack.amin(1)).reshape(stack.shape[0], -1)
 
 
-def _alive_of_large(samples: Tensor) -> Tensor:
-    """Do so for one layer: a second look at the units alone that the first did not see alive, mostly few."""
-    alive = samples.amax(0) != 0
-    rest = (~alive).nonzero().squeeze(1)
-    if rest.numel() > alive.numel() // 8:
-        return alive | (samples.amin(0) != 0)
-    if rest.numel():
-        alive[rest] = samples.index_select(1, rest).amin(0) != 0
+def _alive_by_sums(samples: Tensor, sums: Tensor) -> Tensor:
+    """Do so for one layer: with a second look at the units alone whose sums are 0, mostly few."""
+    alive = sums.ne(0)[None]
+    dead = sums.numel() - np.count_nonzero(alive.numpy())
+    if dead > sums.numel() // 8:
+        return _alive(samples[None])
+    if dead:
+        rest = (~alive[0]).nonzero().squeeze(1)
+        alive[0, rest] = _alive(samples.index_select(1, rest)[None])[0]
     return alive
 
 

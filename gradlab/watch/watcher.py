@@ -245,7 +245,8 @@ class Watcher:
     def _prepare_backward(self) -> None:
         self._inside, self._passes = True, self._observer.prepare()
         if self._stepping is not None:
-            if self._recording and self._window.gradient is not None and self._cleared():  # a closure, called again
+            cleared = self._measured.versions(self._trainable) != self._versions
+            if self._recording and self._window.gradient is not None and cleared:  # a closure, called again
                 self._observer.ignore()
             return
         if self._stepped:
@@ -296,10 +297,6 @@ class Watcher:
         """The format that gradients come from where a scaler works: that of the loss scale's loop, float16."""
         enabled = getattr(self._scaler, "is_enabled", lambda: self._scaler is not None)()
         return torch.float16 if enabled else None
-
-    def _cleared(self) -> bool:
-        """Whether gradients were changed since the last backward pass."""
-        return self._measured.versions(self._trainable) != self._versions
 
     def _gone(self) -> bool:
         """Whether there is no gradient left; asks their values only if somebody has changed them in place."""

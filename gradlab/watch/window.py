@@ -220,5 +220,5 @@ class Window:
             gradient = {i: norm / scale for i, norm in gradient.items()}
         if unscaled != 1.0:
             used = {i: norm / unscaled for i, norm in used.items()}
-        weights, changes = norms[WEIGHT], norms[CHANGE]
-        return Shown(loss, gradient, used, weights, changes, frozen, uncleared, not refused, lr, parts)
+        moved = norms[WEIGHT], norms[CHANGE]
+        return Shown(loss, gradient, used, *moved, frozen, uncleared, not refused, lr, parts)
