@@ -7,11 +7,8 @@ it back, as often as need be. What is not a tensor is replaced as a whole and ne
 from __future__ import annotations
 
 import copy
-import inspect
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from itertools import accumulate
 from operator import is_
 from typing import Any, NamedTuple, TypeGuard
@@ -33,7 +30,7 @@ from gradlab.locale import Said
 from gradlab.rules.accumulation import ACCUMULATIONS, CARRY_OVERS, State
 from gradlab.rules.clipping import CLIPS
 from gradlab.rules.norms import norms
-from gradlab.rules.optimizers import OPTIMIZERS
+from gradlab.rules.optimizers import OPTIMIZERS, bare_step, make_optimizer
 
 
 class Progress(NamedTuple):
@@ -362,8 +359,7 @@ def _movable(buffer: Tensor | None) -> TypeGuard[Tensor]:
 class OptimizerState:
     """torch's optimizer on the flat weights of a run.
 
-    It is made by `prepare` or else when it is first needed: the first in a process makes torch load its compiler,
-    which takes longer than all else until a panel is seen.
+    It is made by `prepare` or else when it is first needed.
 
     Parameters
     ----------
@@ -392,14 +388,9 @@ class OptimizerState:
         """Return the optimizer, made if need be."""
         if (made := self._made) is None:
             c = self._config
-            made = OPTIMIZERS[c.optimizer]([self._weights], c.lr, c.momentum, c.weight_decay)
-            self.update, self._made = _unwrapped(made), made
+            made = make_optimizer(c.optimizer, [self._weights], c.lr, c.momentum, c.weight_decay)
+            self.update, self._made = bare_step(made), made
         return made
-
-    @property
-    def loaded(self) -> bool:
-        """Whether the optimizer is there, or made at once as torch has loaded all that it needs."""
-        return self._made is not None or "torch._dynamo" in sys.modules
 
     def _first_update(self) -> None:
         self.prepare()
@@ -462,10 +453,3 @@ def _copied(memory: Mapping[Any, dict[str, Any]]) -> dict[Any, dict[str, Any]]:
 def copied(value: Any) -> Any:
     """Return a copy of a value that an optimizer remembers."""
     return value.clone() if isinstance(value, Tensor) else copy.deepcopy(value)
-
-
-def _unwrapped(optimizer: torch.optim.Optimizer) -> Callable[[], object]:
-    """Return the step of an optimizer of torch's without the profiler's wrapping, which costs as much as it."""
-    if not type(optimizer).__module__.startswith("torch.optim."):
-        return optimizer.step
-    return partial(inspect.unwrap(type(optimizer).step), optimizer)

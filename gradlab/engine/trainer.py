@@ -183,13 +183,8 @@ class Trainer:
         return self.history.diverged is not None and self.config.nonfinite == "stop"
 
     def prepare(self) -> None:
-        """Do what the first step needs but is not its own time: torch loads much with its first optimizer."""
+        """Do what the first step needs but is not its own time: the optimizer is made."""
         self._run.optimizer.prepare()
-
-    @property
-    def prepared(self) -> bool:
-        """Whether `prepare` has nothing left to load."""
-        return self._run.optimizer.loaded
 
     def step(self) -> StepRecord:
         """Take one optimizer step, all its micro-batches, and return what was measured.

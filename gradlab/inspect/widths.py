@@ -22,7 +22,7 @@ from gradlab.engine.check import check_count
 from gradlab.history import Array
 from gradlab.network import Network
 from gradlab.registry import brief
-from gradlab.rules.optimizers import OPTIMIZERS
+from gradlab.rules.optimizers import bare_step, make_optimizer
 
 WIDTHS = (32, 64, 128, 256, 512, 1024)
 
@@ -141,14 +141,15 @@ def _change(trainer: Trainer, config: Config, x: Tensor, y: Tensor, steps: int, 
     with torch.no_grad():
         network.linears[-1].weight.mul_(1 / math.sqrt(ratio))  # pyright: ignore[reportCallIssue, reportArgumentType]
         before = network.trace(x).activations
-    updates = _optimizers(network, config, ratio)
+    updates = [bare_step(optimizer) for optimizer in _optimizers(network, config, ratio)]
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(config.batch_seed)
         for _ in range(steps):
             network.zero_grad()
             trainer.data.loss(network(x), y).backward()
-            for update in updates:
-                update.step()
+            with torch.no_grad():
+                for update in updates:
+                    update()
     with torch.no_grad():
         after = network.trace(x).activations
     moved = [float((a - b).double().square().mean().sqrt()) for a, b in zip(after, before, strict=True)]
@@ -168,8 +169,8 @@ def _optimizers(network: Network, config: Config, ratio: float) -> list[optim.Op
         ([last.weight], 1 / ratio),
         ([last.bias], 1.0),
     ]
-    make = OPTIMIZERS[config.optimizer]
-    return [make(params, config.lr * f, config.momentum, config.weight_decay) for params, f in groups if params]
+    name, lr, *knobs = config.optimizer, config.lr, config.momentum, config.weight_decay
+    return [make_optimizer(name, params, lr * factor, *knobs) for params, factor in groups if params]
 
 
 def _slopes(widths: Array, change: Array) -> Array:

@@ -118,7 +118,6 @@ class GradLab(widgets.VBox):
         self._stage = make(
             StageWidget, self._asked, self._failed, controller.lock, look=look, speed="paced", layout=widgets.Layout()
         )
-        self._stage.on_seen = lambda: self.trainer.prepared or self.trainer.prepare()
         self._column = Column(controller, self._description, self._stage, make, names, lecture)
         self._plain = PlainPicture(make, controller)
         classes = ("gradlab", "gradlab-lecture") if lecture else ("gradlab",)

@@ -47,7 +47,6 @@ class StageWidget(anywidget.AnyWidget):
         self._free = time.perf_counter()  # when the last answer was given
         self.seen = False  # whether a browser has loaded the stage
         self.on_copied: Callable[[str], None] = lambda error: None
-        self.on_seen: Callable[[], object] = lambda: None
         super().__init__(**traits)
         self.on_msg(self._heard)
 
@@ -56,14 +55,14 @@ class StageWidget(anywidget.AnyWidget):
         super().close()
         self.on_msg(self._heard, remove=True)
         self._asked, self._failed = (lambda kind, message: ()), (lambda error: ("", ""))
-        self.on_copied = self.on_seen = lambda *_: None
+        self.on_copied = lambda error: None
 
     def _heard(self, _: widgets.Widget, message: dict[str, Any], buffers: Any) -> None:
         kind = message.get("kind")
         if kind == "copied":
             self.on_copied(str(message["error"]))
             return
-        first, self.seen = not self.seen, True
+        self.seen = True
         asked = {name: message[name] for name in ("id", "view") if name in message}
         with self._lock:
             waited = round(1e3 * (time.perf_counter() - self._free), 1)  # milliseconds, for this question
@@ -72,8 +71,6 @@ class StageWidget(anywidget.AnyWidget):
                     self._answer(str(kind), message, shown, asked | {"waited": waited, "left": left})
                 if kind == "work":
                     self.send({"kind": "done", **asked})
-                if first:  # what takes its time has it now that the panel is there
-                    self.on_seen()
             except BaseException as error:  # an interrupt, an exit of the user's own code too: the run stops, no more
                 sentence, trace = self._failed(error)
                 self.send({"kind": "error", "sentence": sentence, "trace": trace, **asked})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from torch import Tensor, optim
@@ -16,6 +17,27 @@ OPTIMIZERS = Registry(
     gives="a torch.optim.Optimizer of params",
     fits=lambda made, *_: isinstance(made, optim.Optimizer),
 )
+
+_ADD = optim.Optimizer.add_param_group  # as torch decorates it, it loads torch's compiler, which takes seconds
+
+
+def make_optimizer(name: str, params: list[Tensor], *knobs: float) -> optim.Optimizer:
+    """Make the optimizer of that name, with lr, momentum and weight decay, without loading torch's compiler."""
+    optim.Optimizer.add_param_group = inspect.unwrap(_ADD)
+    try:
+        return OPTIMIZERS[name](params, *knobs)
+    finally:
+        optim.Optimizer.add_param_group = _ADD
+
+
+def bare_step(optimizer: optim.Optimizer) -> Callable[[], object]:
+    """Return an optimizer's step, without gradients to be called; torch's own without what decorates it.
+
+    The decorators load torch's compiler, too, and the profiler's costs as much as the step.
+    """
+    if not type(optimizer).__module__.startswith("torch.optim."):
+        return optimizer.step
+    return partial(inspect.unwrap(type(optimizer).step), optimizer)
 
 
 @OPTIMIZERS.register("sgd", "SGD")

@@ -26,7 +26,7 @@ from gradlab.network import ACTIVATIONS, NORMS, Network, build_network
 from gradlab.network.inits import initialise
 from gradlab.rules.accumulation import CARRY_OVERS, State
 from gradlab.rules.clipping import CLIPS
-from gradlab.rules.optimizers import OPTIMIZERS
+from gradlab.rules.optimizers import bare_step, make_optimizer
 
 Tensors = list[Tensor]
 Kept = list[tuple[Tensor, State]]  # numbers of networks, and what a carry-over keeps of them
@@ -266,7 +266,7 @@ class StackedOptimizer:
     def __init__(self, configs: Sequence[Config], weights: Tensor) -> None:
         self._blocks: list[tuple[slice, Tensor, optim.Optimizer]] = []
         self._warmup, self._lr = configs[0].warmup, dict[optim.Optimizer, float]()
-        self._skips, entry = configs[0].nonfinite == "skip", OPTIMIZERS[configs[0].optimizer]
+        self._skips, entry = configs[0].nonfinite == "skip", partial(make_optimizer, configs[0].optimizer)
         for knobs, own in groupby(range(len(configs)), key=lambda i: optimizer_knobs(configs[i])):
             members = list(own)
             whole = weights[members[0] : members[-1] + 1].detach().requires_grad_()
@@ -280,6 +280,7 @@ class StackedOptimizer:
                 (slice(i, i + 1), row, common or entry([row], *knobs)) for i, row in zip(members, rows, strict=True)
             ]
 
+    @torch.no_grad()
     def step(self, gradient: Tensor, ready: Tensor, number: int) -> None:
         """Update the networks marked in `ready` by their rows of `gradient`, in the step of that number."""
         for rows, param, _ in self._blocks:
@@ -288,7 +289,7 @@ class StackedOptimizer:
             if self._warmup:
                 lr = self._lr.setdefault(optimizer, optimizer.param_groups[0]["lr"])
                 optimizer.param_groups[0]["lr"] = lr * min(1.0, (number + 1) / self._warmup)
-            optimizer.step()
+            bare_step(optimizer)()
 
     def copy(self) -> list[dict[str, Any]]:
         """Return copies of what the optimizers remember, one per tensor; nothing where no step is skipped."""

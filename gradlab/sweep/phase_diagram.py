@@ -13,7 +13,6 @@ import torch
 from gradlab.config import Config
 from gradlab.data import DATASETS
 from gradlab.network import ARCHITECTURES, INITS
-from gradlab.rules.optimizers import OPTIMIZERS
 from gradlab.sweep.networks import Sweep
 
 _WEIGHT_STD = (0.5, 4.0)  # times 1 / sqrt(fan_in): from deep in the vanishing to deep in the exploding phase
@@ -48,8 +47,6 @@ def phase_diagram(
     config = config.replace(accumulation="none", carry_over="none", clip="none", optimizer="sgd")
     axes = phase_axes(config)
     gains, depths = _coarse_gains(config, axes[0]), _coarse_sizes(config, axes[1])
-    # torch loads its compiler with the first optimizer: seconds that are not ours
-    OPTIMIZERS["sgd"]([torch.zeros(1, requires_grad=True)], 0.0, 0.0, 0.0)
     began, coarser = time.monotonic(), None
     for _ in range(levels):
         sweep = Sweep(config, dict(zip(axes, (gains, depths), strict=True)), steps=0, seeds=seeds, data=data)
