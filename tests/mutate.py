@@ -202,8 +202,8 @@ FAULTS = [
     Fault(
         "clipping scales small gradients up",
         "rules/norms.py",
-        "    factors = torch.fmin(factors, ones)\n",
-        "",
+        "torch.fmin(torch.as_tensor(threshold, dtype=torch.float64) / (sizes + EPS), ones)",
+        "torch.as_tensor(threshold, dtype=torch.float64) / (sizes + EPS)",
         "test_clipping.py",
     ),
     Fault(
