@@ -22,10 +22,11 @@ _ADD = optim.Optimizer.add_param_group  # as torch decorates it, it loads torch'
 
 
 def make_optimizer(name: str, params: list[Tensor], *knobs: float) -> optim.Optimizer:
-    """Make the optimizer of that name, with lr, momentum and weight decay, without loading torch's compiler."""
-    optim.Optimizer.add_param_group = inspect.unwrap(_ADD)
+    """Make an optimizer with its lr, momentum and weight decay; torch's own without loading its compiler."""
+    entry = OPTIMIZERS[name]  # somebody's own may load it at its first step, which is timed, unless it is loaded now
+    optim.Optimizer.add_param_group = inspect.unwrap(_ADD) if entry.shipped else _ADD
     try:
-        return OPTIMIZERS[name](params, *knobs)
+        return entry(params, *knobs)
     finally:
         optim.Optimizer.add_param_group = _ADD
 
