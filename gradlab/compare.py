@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from gradlab.registry import Registry, brief
 _WEIGHTS = ("depth", "width", "init", "gain", "bias_std", "weight_seed", "dtype")
 _DATA = ("dataset", "n_samples", "noise", "data_seed", "dtype", "batch_seed")
 _WINDOW = ("batch_size", "accumulation", "accumulation_steps")
+_SIZED = ("dataset", "n_samples", "data_seed")  # may change the widths of the data, and so the first weights
 _BLOCKS = 5  # the noise is read from the means of so many stretches of the last steps
 _T = 2.776  # Student's t, 95 % two-sided, for that many less one degrees of freedom
 
@@ -93,7 +93,11 @@ def differences(configs: Mapping[str, Config], lang: str = "en") -> str:
     if not found:
         return text("compare.equal")
     said = [
-        text("compare.knob", label=_label(name, text), values=_listed(_values(name, values, text), text))
+        text(
+            "compare.knob",
+            label=_label(name, text),
+            values=_listed((f"{label} {_word(name, value, text)}" for label, value in values.items()), text),
+        )
         for name, values in found.items()
     ]
     clauses = {}
@@ -116,10 +120,6 @@ def _listed(words: Iterable[str], text: Text) -> str:
     return text("compare.comma").join(words)
 
 
-def _values(name: str, values: Mapping[str, Any], text: Text) -> list[str]:
-    return [f"{label} {_word(name, value, text)}" for label, value in values.items()]
-
-
 def _word(name: str, value: Any, text: Text) -> str:
     choices = Config.knobs()[name].choices
     if isinstance(choices, Registry):
@@ -131,13 +131,10 @@ def _word(name: str, value: Any, text: Text) -> str:
 
 def _weights_differ(configs: Mapping[str, Config], found: Mapping[str, Any]) -> list[str]:
     """Name the knobs for which the first matrices or biases differ; a data set counts by its widths."""
-    sizes = set()
-    if {"dataset", "n_samples", "data_seed"} & set(found):
-        for config in configs.values():
-            data = prepare_data(config, None, None)
-            sizes.add((data.x[0].numel(), data.outputs))
-    fields = [*_WEIGHTS, *(["dataset", "n_samples", "data_seed"] if len(sizes) > 1 else [])]
-    return [name for name in fields if name in found]
+    moved = [name for name in _SIZED if name in found]
+    data = (prepare_data(config, None, None) for config in configs.values()) if moved else ()
+    sizes = {(each.x[0].numel(), each.outputs) for each in data}
+    return [name for name in _WEIGHTS if name in found] + (moved if len(sizes) > 1 else [])
 
 
 def _batches_differ(configs: Mapping[str, Config], found: Mapping[str, Any]) -> list[str]:
@@ -146,15 +143,11 @@ def _batches_differ(configs: Mapping[str, Config], found: Mapping[str, Any]) -> 
     return [name for name in (*_DATA, *(_WINDOW if len(windows) > 1 else ())) if name in found]
 
 
-@dataclass(frozen=True)
-class _Lane:
+class _Lane(NamedTuple):
     label: str
-    losses: Array
-    samples: float
-
-    @property
-    def mean(self) -> float:
-        return float(self.losses.mean())
+    losses: Array  # of the steps that are averaged
+    mean: float
+    samples: float  # seen until the last of them
 
 
 def who_is_ahead(histories: Mapping[str, History], lang: str = "en") -> str:
@@ -185,11 +178,8 @@ def _ranking(running: Mapping[str, History], text: Text) -> list[str]:
     means = _listed([f"{lane.label} {lane.mean:.4g}" for lane in lanes], text)
     if len(lanes) == 1:
         return [text("compare.alone", lane=lanes[0].label, steps=len(steps), means=means)]
-    return [
-        _verdict(lanes[0], lanes[1], text),
-        text("compare.means", steps=len(steps), means=means),
-        *_samples(lanes, text),
-    ]
+    said = text("compare.means", steps=len(steps), means=means)
+    return [_verdict(lanes[0], lanes[1], text), said, *_samples(lanes, text)]
 
 
 def _last_steps(running: Mapping[str, History]) -> Array:
@@ -200,7 +190,8 @@ def _last_steps(running: Mapping[str, History]) -> Array:
 
 def _lane(label: str, history: History, steps: Array) -> _Lane:
     rows = np.searchsorted(history.column("step"), steps)
-    return _Lane(label, history.column("loss")[rows], float(history.column("samples")[rows[-1]]))
+    losses = history.column("loss")[rows]
+    return _Lane(label, losses, float(losses.mean()), float(history.column("samples")[rows[-1]]))
 
 
 def _verdict(best: _Lane, second: _Lane, text: Text) -> str:

@@ -27,24 +27,15 @@ class Growth:
     layers: int  # hidden layers from the one to the other, both counted: at least 2
 
     @property
-    def factor(self) -> float:
-        """The factor over the whole depth, 0 or inf where that is no float64."""
-        return _power(self.decades)
-
-    @property
     def per_layer(self) -> float:
-        """The factor per layer toward the input: the mean of its logs, exponentiated."""
-        return _power(self.decades / (self.layers - 1))
-
-    @property
-    def way(self) -> Way:
-        """Whether it grows, shrinks, or stays within one decade in all."""
-        return way(self.decades)
+        """The factor per layer toward the input: the mean of its logs, exponentiated; inf where no float64 is."""
+        decades = self.decades / (self.layers - 1)
+        return 10.0**decades if decades < 308 else math.inf
 
     @property
     def even(self) -> bool:
         """Whether it is about level from layer to layer: within one decade in all, and a factor 1.5 a layer."""
-        return self.way == "flat" and abs(self.decades) < STEEP * (self.layers - 1)
+        return way(self.decades) == "flat" and abs(self.decades) < STEEP * (self.layers - 1)
 
 
 def growth(norms: Array) -> Growth | None:
@@ -110,10 +101,6 @@ def number_words(value: float) -> str:
         return f"{value:.0f}"
     mantissa, _, exponent = (f"{value:.3g}" if abs(value) < 1e4 else f"{value:.1e}").partition("e")
     return f"{mantissa}e{int(exponent)}" if exponent else mantissa
-
-
-def _power(decades: float) -> float:
-    return 10.0**decades if decades < 308 else math.inf
 
 
 # ---------------------------------------------------------------------- a prediction of it

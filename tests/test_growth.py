@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gradlab import Config, Trainer, diagnose, draw, sweep
-from gradlab.growth import Growth, growth, growth_per_layer, measured_decades, times
+from gradlab.growth import Growth, growth, growth_per_layer, measured_decades, times, way
 
 DEFAULT_RELU = Config(depth=20, init="pytorch")  # a fit said 0.383, the ends 0.390, for one run
 
@@ -15,7 +15,7 @@ DEFAULT_RELU = Config(depth=20, init="pytorch")  # a fit said 0.383, the ends 0.
 def test_a_doubling_per_layer_is_found_and_the_output_layer_does_not_count():
     assert growth(np.array([16.0, 8.0, 4.0, 2.0, 100.0])) == Growth(pytest.approx(3 * math.log10(2)), 4)
     assert growth(np.array([16.0, 8.0, 4.0, 2.0, 100.0])).per_layer == pytest.approx(2)
-    assert growth(np.array([16.0, 8.0, 4.0, 2.0, 100.0])).factor == pytest.approx(8)
+    assert growth(np.array([16.0, 8.0, 4.0, 2.0, 100.0])).decades == pytest.approx(math.log10(8))
 
 
 def test_layers_without_a_number_are_passed_over_and_keep_their_place():
@@ -26,14 +26,15 @@ def test_layers_without_a_number_are_passed_over_and_keep_their_place():
 def test_zero_and_infinity_at_the_first_layer_are_answers_and_at_the_last_hidden_one_are_none():
     assert growth(np.array([0.0, 1.0, 1.0, 1.0])).decades == -math.inf
     assert growth(np.array([0.0, 1.0, 1.0, 1.0])).per_layer == 0
-    assert growth(np.array([math.inf, 1.0, 1.0, 1.0])).factor == math.inf
+    assert growth(np.array([math.inf, 1.0, 1.0, 1.0])).decades == math.inf
+    assert growth(np.array([math.inf, 1.0, 1.0, 1.0])).per_layer == math.inf
     for last in (0.0, math.inf, math.nan):
         assert growth(np.array([1.0, last, 1.0])) is None
 
 
-@pytest.mark.parametrize(("decades", "way"), [(1.5, "growing"), (0.9, "flat"), (-0.9, "flat"), (-1.5, "shrinking")])
-def test_a_decade_in_all_makes_the_difference(decades, way):
-    assert Growth(decades, 10).way == way
+@pytest.mark.parametrize(("decades", "said"), [(1.5, "growing"), (0.9, "flat"), (-0.9, "flat"), (-1.5, "shrinking")])
+def test_a_decade_in_all_makes_the_difference(decades, said):
+    assert way(decades) == said
 
 
 @pytest.mark.parametrize(
