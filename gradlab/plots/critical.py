@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -31,28 +31,20 @@ def critical_lines(sweep: Sweep, x: str, y: str | None = None, at: Mapping[str, 
     reach = [v for v in sweep.grid.over[searched] if v > 0] if searched else []
     if searched is None or len(reach) < 2:
         return []
-    other = y if searched == x else x
+    other = (y if searched == x else x) or ""
     base = sweep.config_at([(at or {}).get(name, 0) for name in sweep.grid.over])
     if "depth" in sweep.grid.over:  # chi is a number of deep networks
         base = base.replace(depth=max(sweep.grid.over["depth"]))
-    points = _points(base, searched, (min(reach), max(reach)), other, sweep.grid.over.get(other or "", (math.nan,)))
-    columns = slice(None) if searched == x else slice(None, None, -1)
-    most = max(rank for rank, _, _ in points) + 1 if points else 0
-    return [np.array([p[1:] for p in points if p[0] == rank], dtype=float)[:, columns] for rank in range(most)]
-
-
-def _points(
-    base: Config, searched: str, span: tuple[float, float], other: str | None, values: Sequence[Any]
-) -> list[tuple[int, float, float]]:
-    """Return (number of the crossing, place on the searched axis, place on the other) for each value of `other`."""
-    found: list[tuple[int, float, float]] = []
-    known: list[float] | None = None
-    for number, value in enumerate(values):
-        if known is None or other in _MOVE_CHI:
-            known = crossings(base.replace(**{other: value}) if other in _MOVE_CHI else base, searched, span)
+    moves, span = other in _MOVE_CHI, (min(reach), max(reach))
+    values = sweep.grid.over.get(other, (math.nan,))
+    bases = [base.replace(**{other: value}) for value in values] if moves else [base]
+    known = [crossings(each, searched, span) for each in bases] * (1 if moves else len(values))
+    lines: list[list[tuple[float, float]]] = [[] for _ in range(max(map(len, known)))]
+    for number, (value, found) in enumerate(zip(values, known, strict=True)):
         place = float(number if isinstance(value, str | bool) else value)
-        found += [(rank, crossing, place) for rank, crossing in enumerate(known)]
-    return found
+        for line, crossing in zip(lines, found, strict=False):
+            line.append((crossing, place) if searched == x else (place, crossing))
+    return [np.array(line) for line in lines]
 
 
 def crossings(config: Config, knob: str, span: tuple[float, float]) -> list[float]:
