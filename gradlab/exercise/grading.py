@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from gradlab.config import Config
+from gradlab.config import SEEDS, Config
 from gradlab.engine import Trainer
 from gradlab.engine.check import prepare_data
 from gradlab.exercise.result import Result, Run, train
-from gradlab.exercise.tasks import AT_INIT, EXERCISES, SEED_FIELDS, Setup, check_seeds
+from gradlab.exercise.tasks import AT_INIT, EXERCISES, Setup, check_seeds
 from gradlab.growth import times
 from gradlab.locale import Text
 from gradlab.network import ARCHITECTURES
@@ -52,7 +52,7 @@ class Exercise:
         found = [say("rule.may", fields=say.listed(setup.may))]
         found += [say("rule.only", field=name, values=say.either(values)) for name, values in setup.only.items()]
         if setup.most_changes is not None:
-            found.append(say("rule.most", most=say.fields(setup.most_changes)))
+            found.append(say("rule.most", most=say("fields", n=setup.most_changes)))
         goals = [say(f"goal.{goal.measure}", limit=f"{goal.limit:g}") for goal in setup.goals]
         counts = {"steps": setup.steps, "seeds": len(setup.seeds), "needed": setup.needed}
         return (*found, say("rule.check", **counts, goals=say("semicolon").join(goals)))
@@ -190,10 +190,6 @@ class Say:
         *most, last = map(repr, values)
         return self("or").join([self.listed(most), last] if most else [last])
 
-    def fields(self, n: int) -> str:
-        """Say how many fields."""
-        return self("fields.1" if n == 1 else "fields.n", n=n)
-
     def seeds(self, seeds: Sequence[int]) -> str:
         """Name seeds."""
         return self("seed" if len(seeds) == 1 else "seeds", seeds=self.listed(seeds))
@@ -212,9 +208,9 @@ def attempted(attempt: Any, start: Config) -> tuple[Config, Trainer | None]:
 
 
 def changes_of(setup: Setup, config: Config) -> dict[str, tuple[Any, Any]]:
-    """Return the fields that differ from the start, name -> (there, here); seeds are no part of it."""
+    """Return the fields that differ from the start, name -> (there, here); seeds are none, as the check sets them."""
     found = setup.config.differences(config)
-    return {name: pair for name, pair in found.items() if name not in SEED_FIELDS}
+    return {name: pair for name, pair in found.items() if name not in SEEDS}
 
 
 def refusals(setup: Setup, config: Config, trainer: Trainer | None, say: Say) -> list[str]:
@@ -233,7 +229,7 @@ def refusals(setup: Setup, config: Config, trainer: Trainer | None, say: Say) ->
         if isinstance(choices, Registry) and not choices[here].shipped:
             found.append(say("refused.own_entry", field=name, value=repr(here)))
     if setup.most_changes is not None and len(changes) > setup.most_changes:
-        found.append(say("refused.most", fields=say.listed(changes), most=say.fields(setup.most_changes)))
+        found.append(say("refused.most", fields=say.listed(changes), most=say("fields", n=setup.most_changes)))
     return found if trainer is None else [*found, *_own_parts(trainer, say)]
 
 

@@ -24,7 +24,7 @@ def _read(lang: str) -> dict[str, str]:
 
 STRINGS: dict[str, dict[str, str]] = {"en": _read("en"), "zh": _read("zh")}
 
-_NOUNS = "cell decade layer line micro-batch output point prediction sample seed setting step thread time"
+_NOUNS = "cell decade field layer line micro-batch output point prediction sample seed setting step thread time"
 _ONE = re.compile(rf"(?<![\w.])1 ({_NOUNS.replace(' ', '|')})s\b")
 
 
