@@ -28,6 +28,7 @@ WRITERS: dict[str, Callable[..., str]] = {}
 
 MAX_FACTOR = 3e37  # of a step in float32, as Adam's first divides lr by 0.1
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+SEEDS = ("weight_seed", "data_seed", "batch_seed")
 PRECISIONS = {"full": None, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 

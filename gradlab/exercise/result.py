@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from gradlab.config import Config
+from gradlab.config import SEEDS, Config
 from gradlab.engine import Trainer
-from gradlab.exercise.tasks import SEED_FIELDS
 from gradlab.growth import growth_per_layer
 from gradlab.history import Array, History, StepRecord
 from gradlab.inspect import sharpness
@@ -49,7 +48,7 @@ class Run:
 
 def train(config: Config, seed: int, steps: int) -> Run:
     """Train a config from one seed and return the numbers."""
-    config = config.replace(**dict.fromkeys(SEED_FIELDS, seed))
+    config = config.replace(**dict.fromkeys(SEEDS, seed))
     trainer = Trainer(config)
     first = trainer.preview()
     edge = sharpness(trainer).ratio if config.batch_size >= trainer.data.n else None

@@ -8,14 +8,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from gradlab.config import Config
+from gradlab.config import SEEDS, Config
 from gradlab.engine.check import check_count
 from gradlab.locale import STRINGS
 from gradlab.presets import PRESETS
 from gradlab.registry import Registry, brief
-
-SEED_FIELDS = ("weight_seed", "data_seed", "batch_seed")
-"""Set by the check itself: what a config says there counts neither as a change nor at all."""
 
 GOALS = ("loss", "peak", "spread", "dead", "cosine", "longest", "batch_error", "samples", "edge")
 """The numbers of a `Run` that a goal can be about."""
@@ -106,7 +103,7 @@ class Setup:
         if not isinstance(self.config, Config):
             raise ValueError(f"config={brief(self.config)}; expected a Config")
         Config.check_names(dict.fromkeys((*self.may, *self.only), "..."))
-        if seeds := set(SEED_FIELDS) & set(self.may):
+        if seeds := set(SEEDS) & set(self.may):
             raise ValueError(f"may={', '.join(sorted(seeds))}; expected no seed, as the check sets them")
         for name, count in (("steps", self.steps), ("most_changes", self.most_changes), ("needed", self.needed)):
             if count is not None:

@@ -10,11 +10,12 @@ import ipywidgets as widgets
 
 from gradlab.config import Config
 from gradlab.panel.controller import Controller
-from gradlab.panel.controls import RULES, Controls, measures
+from gradlab.panel.controls import Controls, measures
 from gradlab.panel.description import Description
 from gradlab.panel.layout import KNOBS_WIDTH, LECTURE_WIDTH, WidgetSet, marked
 from gradlab.panel.sections import DeeperLook, Exercises, PhaseMap, SlowMotion, TakeHome
 from gradlab.panel.stage_widget import StageWidget
+from gradlab.panel.start import RULES
 
 FIRST = ("depth", "gain", "lr", "init", "activation", *RULES)
 """The knobs that stand in the column at first; the others open with "More"."""
@@ -27,7 +28,6 @@ _TITLES = {
     "phase": "phase.title",
     "home": "home.title",
 }
-_FOLLOW = ("slow", "closeup", "phase")  # sections that follow the run, and hold something of it
 
 
 class Column:
@@ -137,12 +137,11 @@ class Column:
         marked(self._back, "unseen", back is None)
         if back is not None:
             self._back.description = text("button.back", step=back)
-        for section in self._following():
-            if section is not self.sections.get("closeup"):
-                section.show()
+        for name in ("slow", "phase"):
+            if name in self.sections:
+                self.sections[name].show()
         self.follow()
-        phase = self.sections.get("phase")
-        self._stage.working = phase is not None and phase.mapping
+        self._stage.working = "phase" in self.sections and self.sections["phase"].mapping
 
     def follow(self) -> None:
         """Let a deeper look that is open follow a run that plays."""
@@ -154,9 +153,6 @@ class Column:
             controls.show(self._of.trainer.config)
             controls.disable(self._description.greyed())
 
-    def _following(self) -> list[Any]:
-        return [self.sections[name] for name in _FOLLOW if name in self.sections]
-
     def refuse(self, names: list[str]) -> None:
         """Mark knobs whose typed value was not accepted."""
         for controls in self._controls:
@@ -164,8 +160,9 @@ class Column:
 
     def close(self) -> None:
         """Let the sections go, and the knobs, which know whom to tell."""
-        for section in self._following():
-            section.close()
+        for name in ("slow", "phase", "closeup"):  # they hold something of the run
+            if name in self.sections:
+                self.sections[name].close()
         for controls in self._controls:
             controls.by_name.clear()
 

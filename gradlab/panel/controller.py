@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from gradlab.config import Config
+from gradlab.config import SEEDS, Config
 from gradlab.engine import Trainer
 from gradlab.exercise.predicting import Prediction
 from gradlab.history import History
@@ -25,7 +25,6 @@ LONGEST = 0.06  # seconds that one tick trains at most: so long whoever cannot b
 LEAST = 0.02  # that it trains though a message waits: two panels whose questions wait would take a step in turn
 _RATE_OVER = 0.5  # seconds over which the pace is measured
 _SIZE = ("batch_size", "accumulation", "accumulation_steps")  # live knobs that can make a step a long one
-SEEDS = ("weight_seed", "data_seed", "batch_seed")
 
 
 class Controller:

@@ -9,16 +9,13 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from gradlab.config import Config, Knob
+from gradlab.config import SEEDS, Config, Knob
 from gradlab.locale import Text
 from gradlab.panel.controller import Controller
 from gradlab.panel.layout import WidgetSet, marked
-from gradlab.panel.start import WITHIN
+from gradlab.panel.start import RULES, WITHIN
 from gradlab.plots import BOTH, MEASURES
 from gradlab.registry import Registry
-
-RULES = {"accumulation": ("mean", "accumulation_steps"), "clip": ("global_norm", "clip_threshold")}
-"""Knobs with a switch: the rule that it turns on at first, and the number that goes with it."""
 
 
 class Number:
@@ -50,8 +47,7 @@ class Number:
         if isinstance(value, str):  # a word has no place on the slider
             return
         if isinstance(self._slider, widgets.SelectionSlider):
-            options = [number for _, number in self._slider.options]
-            place: Any = min(options, key=lambda number: abs(math.log(number / value)) if value > 0 else number)
+            place: Any = nearest([number for _, number in self._slider.options], value)
         else:
             place = min(max(value, self._slider.min), self._slider.max)
         self._slider.value = place
@@ -119,7 +115,7 @@ class Controls:
         default = Config()
         for name, knob in Config.knobs().items():
             wanted = name in names or WITHIN.get(name) in names
-            if wanted and not name.endswith("_seed") and name not in RULES:
+            if wanted and name not in (*SEEDS, *RULES):
                 self.by_name[name] = self._control(name, in_language(name, knob, make.text), getattr(default, name))
         for name, (_, number) in RULES.items():
             if number in self.by_name:
@@ -182,6 +178,11 @@ def _notches(low: float, high: float, default: float, powers: bool) -> list[tupl
         factors = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
         numbers = {float(f"{f}e{k}") for k in range(-9, 7) for f in factors}
     return [(f"{n:g}", n) for n in sorted(numbers | {default}) if low <= n <= high]
+
+
+def nearest(numbers: Iterable[Any], value: float) -> Any:
+    """Return the number nearest to a value by their ratio; to 0 the least."""
+    return min(numbers, key=lambda number: abs(math.log(number / value)) if value > 0 else number)
 
 
 def measures(text: Text) -> list[tuple[str, str]]:

@@ -20,8 +20,7 @@ from gradlab.growth import number_words
 from gradlab.history import History
 from gradlab.network import uses
 from gradlab.panel.controller import Controller
-from gradlab.panel.controls import RULES
-from gradlab.panel.start import without_effect
+from gradlab.panel.start import RULES, without_effect
 from gradlab.plots import LIGHT, Theme, View, anchored, picture_in_words, row_beside
 from gradlab.plots.fonts import PACKAGE, can_draw
 from gradlab.presets import PRESETS

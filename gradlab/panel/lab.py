@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import html
 import inspect
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Unpack
 
 import ipywidgets as widgets
 from torch import nn
 
-from gradlab.config import Config, Knobs
+from gradlab.config import SEEDS, Config, Knobs
 from gradlab.data import Loss
 from gradlab.engine import Trainer
 from gradlab.engine.check import check_count
 from gradlab.history import History
 from gradlab.locale import Text
 from gradlab.panel.column import Column
-from gradlab.panel.controller import SEEDS, Controller
+from gradlab.panel.controller import Controller
 from gradlab.panel.description import Description
 from gradlab.panel.layout import CSS, WidgetSet, close_all
 from gradlab.panel.stage_widget import PlainPicture, StageWidget
-from gradlab.panel.start import chosen, close_earlier, first_trainer, look_of, starting_config, with_picture
+from gradlab.panel.start import Cells, chosen, close_earlier, first_trainer, look_of, starting_config, with_picture
 from gradlab.plots import BOTH, CONTRAST, draw_view, figure_png
 from gradlab.plots.draw import DEFAULT
 from gradlab.registry import brief
@@ -76,7 +75,7 @@ class GradLab(widgets.VBox):
     >>> lab.set(lr=0.01)  # the same as moving the slider
     """
 
-    _by_cell: ClassVar[dict[str, tuple[str, list[weakref.ref[GradLab]]]]] = {}
+    _by_cell: ClassVar[Cells] = {}
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ from typing import Any
 
 from IPython.core.getipython import get_ipython
 
-from gradlab.config import Config
+from gradlab.config import SEEDS, Config
 from gradlab.data import DATASETS
 from gradlab.engine import Trainer
 from gradlab.exercise import exercise as open_exercise
@@ -32,7 +32,10 @@ LECTURE = (
 )
 _POLLIN = 1  # zmq's, which not every kernel has
 _GETS_USUAL = 1 / 8  # of a task that is there question for question: it is the user's own
-WITHIN = {"accumulation_steps": "accumulation", "clip_threshold": "clip"}  # stand beside their switch
+RULES = {"accumulation": ("mean", "accumulation_steps"), "clip": ("global_norm", "clip_threshold")}
+"""Knobs with a switch: the rule that it turns on at first, and the number that stands beside it."""
+
+WITHIN = {number: name for name, (_, number) in RULES.items()}
 MOST_PRODUCTS = 1e11  # multiplications of a step: four seconds of a fast core, ten of a slow one
 MOST_HELD = 5e8  # numbers: 2 GB in float32
 _SIDE = 8  # of an image of digits
@@ -44,7 +47,7 @@ def chosen(show: Any, lecture: bool) -> tuple[str, ...] | None:
         return LECTURE if lecture else None
     if (names := items_of(show)) is None:
         raise ValueError(f"show={brief(show)}; expected a list of names such as {list(LECTURE[:4])}")
-    knobs = (name for name in Config.knobs() if not name.endswith("_seed") and name not in WITHIN)
+    knobs = (name for name in Config.knobs() if name not in (*SEEDS, *WITHIN))
     known = (*EXTRAS, *knobs, *SECTIONS)
     for name in names:
         if not isinstance(name, str) or name not in known:
@@ -147,31 +150,33 @@ def look_of(text: Text, names: tuple[str, ...] | None, lecture: bool, predict: b
     }
 
 
-def close_earlier(panel: Any, by_cell: dict[str, tuple[str, list[weakref.ref[Any]]]]) -> None:
+Cells = dict[str, tuple[str, weakref.WeakSet[Any]]]
+"""By notebook cell: the message that ran it last, and the panels that it made."""
+
+
+def close_earlier(panel: Any, by_cell: Cells) -> None:
     """Note a new panel, and close those that an earlier run of the same notebook cell made."""
     request = _request()
     cell, run = request.get("metadata", {}).get("cellId"), request.get("header", {}).get("msg_id", "")
     if not cell:  # outside a front end that tells
         return
-    old_run, panels = by_cell.get(cell, ("", []))
+    old_run, panels = by_cell.get(cell, (run, weakref.WeakSet()))
     if old_run != run:
-        for reference in panels:
-            if (old := reference()) is not None:
-                old.close()
-        panels = []
-    panels.append(weakref.ref(panel))
+        for old in panels:
+            old.close()
+        panels = weakref.WeakSet()
+    panels.add(panel)
     by_cell[cell] = (run, panels)
     _hear_interrupts(by_cell)
 
 
-def _hear_interrupts(by_cell: Mapping[str, tuple[str, list[weakref.ref[Any]]]]) -> None:
+def _hear_interrupts(by_cell: Cells) -> None:
     """Let an interrupt while no cell runs, which Jupyter's kernel ignores, reach the panels that play."""
     kernel: Any = getattr(get_ipython(), "kernel", None)
 
     def interrupt(*_: Any) -> None:
-        for reference in [reference for _, panels in by_cell.values() for reference in panels]:
-            if (panel := reference()) is not None:
-                panel.interrupt()
+        for panel in [panel for _, panels in by_cell.values() for panel in panels]:
+            panel.interrupt()
 
     if getattr(kernel, "saved_sigint_handler", None) is signal.SIG_IGN:
         kernel.saved_sigint_handler = interrupt  # in force when the running cell ends

@@ -77,7 +77,8 @@ def replay_html(
         "hide": ["top-left", "lesson", "learned", "rewind", "along"],
     }
     records = {
-        name: [_plain(packet) for packet in packets] for name, packets in _record(history, frames, text).items()
+        name: [[head, base64.b64encode(buffers[0]).decode("ascii")] for head, buffers in packets]
+        for name, packets in _record(history, frames, text).items()
     }
     title = text("replay.title") if title is None else title
     values = {
@@ -121,11 +122,6 @@ def _record(history: History, frames: int, text: Text) -> dict[str, list[Packet]
         for name, view in views.items():
             packets[name].append(encoders[name].new(Shown(0, (Lane(so_far),), view)))
     return packets
-
-
-def _plain(packet: Packet) -> list[Any]:
-    head, buffers = packet
-    return [head, base64.b64encode(buffers[0]).decode("ascii")]
 
 
 def _for_script(value: Any) -> str:

@@ -17,9 +17,10 @@ from types import SimpleNamespace
 import torch
 
 from gradlab import Config
+from gradlab.config import SEEDS
 from gradlab.exercise import EXERCISES, exercise
 from gradlab.exercise.result import train
-from gradlab.exercise.tasks import AT_INIT, SEED_FIELDS
+from gradlab.exercise.tasks import AT_INIT
 from gradlab.sweep.grid import Training
 from gradlab.sweep.schedule import Task, run_in_worker, stack_signature
 
@@ -145,7 +146,7 @@ def met(goals, config, steps):
 
 
 def seeded(config, seed):
-    return config.replace(**dict.fromkeys(SEED_FIELDS, seed))
+    return config.replace(**dict.fromkeys(SEEDS, seed))
 
 
 def share_passing(name, attempts, seeds):

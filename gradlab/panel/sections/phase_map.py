@@ -10,9 +10,10 @@ from functools import partial
 import ipywidgets as widgets
 import numpy as np
 
-from gradlab.config import Config
+from gradlab.config import SEEDS, Config
 from gradlab.growth import MILD
-from gradlab.panel.controller import SEEDS, Controller
+from gradlab.panel.controller import Controller
+from gradlab.panel.controls import nearest
 from gradlab.panel.layout import WidgetSet, in_words, marked
 from gradlab.panel.start import check_size
 from gradlab.plots.phase import GROWTH_TICKS, KINDS, critical_lines, growth_colours, kinds
@@ -118,7 +119,8 @@ class PhaseMap:
     # ------------------------------------------------------------------ the plane
     def _show_sweep(self, sweep: Sweep) -> None:
         gains, depths = (sorted(sweep.grid.over[name]) for name in self._axes)
-        here = nearest(gains, depths, *(getattr(self._config, name) for name in self._axes))
+        gain, depth = (getattr(self._config, name) for name in self._axes)
+        here = (nearest(gains, gain), nearest(depths, depth))
         self._make_cells([(gain, depth) for depth in depths for gain in gains])
         growth, kind = sweep.over_seeds("growth"), kinds(sweep, "growth", self._axes).T
         odd, names = kind >= 0, list(KINDS)
@@ -258,12 +260,6 @@ class PhaseMap:
         if self._sweep is not None:
             self._sweep.stop()
         self._sweeps = self._sweep = None
-
-
-def nearest(gains: Sequence[float], depths: Sequence[int], gain: float, depth: int) -> Cell:
-    """Return the cell nearest to a network's own values, by their ratios; a gain of 0 is nearest to the least."""
-    first = min(gains, key=lambda g: abs(math.log(g / gain)) if gain > 0 else g)
-    return first, min(depths, key=lambda d: abs(math.log(d / depth)) if depth else d)
 
 
 def place(gains: Sequence[float], gain: float) -> tuple[int, float] | None:

@@ -32,7 +32,7 @@ class SlowMotion:
         self._shown: Config | None = None
         self._stages: list[Stage] = []  # of the step shown, so far
         further = make.button("slow.next", "tip.next", lambda: controller.act(self._advance), "strong key-m")
-        finish = make.button("slow.finish", "tip.finish", lambda: controller.act(self._go_to_end))
+        finish = make.button("slow.finish", "tip.finish", lambda: controller.act(lambda: self._advance(to_end=True)))
         self._said, self._code = make.html(), make.html(css="code")
         self.page = make.box("page", make.box("row", further, finish), self._said, self._code)
         self._say(self._text("slow.about"))
@@ -49,15 +49,10 @@ class SlowMotion:
         return stage.name, "\n".join(lines[-2:])
 
     # ------------------------------------------------------------------ under the run's lock
-    def _advance(self) -> None:
-        """Reach the next stage, and say what it did."""
-        if self._reach():
-            self._tell()
-
-    def _go_to_end(self) -> None:
-        """Go to the end of the step, and say only that."""
+    def _advance(self, to_end: bool = False) -> None:
+        """Reach the next stage, or the last, and say what it did."""
         moved = self._reach()
-        while self._walk is not None:
+        while to_end and self._walk is not None:
             self._reach()
         if moved:
             self._tell()
