@@ -44,6 +44,22 @@ def _level(f: Findings) -> int:
     return 0
 
 
+def _overflows(f: Findings) -> bool:
+    """Half precision overflowed, in a network that is sound otherwise."""
+    return not (f.overflow < _MOST or f.decades_start >= f.needed)
+
+
+def _had_grown(f: Findings) -> bool:
+    """The backward signal had grown at step 0 by more than the luck of a finite width, before a divergence."""
+    return f.decades_start >= max(1.0, 0.0 if math.isnan(f.spread) else 3 * f.spread)
+
+
+def _diverges_unseen(f: Findings) -> bool:
+    """A divergence of a network of one's own in which too little was seen to say why."""
+    unseen = f.layers < 2 and math.isnan(f.spread) and (f.blind or f.output_signal > _OUT_OF_SCALE)
+    return f.diverged != "" and bool(unseen)
+
+
 def _underflows(f: Findings) -> bool:
     """In half precision a layer's gradient rounds to 0, what is not 0 loses digits: no fault of the weights."""
     rounds = f.subnormal >= 0.05 or (f.underflow >= _ALL and f.dead < _MOST)
@@ -106,6 +122,19 @@ def _thrives(f: Findings) -> bool:
 
 
 RULES: tuple[tuple[str, Callable[[Findings], bool]], ...] = (
+    # on the way forward, which the loss scale has no part in, or on the way back
+    ("overflow_forward", lambda f: _overflows(f) and (f.diverged or "gradient") != "gradient"),
+    ("overflow_forward", lambda f: _overflows(f) and not f.diverged and f.lost_share >= _MOST),
+    ("overflow", _overflows),
+    # a divergence lay in the data, the signal at step 0, the scale of the targets or the steps
+    ("diverged_data", lambda f: f.bad_data and not f.output_signal > _OUT_OF_SCALE),
+    ("diverged_uncleared", lambda f: f.diverged != "" and f.heaped >= _HEAPED),
+    ("diverged_unseen", _diverges_unseen),
+    ("diverged_scale", lambda f: f.diverged != "" and _is_large(f) and not _had_grown(f)),
+    ("diverged_time", lambda f: f.diverged != "" and f.through_time >= _GROWS),
+    ("diverged_exploding", lambda f: f.diverged != "" and _had_grown(f)),
+    ("diverged_step", lambda f: f.diverged != ""),
+    ("diverged_skipped", lambda f: f.lost_share >= _MOST),
     # no layer showed a signal: the hooks never fired, or nothing was measured
     ("unsure_unseen", lambda f: f.seen == 0 and f.layers == 0),
     # weights that are all 0 give no gradient to one another
@@ -172,29 +201,6 @@ RULES: tuple[tuple[str, Callable[[Findings], bool]], ...] = (
 def judge(f: Findings) -> str:
     """Return the key of the first rule that holds."""
     return next(key for key, holds in RULES if holds(f))
-
-
-def judge_overflow(f: Findings, forward: bool) -> str | None:
-    """Return whether half precision overflowed, on the way forward or by the loss scale, in a sound network."""
-    if f.overflow < _MOST or f.decades_start >= f.needed:
-        return None
-    return "overflow_forward" if forward else "overflow"
-
-
-def judge_divergence(f: Findings) -> str:
-    """Return whether a divergence lay in the data, the signal at step 0, the scale of the targets or the steps."""
-    if f.bad_data and not f.output_signal > _OUT_OF_SCALE:
-        return "diverged_data"
-    if f.heaped >= _HEAPED:
-        return "diverged_uncleared"
-    grew = f.decades_start >= max(1.0, 0.0 if math.isnan(f.spread) else 3 * f.spread)
-    if f.layers < 2 and math.isnan(f.spread) and (f.blind or f.output_signal > _OUT_OF_SCALE):
-        return "diverged_unseen"
-    if not grew and _is_large(f):
-        return "diverged_scale"
-    if f.through_time >= _GROWS:
-        return "diverged_time"
-    return "diverged_exploding" if grew else "diverged_step"
 
 
 # ---------------------------------------------------------------------- why

@@ -87,6 +87,7 @@ class Findings:
     zero_weights: bool  # whether every hidden weight matrix was exactly 0 at step 0
     # whether a divergence began with a NaN that came out of the first layer while its weights were sound
     bad_data: bool
+    diverged: str  # the tensor in which the run left the finite numbers; empty while it has not
     # By how much the weight gradients have outgrown the backward signal since step 0, while doing so steadily; 1
     # where they have not. |dL/dW| is at most |delta| |h|, unless old gradients are still in it
     heaped: float
@@ -132,7 +133,7 @@ class Findings:
 
     def evidence(self) -> dict[str, float]:
         """Return the numbers that are known, as floats."""
-        values = {name: float(value) for name, value in dataclasses.asdict(self).items()}
+        values = {name: float(value) for name, value in dataclasses.asdict(self).items() if name != "diverged"}
         return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
@@ -171,8 +172,7 @@ def find(history: History, config: Config | None, chance: float = math.nan) -> F
     coef = history.column("clip_coef", stretch)
     silent = (grads == 0).all(axis=0) & (history.column("has_gradient", recent)[:, hidden] == 1).all(axis=0)
     through, cut = _through_time(history.row("time_norm", opening))
-    own = config if config is not None and describes(config, history) else None
-    uniform = own is not None and own.architecture == "mlp"
+    own = config if describes(config, history) else None
     return Findings(
         steps=int(history.row("step", n - 1)) + 1,
         seen=int(np.isfinite(deltas).any(axis=0).sum()),
@@ -180,7 +180,7 @@ def find(history: History, config: Config | None, chance: float = math.nan) -> F
         decades_now=median_high([d for d in map(_decades, deltas) if not math.isnan(d)] or [math.nan]),
         rate=math.nan if first is None else first.per_layer,
         grad_decades_start=_decades(history.row("grad_norm", opening)),
-        spread=_spread(first.layers, config.width) if first and config and uniform else math.nan,
+        spread=_spread(first.layers, own.width) if first and own and own.architecture == "mlp" else math.nan,
         layers=0 if first is None else first.layers,
         steepest=steepest,
         outstanding=outstanding,
@@ -188,7 +188,7 @@ def find(history: History, config: Config | None, chance: float = math.nan) -> F
         blind=float(np.isnan(deltas).all(axis=0).mean()) if n_layers else 1.0,
         through_time=through,
         cut=cut,
-        gates=_largest(history.column("saturated", recent)[:, _named(history, r"(lstm|gru)\d+\.recurrent")].mean(0)),
+        gates=_largest(history, "saturated", r"(lstm|gru)\d+\.recurrent", recent),
         logits=_logits(history, config, recent),
         unwarmed=bool(own and own.architecture == "transformer" and own.norm_position == "post" and not own.warmup),
         output_signal=float(history.row("delta_norm", opening)[-1]) if n_layers else math.nan,
@@ -202,8 +202,8 @@ def find(history: History, config: Config | None, chance: float = math.nan) -> F
         update_ratio_start=_median(np.array([_updates(history.row, i) for i in range(min(3, n))])),
         update_ratio=_median(_updates(history.column, recent)),
         lr_left=float(history.row("lr", -1)) / (float(history.row("lr", 0)) or math.nan),
-        dead_start=_largest(dead_start),
-        dead=_largest(dead),
+        dead_start=float(np.nanmax(dead_start, initial=0.0)),
+        dead=float(np.nanmax(dead, initial=0.0)),
         dead_layer=int(np.nan_to_num(dead).argmax()) + 1 if len(dead) else 0,
         saturated_start=_mean(history.row("saturated", 0)[hidden]),
         saturated=_mean(saturated),
@@ -212,6 +212,7 @@ def find(history: History, config: Config | None, chance: float = math.nan) -> F
         cut_off=_cut_off(history, recent),
         zero_weights=bool(np.all(history.row("weight_norm", 0)[hidden] == 0)),
         bad_data=_bad_data(history),
+        diverged=history.diverged.tensor if history.diverged else "",
         heaped=_heaped(history, opening),
         lost_share=float(np.mean(~np.isfinite(loss[recent:]))),
         **_in_format(history, recent),
@@ -268,15 +269,17 @@ def _through_time(norms: Array) -> tuple[float, int]:
     return found, cut
 
 
-def _named(history: History, pattern: str) -> list[int]:
-    return [i for i, name in enumerate(history.layer_names) if re.fullmatch(pattern, name)]
+def _largest(history: History, measure: str, pattern: str, recent: int) -> float:
+    """Return the largest recent mean of a measure over the layers of such a name, 0 without any."""
+    named = [i for i, name in enumerate(history.layer_names) if re.fullmatch(pattern, name)]
+    return float(np.nanmax(history.column(measure, recent)[:, named].mean(0), initial=0.0))
 
 
 def _logits(history: History, config: Config | None, recent: int) -> float:
     """Return the standard deviation of q k / sqrt(d), of d entries per head each as large as the block's q, k, v."""
     if config is None or config.architecture != "transformer":
         return math.nan
-    entries = _largest(history.column("activation_std", recent)[:, _named(history, r"block\d+\.qkv")].mean(0))
+    entries = _largest(history, "activation_std", r"block\d+\.qkv", recent)
     return entries**2 * math.sqrt(config.width / config.heads)
 
 
@@ -372,7 +375,3 @@ def _median(values: Array) -> float:
 def _mean(values: Array) -> float:
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else math.nan
-
-
-def _largest(values: Array) -> float:
-    return float(np.max(values[~np.isnan(values)], initial=0.0))

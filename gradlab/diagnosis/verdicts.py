@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from gradlab.config import Config
-from gradlab.diagnosis.causes import FEWEST, PLATEAU, cause, judge, judge_divergence, judge_overflow, suggest
+from gradlab.diagnosis.causes import FEWEST, PLATEAU, cause, judge, suggest
 from gradlab.diagnosis.evidence import SEVERE, Findings, describes, find
 from gradlab.engine.check import check_count, check_number
 from gradlab.growth import FEWEST as FEWEST_LAYERS
@@ -125,7 +125,7 @@ def diagnose(
         return Diagnosis("unsure", sentence, {}, {}, "unsure_short")
     found = find(history, config, chance)
     own_network = not describes(config, history)
-    key = _key(history, found)
+    key = judge(found)
     words = _words(history, found, text)
     words["cause"] = text(f"diagnosis.cause.{cause(None if own_network else config, found)}", **words)
     clauses = [text(f"diagnosis.{key}", **words)]
@@ -171,7 +171,7 @@ def verdict(
     if len(history) == 0:
         return Verdict("unsure", "", text("verdict.start.none"), "", "unknown", "unsure_short")
     f = find(history, config, chance)
-    key, words = _key(history, f), _words(history, f, text)
+    key, words = judge(f), _words(history, f, text)
     start = _start(key, f, len(history.layer_names))
     return Verdict(
         kind=_kind(key),
@@ -228,16 +228,6 @@ def _check(history: Any, config: Any, chance_loss: Any, num_classes: Any) -> flo
         return math.nan
     check_count("num_classes", num_classes, 2)
     return math.log(num_classes)
-
-
-def _key(history: History, f: Findings) -> str:
-    diverged = history.diverged
-    forward = f.lost_share >= 0.5 if diverged is None else diverged.tensor != "gradient"
-    if (overflow := judge_overflow(f, forward)) is not None:
-        return overflow
-    if diverged is not None:
-        return judge_divergence(f)
-    return "diverged_skipped" if f.lost_share >= 0.5 else judge(f)
 
 
 def _kind(key: str) -> str:
@@ -314,7 +304,7 @@ _SHARES = "gates dead silent blind saturated underflow subnormal overflow clippe
 
 def _words(history: History, f: Findings, text: Text) -> dict[str, str]:
     """Write the numbers as a person would say them, each by its name in `Findings`, and what follows from them."""
-    words = {name: str(value) if isinstance(value, int) else number_words(value) for name, value in vars(f).items()}
+    words = {name: number_words(v) if isinstance(v, float) else str(v) for name, v in vars(f).items()}
     words |= {name: _share(getattr(f, name)) for name in _SHARES.split()}
     layers = {"first": 1, "steepest": f.steepest, "stopped": f.stopped, "fed": f.stopped + 1, "dead": f.dead_layer}
     layers |= {"silent": f.silent_layer, "cut": f.cut_off, "after": f.cut_off + 1, "underflow": f.underflow_layer}
