@@ -153,8 +153,8 @@ class _Script:
         if self.draws:  # nn.Linear's own first weights would take random numbers too
             make = "nn.utils.skip_init(nn.Linear, n_in, n_out)"
         attributes = [f"self.linears = nn.ModuleList({make} for n_in, n_out in pairwise({sizes}))"]
-        for name, plural, shared, call in self._modules():
-            attributes.append(f"self.{name} = {call}" if shared else f"self.{plural} = {self._module_list(call)}")
+        for name, shared, call in self._modules():
+            attributes.append(f"self.{name} = {call}" if shared else f"self.{name}s = {self._module_list(call)}")
         seed = [f"torch.manual_seed({config.weight_seed})  # for what the modules draw when they are made"]
         return [
             *("", "", "class Network(nn.Module):"),
@@ -170,16 +170,16 @@ class _Script:
         """Hidden layers that have a norm and an activation: the first of a residual network has none."""
         return max(self.config.depth - self.config.residual, 0)
 
-    def _modules(self) -> list[tuple[str, str, bool, str]]:
-        """Return (name, plural, whether one serves all layers, how it is made) of norm and activation."""
+    def _modules(self) -> list[tuple[str, bool, str]]:
+        """Return (name, whether one serves all layers, how it is made) of norm and activation."""
         if not self._blocks:
             return []
         norm, phi = self.call("norm", repr(self.config.width)), self.call("activation")
         # one of torch's activations, without state, can serve every layer
         stateless = not self.draws and not [*self.phi.parameters(), *self.phi.buffers()]
         shared = stateless and type(self.phi).__module__.startswith("torch.nn.")
-        both = {("norm", "norms", False, norm): self.norm, ("phi", "phis", shared, phi): self.phi}
-        return [parts for parts, module in both.items() if type(module) is not nn.Identity]
+        both = [(self.norm, ("norm", False, norm)), (self.phi, ("phi", shared, phi))]
+        return [parts for module, parts in both if type(module) is not nn.Identity]
 
     def _module_list(self, call: str) -> str:
         if self.draws and self.config.residual:  # the first one is made, and not used
@@ -196,10 +196,10 @@ class _Script:
         if self._blocks:
             modules = self._modules()
             inner = "h" if residual else "linear(h)"
-            for name, _, shared, _ in modules:
+            for name, shared, _ in modules:
                 inner = f"{'self.' if shared else ''}{name}({inner})"
-            names = ", ".join(["linear", *(name for name, _, shared, _ in modules if not shared)])
-            over = ", ".join([linears, *(f"self.{plural}" for _, plural, shared, _ in modules if not shared)])
+            names = ", ".join(["linear", *(name for name, shared, _ in modules if not shared)])
+            over = ", ".join([linears, *(f"self.{name}s" for name, shared, _ in modules if not shared)])
             lines.append(f"for {names} in {f'zip({over}, strict=True)' if ', ' in names else over}:")
             lines.append(f"    h = h + linear({inner})" if residual else f"    h = {inner}")
         return [*lines, "return self.linears[-1](h)"]
@@ -293,12 +293,8 @@ class _Script:
         if not self.scaled:
             return [*printed, "# backward, into the pieces of `gradient`", "gradient.zero_()", "loss.backward()"]
         taken = ["for p, g in zip(params, gradients, strict=True):", "    p.grad.copy_(g)"]
-        return [
-            *printed,
-            "# backward, and without the scale into the pieces of `gradient`",
-            *self._gradients(),
-            *taken,
-        ]
+        said = "# backward, and without the scale into the pieces of `gradient`"
+        return [*printed, said, *self._gradients(), *taken]
 
     def _gradients(self) -> Lines:
         """Go back through the loss, or through the scaled one, of the half copy perhaps, and divide by the scale."""
