@@ -173,8 +173,6 @@ def _as_tensor(value: Any, field: str) -> Tensor:
 
 
 def _check_finite(tensor: Tensor, field: str) -> None:
-    if not tensor.is_floating_point():
-        return
     bad = (~torch.isfinite(tensor)).nonzero()
     if len(bad):
         where = tuple(int(i) for i in bad[0])

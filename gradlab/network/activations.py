@@ -9,9 +9,9 @@ from torch import nn
 
 from gradlab.registry import Registry
 
-_MODULE: dict[str, Any] = {"gives": "a torch.nn.Module", "fits": lambda made, *_: isinstance(made, nn.Module)}
-ACTIVATIONS = Registry("activation", "", **_MODULE)
-NORMS = Registry("norm", "width", **_MODULE)
+MODULE: dict[str, Any] = {"gives": "a torch.nn.Module", "fits": lambda made, *_: isinstance(made, nn.Module)}
+ACTIVATIONS = Registry("activation", "", **MODULE)
+NORMS = Registry("norm", "width", **MODULE)
 
 
 @ACTIVATIONS.register("linear", "Linear (none)")

@@ -12,16 +12,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
-from gradlab.network.activations import ACTIVATIONS, NORMS
+from gradlab.network.activations import ACTIVATIONS, MODULE, NORMS
 from gradlab.network.inits import initialise
 from gradlab.registry import Registry
 
-ARCHITECTURES = Registry(
-    "architecture",
-    "config, input_shape, outputs",
-    gives="a torch.nn.Module",
-    fits=lambda made, *_: isinstance(made, nn.Module),
-)
+ARCHITECTURES = Registry("architecture", "config, input_shape, outputs", **MODULE)
 """Each entry is ``(config, input_shape, outputs) -> nn.Module``; its option ``uses`` names the knobs it reads."""
 
 KNOBS = (
