@@ -23,8 +23,7 @@ class Recording:
     """
 
     def __init__(self, every: int = 50, *, loggers: Sequence[Logger] = (), on_error: OnError = "warn") -> None:
-        self._every, self._loggers = every, loggers
-        self._on_error: OnError = on_error
+        self._how: dict[str, Any] = {"every": every, "loggers": loggers, "on_error": on_error}
         self.watcher: Watcher | None = None
 
     @property
@@ -34,8 +33,7 @@ class Recording:
 
     def _begin(self, network: Any, optimizers: Any, scaler: Any = None) -> None:
         self._end(quietly=True)  # of a training before that raised, which not every library tells
-        how: dict[str, Any] = {"every": self._every, "loggers": self._loggers, "on_error": self._on_error}
-        self.watcher = watch(network, optimizers, scaler=scaler, **how).start()
+        self.watcher = watch(network, optimizers, scaler=scaler, **self._how).start()
 
     def _end(self, quietly: bool = False) -> None:
         if self.watcher is not None:
