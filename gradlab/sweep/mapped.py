@@ -327,9 +327,4 @@ def optimizer_knobs(config: Config) -> tuple[float, float, float]:
 
 def finite_rows(rows: Tensor) -> Tensor:
     """Return which rows ``(networks, ...)`` hold only finite numbers, as a boolean tensor ``(networks,)``."""
-    flat = rows.detach().flatten(1)
-    finite = torch.isfinite(flat.sum(1))
-    odd = (~finite).nonzero()[:, 0]
-    if len(odd):  # a sum can overflow although every entry is finite
-        finite[odd] = torch.isfinite(flat[odd]).all(1)
-    return finite
+    return torch.isfinite(rows.detach().flatten(1).abs().amax(1))  # one number a row: isfinite is slow

@@ -45,11 +45,11 @@ def phase_diagram(
         Grids at most, the coarse one included.
     """
     config = config.replace(accumulation="none", carry_over="none", clip="none", optimizer="sgd")
-    axes = phase_axes(config)
-    gains, depths = _coarse_gains(config, axes[0]), _coarse_sizes(config, axes[1])
+    gain, size = phase_axes(config)
+    gains, sizes = _coarse_gains(config, gain), _coarse_sizes(config, size)
     began, coarser = time.monotonic(), None
     for _ in range(levels):
-        sweep = Sweep(config, dict(zip(axes, (gains, depths), strict=True)), steps=0, seeds=seeds, data=data)
+        sweep = Sweep(config, {gain: gains, size: sizes}, steps=0, seeds=seeds, data=data)
         if coarser is not None:
             sweep.adopt(coarser)
         before = time.monotonic()
@@ -61,7 +61,7 @@ def phase_diagram(
         now = time.monotonic()
         if not sweep.finished or (now - before) * 4 > budget_s - (now - began):
             return
-        coarser, gains, depths = sweep, _finer(gains, _three_digits), _finer(depths, round)
+        coarser, gains, sizes = sweep, _finer(gains, _three_digits), _finer(sizes, round)
 
 
 def phase_axes(config: Config) -> tuple[str, str]:

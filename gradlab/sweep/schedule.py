@@ -24,8 +24,6 @@ from gradlab.registry import Registry
 from gradlab.sweep.grid import Grid, Outcome, Training, is_learned
 from gradlab.sweep.stack import EVALUATED_AT_ONCE, train_stacked
 
-Work = Generator[int, None, list[Outcome]]
-
 MOST_STACKED = 256  # a larger stack is hardly faster, and results would come later
 _LEAST_INPUTS = 64
 _POLL = 0.2  # seconds between looks at the stop flag
@@ -148,7 +146,7 @@ def bytes_per_network(config: Config, data: Any = None) -> int:
 
 
 # ---------------------------------------------------------------------- running one task
-def run_here(task: Task) -> Work:
+def run_here(task: Task) -> Generator[int, None, list[Outcome]]:
     """Train a task's networks; yield the network-steps done as they are done, return the outcomes.
 
     An exception is recorded in the network it belongs to. A stack that fails as a whole is trained network by
@@ -319,14 +317,11 @@ def _run_by_executor(tasks: Sequence[Task], executor: Executor, stopped: Callabl
                 event = _collect(future, task)
                 if event.task is None:
                     left.append(task)
-                    trials[task] = max(trials[task], _TRIALS if _UNPICKLABLE in event.note else 0)
+                    trials[task] = _TRIALS if _not_pickled(task) else trials[task]
                 yield event
     finally:
         for future in running:
             future.cancel()
-
-
-_UNPICKLABLE = "cannot be pickled"
 
 
 def _collect(future: Future[list[Outcome]], task: Task) -> Event:
@@ -337,7 +332,7 @@ def _collect(future: Future[list[Outcome]], task: Task) -> Event:
         if type(error).__name__ == _GIVEN_UP:
             return Event(task.network_steps, task, [_failed(_text(error))] * len(task.numbers))
         if what := _not_pickled(task):
-            return Event(0, note=f"{what} {_UNPICKLABLE} ({_text(error)}); its networks ran in this process")
+            return Event(0, note=f"{what} cannot be pickled ({_text(error)}); its networks ran in this process")
         return Event(0, note=f"a worker was lost ({_text(error)}); its networks ran again")
 
 

@@ -60,7 +60,6 @@ class Stack:
         self._clips_early = self._config.clip != "none" and self._config.clip_order == "each_micro_batch"
         self._numbers = torch.arange(len(configs))
         self._threshold = torch.tensor([c.clip_threshold for c in self._configs], dtype=torch.float64)
-        self._shares: dict[tuple[int, ...], Tensor] = {}
         self._found = {name: torch.full((len(configs),), torch.nan, dtype=torch.float64) for name in MEASURES}
         self._found["steps"].zero_()
         self._clipped = torch.zeros(len(configs), dtype=torch.float64)
@@ -109,11 +108,9 @@ class Stack:
 
     def _shares_of(self, sizes: list[int]) -> Tensor | None:
         """Return each running network's weight of each micro-batch, None where all are 1."""
-        key = tuple(sizes)
-        if key not in self._shares:
-            rules = [ACCUMULATIONS[config.accumulation](sizes) for config in self._configs]
-            self._shares[key] = torch.tensor(rules, dtype=torch.float64)
-        shares = self._shares[key][self._numbers]
+        rules = [self._configs[number].accumulation for number in self._numbers.tolist()]
+        weights = {rule: ACCUMULATIONS[rule](sizes) for rule in set(rules)}
+        shares = torch.tensor([weights[rule] for rule in rules], dtype=torch.float64)
         return None if bool((shares == 1.0).all()) else shares
 
     def _backward(self, x: Tensor, y: Tensor) -> Tensor:
