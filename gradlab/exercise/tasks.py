@@ -136,6 +136,7 @@ def check_seeds(seeds: Any) -> tuple[int, ...]:
 EXERCISES = Registry("exercise", "", gives="a Setup", fits=lambda made, *_: isinstance(made, Setup))
 
 _LEARNED = Goal("loss", at_most=0.3)  # two classes by guessing: 0.69
+_INIT, _STEP, _CLIP = ("init", "gain", "bias_std"), ("lr", "momentum", "weight_decay"), ("clip", "clip_threshold")
 
 
 def _exercise(rules: Callable[[], Setup]) -> Callable[[], Setup]:
@@ -149,7 +150,7 @@ def rescue_30() -> Setup:
     """Thirty ReLU layers overflow in the first steps; three changes, and the article's cures are on the table."""
     return Setup(
         config=Config(depth=30, width=64, gain=3.0, lr=0.02),
-        may=("init", "gain", "lr", "clip", "clip_threshold", "accumulation", "carry_over"),
+        may=("init", "gain", "lr", *_CLIP, "accumulation", "carry_over"),
         goals=(Goal("loss", at_most=0.5), Goal("spread", at_most=50.0)),
         steps=100,
         most_changes=3,
@@ -162,10 +163,7 @@ def deep_sigmoid() -> Setup:
     """Ten sigmoid layers learn nothing, and somebody has turned the steps down; two changes, the sigmoid stays."""
     return Setup(
         config=Config(depth=10, width=64, activation="sigmoid", init="normal", lr=1e-4),
-        may=(
-            *("init", "gain", "bias_std", "norm", "residual"),
-            *("lr", "momentum", "weight_decay", "clip", "clip_threshold"),
-        ),
+        may=(*_INIT, "norm", "residual", *_STEP, *_CLIP),
         goals=(Goal("loss", at_most=0.4),),
         steps=100,
         most_changes=2,
@@ -177,10 +175,7 @@ def dead_relus() -> Setup:
     """Adam has killed a layer of ReLUs; one change."""
     return Setup(
         config=Config(optimizer="adam", width=64, lr=0.3),
-        may=(
-            *("init", "gain", "bias_std", "lr", "momentum", "weight_decay"),
-            *("batch_size", "accumulation", "clip", "clip_threshold"),
-        ),
+        may=(*_INIT, *_STEP, "batch_size", "accumulation", *_CLIP),
         goals=(Goal("loss", at_most=0.25), Goal("dead", at_most=0.9)),
         steps=60,
         most_changes=1,
@@ -203,10 +198,7 @@ def forgotten_division() -> Setup:
     """Micro-batches are added up, too few of them, and the steps run away; the learning rate stays."""
     return Setup(
         config=Config(depth=4, width=64, lr=0.3, accumulation="sum", accumulation_steps=4),
-        may=(
-            *("accumulation", "accumulation_steps", "init", "gain", "norm"),
-            *("optimizer", "momentum", "clip", "clip_threshold"),
-        ),
+        may=("accumulation", "accumulation_steps", "init", "gain", "norm", "optimizer", "momentum", *_CLIP),
         only={"accumulation": ("mean", "sum", "naive_mean")},
         goals=(Goal("loss", at_most=0.35), Goal("batch_error", at_most=1e-3), Goal("samples", at_least=256)),
         steps=40,
@@ -264,8 +256,8 @@ def two_changes() -> Setup:
             **{"bias_std": 0.01, "batch_size": 24, "clip": "global_norm", "clip_threshold": 1e-3},
         ),
         may=(
-            *("init", "gain", "bias_std", "norm", "residual", "lr", "momentum", "weight_decay"),
-            *("batch_size", "accumulation", "accumulation_steps", "carry_over", "clip", "clip_threshold"),
+            *(*_INIT, "norm", "residual", *_STEP, "batch_size"),
+            *("accumulation", "accumulation_steps", "carry_over", *_CLIP),
         ),
         goals=(_LEARNED,),
         steps=100,
@@ -281,7 +273,7 @@ def remember_40() -> Setup:
     """A tanh RNN is to remember its first input for 40 time steps; two changes, and tanh stays."""
     return Setup(
         config=_REMEMBERING.replace(sequence_length=40, gain=2.0, recurrent_gain=0.1, optimizer="adam", lr=0.003),
-        may=("init", "gain", "bias_std", "recurrent_init", "recurrent_gain", "clip", "clip_threshold", "warmup"),
+        may=(*_INIT, "recurrent_init", "recurrent_gain", *_CLIP, "warmup"),
         goals=(_LEARNED,),
         steps=80,  # in twice as many, or at ten times the lr, Adam builds a W_hh that remembers, by luck
         most_changes=2,
@@ -295,7 +287,7 @@ def choose_the_clip() -> Setup:
         config=_REMEMBERING.replace(
             sequence_length=30, n_samples=256, recurrent_gain=2.0, lr=1.0, clip_threshold=100.0
         ),
-        may=("clip", "clip_threshold", "bias_std", "momentum", "weight_decay"),
+        may=(*_CLIP, "bias_std", "momentum", "weight_decay"),
         goals=(_LEARNED, Goal("cosine", at_least=0.999)),
         steps=120,
         most_changes=2,
@@ -307,10 +299,7 @@ def post_ln_12() -> Setup:
     """Twelve post-LN transformer blocks stay at chance; the norm stays after the sum."""
     return Setup(
         config=PRESETS["post_ln"].replace(n_samples=256, lr=0.3),
-        may=(
-            *("init", "gain", "bias_std", "residual_init", "lr", "warmup", "momentum", "weight_decay"),
-            *("batch_size", "clip", "clip_threshold"),
-        ),
+        may=(*_INIT, "residual_init", "lr", "warmup", "momentum", "weight_decay", "batch_size", *_CLIP),
         goals=(_LEARNED,),
         steps=80,
         most_changes=2,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -41,17 +41,16 @@ class _Parts:
         return table, [b"".join(values.tobytes() for *_, values in ordered)]
 
 
+@dataclass
 class _Sent:
     """How far one lane has been sent."""
 
-    def __init__(self, history: History) -> None:
-        self.history = history
-        self.rewritten = history.rewritten
-        self.rows = 0
-        self.stretch_row = 0  # where the newest stretch begins
-        self.newest: tuple[int, Array] | None = None  # rows read, and the cells of the newest stretch
-        self.marks: object = None
-        self.learned: dict[str, Any] = {}
+    rewritten: int  # how often its history was rewritten until then
+    rows: int = 0
+    stretch_row: int = 0  # where the newest stretch begins
+    newest: tuple[int, Array] | None = None  # rows read, and the cells of the newest stretch
+    marks: object = None
+    learned: dict[str, Any] = field(default_factory=dict)
 
 
 class PacketEncoder:
@@ -70,7 +69,7 @@ class PacketEncoder:
         """Return a packet that needs none before it."""
         same_axes = self._run == shown.run and self._axes.measures == measures_for(shown.history, shown.view.measure)
         self._run, self._of = shown.run, self._key(shown)
-        self._lanes = [_Sent(lane.history) for lane in shown.lanes]
+        self._lanes = [_Sent(lane.history.rewritten) for lane in shown.lanes]
         self._words, self._fixed = {}, ()
         if not same_axes or shown.view.hidden:
             self._axes = Axes(measures_for(shown.history, shown.view.measure))
@@ -96,7 +95,7 @@ class PacketEncoder:
     def _key(shown: Shown) -> object:
         view, names = shown.view, measures_for(shown.history, shown.view.measure)
         look = (view.measure, view.clip, view.units, view.hidden, view.text.lang)
-        histories = tuple(id(lane.history) for lane in shown.lanes)
+        histories = [lane.history for lane in shown.lanes]  # kept, so that no other can take the place of one
         return look, histories, names, len(columns_of(shown.history, names[0])), _has_time(shown)
 
     def _was_rewritten(self, shown: Shown) -> bool:
