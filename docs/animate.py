@@ -23,9 +23,8 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from gradlab import Config, Trainer
-from gradlab.diagnosis import verdict
 from gradlab.locale import Text
-from gradlab.panel.description import stage_kind
+from gradlab.panel.description import verdict_words
 from gradlab.plots import View
 from gradlab.stage import Lane, PacketEncoder, Shown, stage_source, stage_words
 from gradlab.stage.learned import LearnedLooks
@@ -79,8 +78,7 @@ def play(config: Config, run: int, lesson: str, pace: list[tuple[int, int, int]]
     call = f"GradLab(depth={config.depth}, gain={config.gain})"
     for steps, moves, rests in pace:
         trainer.run(steps)
-        found = verdict(trainer.history, config)
-        said = (stage_kind(trainer.history, found), found.headline or text("verdict.waiting"), found.line)
+        said = verdict_words(trainer.history, config, text)
         lane = Lane(trainer.history, verdict=said, learned=looks.look(trainer, True))
         view = View(measure="delta_norm", units=True, text=text)
         yield Shown(run, (lane,), view, lesson=lesson, status=f"{call}   step {len(trainer.history)}"), moves, rests

@@ -18,6 +18,7 @@ from gradlab.diagnosis import Verdict, diagnose, verdict
 from gradlab.engine import Trainer
 from gradlab.growth import number_words
 from gradlab.history import History
+from gradlab.locale import Text
 from gradlab.network import uses
 from gradlab.panel.controller import Controller
 from gradlab.panel.start import RULES, without_effect
@@ -131,7 +132,9 @@ class Description:
         of = (trainers, [t.config for t in trainers], c.preset, c.locked)
         if not c.playing or self._seldom.due or self._told[0] != of:
             with self._seldom.spend():
-                self._told = (of, ([self._verdict(t, len(trainers) > 1) for t in trainers], self.lesson()))
+                short = len(trainers) > 1
+                verdicts = [verdict_words(t.history, t.config, self._text, short) for t in trainers]
+                self._told = (of, (verdicts, self.lesson()))
         return self._told[1]
 
     def _prediction(self) -> dict[str, str] | None:
@@ -140,12 +143,6 @@ class Description:
             return None
         said, score = (asked.sentence, "") if asked.hidden else ("", asked.sentence)
         return {"question": asked.question, "said": said, "score": score}
-
-    def _verdict(self, trainer: Trainer, two: bool) -> tuple[str, str, str]:
-        """Return kind, headline and small print of a lane's verdict; less of it where two stand side by side."""
-        found = verdict(trainer.history, trainer.config, lang=self._text.lang)
-        headline = found.headline or self._text("verdict.waiting")
-        return stage_kind(trainer.history, found), headline, found.now if two else found.line
 
     def lesson(self) -> str:
         """Return the lesson of the preset in force; without one how lanes differ, or what the diagnosis says."""
@@ -344,6 +341,12 @@ class Description:
 def other_knobs(config: Config, other: Config, idle: set[str]) -> list[str]:
     """Return ``name value`` of each knob of a config that differs from another's, but for those without effect."""
     return [f"{name} {here}" for name, (here, _) in config.differences(other).items() if name not in idle]
+
+
+def verdict_words(history: History, config: Config | None, text: Text, short: bool = False) -> tuple[str, str, str]:
+    """Return kind, headline and small print of a run's verdict; `short`, less of it, where two stand side by side."""
+    found = verdict(history, config, lang=text.lang)
+    return stage_kind(history, found), found.headline or text("verdict.waiting"), found.now if short else found.line
 
 
 def stage_kind(history: History, found: Verdict) -> str:

@@ -12,11 +12,11 @@ import ipywidgets as widgets
 from IPython.display import display
 
 from gradlab.blocks import Blocks
-from gradlab.diagnosis import diagnose, verdict
+from gradlab.diagnosis import diagnose
 from gradlab.history import History
 from gradlab.locale import Text
 from gradlab.panel.controls import measures
-from gradlab.panel.description import stage_kind
+from gradlab.panel.description import verdict_words
 from gradlab.panel.stage_widget import StageWidget
 from gradlab.panel.start import with_picture
 from gradlab.plots import BOTH, View, draw_view, figure_png
@@ -75,11 +75,9 @@ class WatchStage(widgets.VBox):
         """Return everything that the stage shows now."""
         history, text = self._history, self._text
         shown = self._blocks.update() if self._fold.value else history
-        found = verdict(history, lang=text.lang)
-        words = (stage_kind(history, found), found.headline or text("verdict.waiting"), found.line)
         said = diagnose(history, lang=text.lang).sentence if len(history) else ""
         view = View(measure=str(self._measure.value), text=text)
-        return Shown(0, (Lane(shown, verdict=words),), view, lesson=said)
+        return Shown(0, (Lane(shown, verdict=verdict_words(history, None, text)),), view, lesson=said)
 
     def _asked(self, kind: str, message: dict[str, Any]) -> tuple[tuple[Shown, int]]:
         return ((self.shown(), 0),)
