@@ -14,6 +14,7 @@ from gradlab.config import SEEDS, Config
 from gradlab.growth import MILD
 from gradlab.panel.controller import Controller
 from gradlab.panel.controls import nearest
+from gradlab.panel.description import other_knobs
 from gradlab.panel.layout import WidgetSet, in_words, marked
 from gradlab.panel.start import check_size
 from gradlab.plots.phase import GROWTH_TICKS, KINDS, critical_lines, growth_colours, kinds
@@ -23,7 +24,7 @@ Cell = tuple[float, int]  # gain and depth, or recurrent gain and sequence lengt
 
 _SEEDS, _LEVELS = 4, 3  # up to 17 x 13 cells: finer ones are too small to press
 _LARGEST, _ROW_OF = 32, 5 * _SEEDS  # depth of the map, time steps too, and networks in its first row
-_ALIKE = {"accumulation", "carry_over", "optimizer", *SEEDS}  # of no effect on the map
+_ALIKE = {"optimizer", *SEEDS, *(name for name, knob in Config.knobs().items() if knob.live)}  # give the same map
 _BARE = {"width": "auto", "height": "auto", "min_width": "0", "margin": "0", "padding": "0"}  # layout of a cell
 _ROW = 22  # pixels: a cell is never smaller than a finger or an unsteady hand needs
 
@@ -216,19 +217,9 @@ class PhaseMap:
         if sweep.errors:
             error = next(iter(sweep.errors.values()))
             said.append(self._text("phase.errors", count=len(sweep.errors), error=error))
-        if moved := self._moved(sweep):
+        if moved := other_knobs(sweep.grid.config, self._config, _ALIKE.union(self._axes)):
             said.append(self._text("phase.stale", knobs=", ".join(moved)))
         self._say(" ".join(said), 'aria-live="polite"')
-
-    def _moved(self, sweep: Sweep) -> list[str]:
-        """Return the knobs, with the map's values, that would give another map by now."""
-        there = self._config.differences(sweep.grid.config)
-        knobs = Config.knobs()
-        return [
-            f"{name} {there[name][1]}"
-            for name in there
-            if not knobs[name].live and name not in {*_ALIKE, *self._axes}
-        ]
 
     def _say(self, words: str, role: str = "") -> None:
         self._said.value = in_words(words, role)
