@@ -82,10 +82,9 @@ class Rule:
 
     def __init__(self, of: Controller, make: WidgetSet, name: str, knob: Knob, number: Number) -> None:
         text, self._of, self._name = make.text, of, name
-        key = {"clip": "clipping"}.get(name, name)
         options = [option for option in choice_labels(name, knob, text) if option[1] != "none"]
-        self._switch = make.switch(False, knob.label, text(f"tip.{key}"))
-        self._rule = make.menu(text("control.rule"), text(f"tip.{key}_rule"), options, RULES[name][0])
+        self._switch = make.switch(False, knob.label, text(f"tip.{name}"))
+        self._rule = make.menu(text("control.rule"), text(f"tip.{name}_rule"), options, RULES[name][0])
         of.hears(self._switch, lambda _: self._tell())
         of.hears(self._rule, lambda _: self._switch.value and self._tell())  # off, it changes nothing
         self.box = make.box("card off", self._switch, self._rule, number.box)
