@@ -149,7 +149,7 @@ class Controller:
                 check_size(new, self.own)
             self.trainer.reconfigure(**{name: there for name, (_, there) in moved.items()})
             self._said()
-        self.preset = self.preset if not moved else ""
+            self.preset = self.preset if not moved else ""
 
     def _rival_beside(self, old: Config, new: Config) -> Config | None:
         """Return the settings of lane A when B starts with others: a seed that both share moves in both."""
@@ -161,16 +161,14 @@ class Controller:
 
     def choose(self, name: str) -> None:
         """Start a preset anew, whatever differs; a cure or what is none opens beside the failure it is about."""
-        config, failure = PRESETS[name], failure_of(name)
-        self._start(config, failure)
-        self.preset = name
+        self._start(PRESETS[name], failure_of(name), name)
 
     # ------------------------------------------------------------------ starts
     def restart(self) -> None:
         """Start again from the seeds."""
-        self._start(self.trainer.config, self.rival.config if self.rival is not None else None)
+        self._start(self.trainer.config, self.rival.config if self.rival is not None else None, self.preset)
 
-    def _start(self, config: Config, rival: Config | None) -> None:
+    def _start(self, config: Config, rival: Config | None, preset: str = "") -> None:
         """Begin a new run, of two lanes if there is a rival; nothing is changed if one of them cannot be built."""
         for one in (config, rival) if rival is not None else (config,):
             check_size(one, self.own)
@@ -178,7 +176,7 @@ class Controller:
         beside = None if rival is None else Trainer(rival, **self.own)
         if bool(trainer.history.time_names) != bool(self.trainer.history.time_names) and not self.predicts:
             self.measure = TIME if trainer.history.time_names else BOTH  # a prediction is one over the layers
-        self.trainer, self.rival = trainer, beside
+        self.trainer, self.rival, self.preset = trainer, beside, preset
         self.run += 1
         self.at = self.rate = self._since = None
         self._said()
@@ -195,7 +193,6 @@ class Controller:
         """Keep the settings in force as lane A, move knobs of lane B, and start both again."""
         kept = self.trainer.config
         self._start(kept.replace(**knobs), kept)
-        self.preset = ""
 
     def uncompare(self) -> None:
         """Drop lane A; lane B goes on."""
@@ -205,7 +202,6 @@ class Controller:
         """Exchange the settings of the lanes and start both again."""
         if self.rival is not None:
             self._start(self.rival.config, self.trainer.config)
-            self.preset = ""
 
     def pin(self) -> None:
         """Keep the current run as a ghost, or drop the ghost if no step was taken."""
