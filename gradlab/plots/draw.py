@@ -16,12 +16,12 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text as Label
 
 from gradlab.blocks import groups_of
-from gradlab.history import Array, History
+from gradlab.history import History
 from gradlab.locale import Text
 from gradlab.plots.axes import TIME, columns_of
 from gradlab.plots.fonts import any_weight, drawable, set_font
 from gradlab.plots.picture import BOTH, MEASURES, Picture, Series, View, describe, kinds_of, measures_of
-from gradlab.plots.stretches import Stretches, step_limit
+from gradlab.plots.stretches import step_limit
 from gradlab.plots.style import MARKERS, RAMP, ROWS, Theme, cell_colours, colour_axes, decades_axis, layer_ticks
 from gradlab.registry import Registry
 from gradlab.theory import Band, Prediction
@@ -54,9 +54,9 @@ _LOOKS: dict[str, dict[str, Any]] = {
 }
 
 
-def _colour(role: str, theme: Theme) -> str:
+def _look(role: str, theme: Theme) -> dict[str, Any]:
     special = {"ghost": theme.first, "rival": theme.ink, "last": theme.alarm, "second": "#8250a4"}
-    return special.get(role) or getattr(theme, role)
+    return {**_LOOKS[role], "color": special.get(role) or getattr(theme, role)}
 
 
 # ------------------------------------------------------------------ the plots
@@ -91,8 +91,8 @@ def _draw_profile(ax: Axes, picture: Picture, history: History, view: View) -> N
     for series in picture.series:
         if series.role in band:
             continue
-        style = {**_LOOKS[series.role], "color": _colour(series.role, view.theme), "clip_on": series.role == "theory"}
-        ax.plot(series.layers, np.where(np.isfinite(series.logs), series.logs, np.nan), label=series.role, **style)
+        style = {**_look(series.role, view.theme), "label": series.role, "clip_on": series.role == "theory"}
+        ax.plot(series.layers, np.where(np.isfinite(series.logs), series.logs, np.nan), **style)
         if series.role in ("now", "rival"):
             _mark_odd(ax, series, rows, history.tiny, view.theme)
     _stand_units(ax, picture, view, low, high - low)
@@ -155,11 +155,11 @@ def _free_corner(picture: Picture) -> tuple[float, float, str, str]:
 
 def _draw_loss(ax: Axes, picture: Picture, history: History, view: View) -> None:
     low, high = picture.limits.loss
-    lanes: list[tuple[Stretches, str, Any]] = [(picture.stretches, view.theme.now, "-")]
-    if picture.rival_stretches is not None:
-        lanes.insert(0, (picture.rival_stretches, view.theme.ink, (0, (4, 1.2))))
-    for found, colour, dashes in lanes:
-        at = _middles(found)
+    rival: tuple[Any, ...] = (picture.rival_stretches, view.theme.ink, (0, (4, 1.2)))
+    for found, colour, dashes in (rival, (picture.stretches, view.theme.now, "-")):
+        if found is None:
+            continue
+        at = (found.start + np.append(found.start, found.end)[1:] - 1) / 2  # the middle of each stretch
         ax.fill_between(at, found.low, found.high, color=colour, alpha=0.2, lw=0)
         ax.plot(at, found.median, color=colour, lw=1.6, ls=dashes, label="median")
         odd: tuple[tuple[str, Any, int, dict[str, Any]], ...] = (
@@ -177,11 +177,6 @@ def _draw_loss(ax: Axes, picture: Picture, history: History, view: View) -> None
     ax.set_yticks(ticks, [f"1e{t}" for t in ticks])
     ax.set_xticks([])
     ax.set_ylabel(view.text("axis.loss"))
-
-
-def _middles(found: Stretches) -> Array:
-    ends = np.append(found.start[1:], found.end) if len(found.start) else found.start
-    return (found.start + ends - 1) / 2
 
 
 _SPANS = {"knob": (0, 1), "clipped": (0, 0.07), "skipped": (0, 0.4), "diverged": (0, 1)}  # shares of the height
@@ -376,4 +371,4 @@ def _add_legend(figure: Figure, view: View, marks: bool) -> None:
 
 
 def _handle(role: str, label: str, theme: Theme) -> Line2D:
-    return Line2D([], [], label=label, **{**_LOOKS[role], "color": _colour(role, theme)})
+    return Line2D([], [], label=label, **_look(role, theme))

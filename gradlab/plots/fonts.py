@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib import font_manager
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text as Label
 
@@ -78,13 +77,13 @@ def any_weight() -> Iterator[None]:
         logger.removeFilter(wanted)
 
 
-def set_font(part: Figure | Axes, text: Text) -> None:
-    """Give every label in a figure or an axis, also of ticks to come, a fallback with the language's glyphs."""
+def set_font(figure: Figure, text: Text) -> None:
+    """Give every label in a figure, also of ticks to come, a fallback with the language's glyphs."""
     family = family_for(text.lang)
     if family is None:
         return
-    for label in part.findobj(Label):
+    for label in figure.findobj(Label):
         label.set(fontfamily=[*dict.fromkeys((*label.get_fontfamily(), family))])  # pyright: ignore[reportAttributeAccessIssue]
-    for ax in part.axes if isinstance(part, Figure) else [part]:
+    for ax in figure.axes:
         both: Any = [*ax.xaxis.label.get_fontfamily()]
         ax.tick_params(labelfontfamily=both)

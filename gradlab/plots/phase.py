@@ -93,9 +93,8 @@ def plane(
     """
     names = list(sweep.grid.over)
     held = tuple(slice(None) if name in axes else (at or {}).get(name, 0) for name in names)
-    part = values[held]
     order = [name for name in names if name in axes]
-    return np.moveaxis(part, [order.index(name) for name in reversed(axes)], range(len(axes)))
+    return values[held].transpose([order.index(name) for name in reversed(axes)])
 
 
 # ------------------------------------------------------------------ colours and kinds
