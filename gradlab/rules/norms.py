@@ -4,8 +4,8 @@ float32 norms return exactly 0 below about 1e-23 per entry and inf above about 1
 is finite, so every norm here accumulates in float64; float64 tensors whose squares leave that range too are
 scaled first.
 
-`norm`, `total_norm` and `shrink_` are what the rules are made of: tensors in, tensors out, no branch on a
-value, so that `torch.func.vmap` can map a rule over networks. `norms` gives Python's floats.
+`norm`, `total_norm` and `shrink_` are what the rules are made of: of tensors alone they branch on no value, so that
+`torch.func.vmap` can map a rule over networks. `norms` gives Python's floats.
 """
 
 from __future__ import annotations
@@ -49,16 +49,25 @@ def total_norm(tensors: Sequence[Tensor]) -> Tensor:
     return found[0] if len(found) == 1 else norm(torch.stack(found))
 
 
-def shrink_(grads: list[Tensor], sizes: Tensor, threshold: float) -> None:
+def shrink_(grads: list[Tensor], sizes: Tensor, threshold: float | Tensor) -> None:
     """Scale gradients in place by min(1, threshold / size), with one size for all or one each; nan counts as 1.
 
     A factor may lie below the range of the gradients' dtype, where it would have too few digits: it is split in two.
     """
+    tiny = torch.finfo(grads[0].dtype).tiny
+    if not isinstance(threshold, Tensor):  # of one network: a dozen calls for a number each take as long as a layer
+        for grad, size in zip(grads, sizes.expand(len(grads)).tolist(), strict=True):
+            factor = threshold / (size + EPS)
+            if factor < tiny:
+                grad.mul_(math.sqrt(factor))
+                factor /= max(math.sqrt(factor), 1e-300)  # 0 of a factor 0
+            if factor < 1:
+                grad.mul_(factor)
+        return
     ones = torch.ones_like(sizes)
-    # a number divided by a tensor would round twice
-    factors = torch.fmin(torch.as_tensor(threshold, dtype=torch.float64) / (sizes + EPS), ones)
-    first = torch.where(factors < torch.finfo(grads[0].dtype).tiny, factors.sqrt(), ones)
-    second = factors / first.clamp_min(1e-300)  # 0 of a factor 0
+    factors = torch.fmin(threshold / (sizes + EPS), ones)
+    first = torch.where(factors < tiny, factors.sqrt(), ones)
+    second = factors / first.clamp_min(1e-300)
     pairs = itertools.repeat((first, second)) if factors.dim() == 0 else zip(first, second, strict=True)
     for grad, (one, other) in zip(grads, pairs, strict=False):
         grad.mul_(one).mul_(other)
