@@ -11,6 +11,10 @@ from gradlab.engine.stats import LARGE, LayerStats, ListNorms, Scratch, norms_of
 SHAPES = [(3, 6, 4), (1, 6, 2)]
 
 
+def entries(tensors):
+    return [entry for own in read(tensors) for entry in own]
+
+
 def stacks(dtype=torch.float32, scale=1.0, shift=0.0):
     generator = torch.Generator().manual_seed(0)
     tensors = [
@@ -92,7 +96,7 @@ def test_norms_are_numpys_also_where_squares_leave_the_range(dtype, scale):
     expected = [scale * np.linalg.norm(x) for x in layers_of(stacks(dtype))]
     found = [scale * stack for _, stack, _ in stacks(dtype)]
     # what float32 rounds of the scaled entries
-    assert read([row_norms(stack) for stack in found]) == pytest.approx(expected, rel=1e-6)
+    assert entries([row_norms(stack) for stack in found]) == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_norms_of_a_list_come_at_every_moment_whatever_the_shapes_and_dtypes():
@@ -104,15 +108,15 @@ def test_the_norms_of_a_list_come_at_every_moment_whatever_the_shapes_and_dtypes
     norms = ListNorms(first, 2)
     norms.take(0, first, keep=True)
     norms.change(1, 0, second)
-    found = np.array(read([norms.of([0, 1])])).reshape(2, -1)
+    found = np.array(entries([norms.of([0, 1])])).reshape(2, -1)
     numbers = [t.double().numpy() for t in first]
     moved = [b.double().numpy() - a for a, b in zip(numbers, second, strict=True)]
     tolerance = [1e-8 if numbers[i].size > LARGE else 1e-12 for i in norms.order]  # rows of float32, averaged
     exact = np.array([np.linalg.norm(numbers[i]) for i in norms.order])
     assert (np.abs(found[0] - exact) <= tolerance * exact).all()
     assert found[1] == pytest.approx([np.linalg.norm(moved[i]) for i in norms.order], rel=1e-6)  # float32
-    assert read([norms.of([1])]) == found[1].tolist()
-    assert read([norms_of(first)]) == pytest.approx([np.linalg.norm(x) for x in numbers], rel=1e-12)
+    assert entries([norms.of([1])]) == found[1].tolist()
+    assert entries([norms_of(first)]) == pytest.approx([np.linalg.norm(x) for x in numbers], rel=1e-12)
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-17, 1e-12, 1e12, 1e19, 1e30])
@@ -121,12 +125,12 @@ def test_a_large_float32_has_its_norm_and_spread_also_where_squares_leave_the_ra
     stats, wide = LayerStats(1), tensor.double().numpy()
     stats.see_activations(stacked([(0, tensor[0], None)]))
     stats.read()
-    assert read([row_norms(tensor, Scratch())]) == pytest.approx([np.linalg.norm(wide)], rel=1e-8)
-    assert read([row_norms(tensor)]) == pytest.approx([np.linalg.norm(wide)], rel=1e-12)
+    assert entries([row_norms(tensor, Scratch())]) == pytest.approx([np.linalg.norm(wide)], rel=1e-8)
+    assert entries([row_norms(tensor)]) == pytest.approx([np.linalg.norm(wide)], rel=1e-12)
     assert stats.activation_std() == pytest.approx([wide.std()], rel=1e-8)
     tensor[0, 1, 5] = math.inf
-    assert read([row_norms(tensor, Scratch())]) == [math.inf]
-    assert read([row_norms(torch.zeros(1, LARGE + 1), Scratch())]) == [0.0]
+    assert entries([row_norms(tensor, Scratch())]) == [math.inf]
+    assert entries([row_norms(torch.zeros(1, LARGE + 1), Scratch())]) == [0.0]
 
 
 @pytest.mark.parametrize("name", ["float8_e4m3fn", "float8_e5m2"])
@@ -136,7 +140,7 @@ def test_float8_has_norms_and_moments_too(name):
     stats.see_activations([((0,), tensor, None)])
     stats.read()
     assert stats.activation_mean() == [pytest.approx(0.875)]
-    assert read([row_norms(tensor)]) == [pytest.approx(21.25**0.5)]
+    assert entries([row_norms(tensor)]) == [pytest.approx(21.25**0.5)]
 
 
 def test_a_unit_is_dead_where_it_is_zero_for_every_sample_and_not_where_it_is_only_never_positive():

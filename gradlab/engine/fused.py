@@ -26,12 +26,12 @@ from torch.utils.hooks import RemovableHandle
 from gradlab.data import Data, Loss
 from gradlab.engine.autograd import TracedNetwork
 from gradlab.engine.parameters import LINE, FlatParameters
-from gradlab.engine.stats import Range, Stack
+from gradlab.engine.stats import Range, Stack, unrecorded
 from gradlab.network import Network
 from gradlab.network.build import hooked_everywhere
 
 _aten = torch.ops.aten
-_requires_grad = attrgetter("requires_grad")
+_requires_grad, _in_training = attrgetter("requires_grad"), attrgetter("module.training")
 
 
 class Kernels(NamedTuple):
@@ -220,9 +220,9 @@ class Chain:
         self.network, self.ranges = network, ranges
         self._held = _held(network)
         self._params = list(network.parameters())
-        self._free = [True] * len(self._params)
         self._handles = -1
         self.depth = len(network.norms)
+        self.layers = tuple(range(self.depth)), (self.depth,)
         linear = [p.detach() for p in self._params[: 2 * self.depth + 2]]
         self._weights, self._biases = linear[0::2], linear[1::2]
         self._transposed = [w.t() for w in self._weights]
@@ -264,18 +264,19 @@ class Chain:
             if _hooked(self.network):
                 return False
             self._handles = RemovableHandle.next_id
-        if not all(norm.module.training for norm in self._normed):
+        if not all(map(_in_training, self._normed)):
             return False
-        return _held(self.network) == self._held and list(map(_requires_grad, self._params)) == self._free
+        return _held(self.network) == self._held and all(map(_requires_grad, self._params))
 
     def forward(self, x: Tensor, y: Tensor, loss: Loss) -> ChainPass:
         """Run the network on `x`, compare with `y` and keep every layer."""
-        x = x.flatten(1)
-        block = self._block(x)
-        block.reads[0] = x
-        (self._residual if self.network.residual else self._plain)(block)
-        output = torch.addmm(self._biases[-1], block.reads[-1], self._transposed[-1])
-        return ChainPass(self, block, output, y, LOSS_KERNELS[loss])
+        with unrecorded():
+            x = x.flatten(1)
+            block = self._block(x)
+            block.reads[0] = x
+            (self._residual if self.network.residual else self._plain)(block)
+            output = torch.addmm(self._biases[-1], block.reads[-1], self._transposed[-1])
+            return ChainPass(self, block, output, y, LOSS_KERNELS[loss])
 
     def _plain(self, block: Block) -> None:
         h, forward = block.reads[0], self._kernels.forward
@@ -357,7 +358,7 @@ class ChainPass:
     def __init__(self, chain: Chain, block: Block, output: Tensor, y: Tensor, of: LossKernels) -> None:
         self._chain, self._block, self._output, self._y, self._of = chain, block, output, y, of
         self.loss, self._kept = of.forward(output, y)
-        self._hidden, self._last = tuple(range(chain.depth)), (chain.depth,)
+        self._hidden, self._last = chain.layers
 
     @property
     def stacks(self) -> list[Stack]:
@@ -369,9 +370,10 @@ class ChainPass:
         self, params: Sequence[nn.Parameter], into: Sequence[Tensor]
     ) -> tuple[Sequence[Tensor | None], list[Stack]]:
         """Go back through the loss and the layers, writing dL/dp of each parameter to `into`."""
-        delta = self._of.backward(self._chain.one, self._output, self._y, self._kept)
-        self._chain.backward(self._block, delta, into)
-        return into, [(self._hidden, self._block.deltas, None), (self._last, delta[None], None)]
+        with unrecorded():
+            delta = self._of.backward(self._chain.one, self._output, self._y, self._kept)
+            self._chain.backward(self._block, delta, into)
+            return into, [(self._hidden, self._block.deltas, None), (self._last, delta[None], None)]
 
     def time_norms(self, samples: int, step: int) -> list[Tensor]:
         """Return nothing: no layer of a chain is recurrent."""

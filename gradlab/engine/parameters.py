@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gradlab.history import Array
 from gradlab.rules.norms import refined
 
 _DOT_IS_SAFE = (1e-12, 1e12)  # norms whose float32 products neither underflow nor overflow
@@ -53,7 +52,7 @@ class FlatParameters:
     """
 
     def __init__(self, params: list[nn.Parameter], groups: Sequence[Sequence[int]] = ()) -> None:
-        self.params, self._groups = params, groups
+        self.params = params
         self._sizes = [p.numel() for p in params]
         self._offsets, slots = _layout(self._sizes, LINE // params[0].element_size())
         moved = torch.zeros(2, sum(slots), dtype=params[0].dtype)  # measured together: the weights and their change
@@ -62,7 +61,8 @@ class FlatParameters:
         self.gradients = self._views(self.gradient)
         self._unclipped_views = self._views(self._unclipped)
         self._fresh: list[Tensor] = []
-        self._measures: dict[int, EntryShares] = {}
+        places = [[slice(self._offsets[i], self._offsets[i] + self._sizes[i]) for i in group] for group in groups]
+        self._shares = EntryShares(places, len(self.weights), sum(self._sizes))
         quick = moved.dtype == torch.float32 and len(self.weights) <= _WIDE and max(slots) <= _ALONE
         wide = torch.empty(moved.shape, dtype=torch.float64) if quick and hasattr(np, "vecdot") else None
         ones = (self.gradient[None], self._unclipped[None], self.weights[None], moved)
@@ -143,7 +143,7 @@ class FlatParameters:
         there = [(view, g) for view, g in zip(room, gradients, strict=True) if g is not None]
         views = [view for view, _ in there]
         torch._foreach_copy_(views, [g for _, g in there])
-        shares = self._measure(self.gradient if room is self.gradients else self._fresh_flat)(normal)
+        shares = self._shares(self.gradient if room is self.gradients else self._fresh_flat, normal)
         torch._foreach_mul_(views, inverse)
         if len(there) < len(room):
             return [None if g is None else v for v, g in zip(room, gradients, strict=True)], shares
@@ -152,14 +152,7 @@ class FlatParameters:
     def looked_at(self, normal: float) -> tuple[Sequence[float], Shares]:
         """Return the norm of each parameter's accumulated gradient, unclipped, and what `EntryShares` says of it."""
         norms = self.gradient_norms()
-        return norms, self._measure(self._unclipped if self.separate else self.gradient)(normal, norms)
-
-    def _measure(self, flat: Tensor) -> EntryShares:
-        if id(flat) not in self._measures:
-            starts, sizes = self._offsets, self._sizes
-            places = [[slice(starts[i], starts[i] + sizes[i]) for i in group] for group in self._groups]
-            self._measures[id(flat)] = EntryShares(flat, places, sum(sizes))
-        return self._measures[id(flat)]
+        return norms, self._shares(self._unclipped if self.separate else self.gradient, normal, norms)
 
     def accumulate(self, gradients: Sequence[Tensor | None], weight: float) -> None:
         """Add ``weight`` times the gradients to the flat gradient; the first ones replace it (NaN * 0 is NaN)."""
@@ -233,34 +226,34 @@ class EntryShares:
 
     Parameters
     ----------
-    flat : Tensor
-        The buffer.
     places : sequence of sequence of slice
-        Where each layer's entries lie in it.
-    used : int
-        Entries of all parameters; what is beyond them is zeros.
+        Where each layer's entries lie in a flat gradient.
+    entries, used : int
+        Of a flat gradient, and of all parameters; what is beyond them is zeros.
     """
 
-    def __init__(self, flat: Tensor, places: Sequence[Sequence[slice]], used: int) -> None:
-        self._entries, self._mask = flat.numpy(), np.empty(len(flat), dtype=bool)
+    def __init__(self, places: Sequence[Sequence[slice]], entries: int, used: int) -> None:
+        self._mask = np.empty(entries, dtype=bool)
         self._single = all(len(own) == 1 for own in places)
         self._pieces = [[self._mask[place] for place in own] for own in places]
         self._alone = [own[0] for own in self._pieces] if self._single else []
         self._totals = [sum(map(len, own)) or math.nan for own in self._pieces]
-        self._gaps = len(flat) - used
+        self._gaps = entries - used
         self._none = [0.0] * len(places)
 
-    def __call__(self, normal: float, norms: Sequence[float] = ()) -> Shares:
+    def __call__(self, flat: Tensor, normal: float, norms: Sequence[float] = ()) -> Shares:
         """Return the three shares of each layer; nan for one without entries.
 
         Parameters
         ----------
+        flat : Tensor
+            A flat gradient.
         normal : float
             The format's smallest normal number.
         norms : sequence of float, optional
             What is known of the parameters: it saves a look for what cannot be there.
         """
-        entries, mask = self._entries, self._mask
+        entries, mask = flat.numpy(), self._mask
         np.equal(entries, 0, out=mask)
         zero = subnormal = overflow = self._none
         if np.count_nonzero(mask) > self._gaps:
@@ -369,13 +362,8 @@ def quotients(parts: Sequence[float], wholes: Sequence[float]) -> list[float]:
     return [0.0 if part == 0.0 else part / whole if whole else part * math.inf for part, whole in pairs]
 
 
-def per_layer(values: Sequence[float], groups: list[list[int]]) -> Array:
-    """Merge norms of parameters into norms of layers; nan for a layer without a trainable weight."""
-    return np.array(merged(values, groups))
-
-
 def merged(values: Sequence[float], groups: list[list[int]]) -> list[float]:
-    """Do as `per_layer`, with Python's floats."""
+    """Merge norms of parameters into norms of layers; nan for a layer without a trainable weight."""
     return [
         values[g[0]] if len(g) == 1 else root_sum_square([values[i] for i in g]) if g else math.nan for g in groups
     ]

@@ -9,8 +9,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import accumulate
-from operator import is_
+from operator import is_, itemgetter
 from typing import Any, NamedTuple, TypeGuard
 
 import torch
@@ -20,7 +21,7 @@ from gradlab.config import Config
 from gradlab.data import Data
 from gradlab.engine.autograd import ObservedNetwork, TracedNetwork
 from gradlab.engine.fused import FusedNetwork
-from gradlab.engine.parameters import LINE, FlatParameters, root_sum_square
+from gradlab.engine.parameters import LINE, FlatParameters, merged, root_sum_square
 from gradlab.engine.precision import HalfNetwork, LossScale
 from gradlab.engine.sampler import Epoch, Window, pass_seed
 from gradlab.engine.stats import Scratch
@@ -172,6 +173,8 @@ class RunState:
         What does the passes where the precision is not full.
     normal : float
         Smallest normal number of the format in which gradients are computed.
+    per_layer : callable
+        Merges norms of parameters into norms of layers.
     recurrent : tuple of str
         A name per recurrent layer and direction, from the input.
     time_norm : array (recurrent layers, T)
@@ -200,6 +203,9 @@ class RunState:
         params = [p for p in self.network.parameters() if p.requires_grad]
         numbers = {id(p): i for i, p in enumerate(params)}
         self.groups = [[numbers[id(p)] for p in layer.weights if id(p) in numbers] for layer in self.layers]
+        single = [group[0] for group in self.groups if len(group) == 1]
+        all_single = 1 < len(single) == len(self.groups)
+        self.per_layer = itemgetter(*single) if all_single else partial(merged, groups=self.groups)
         self.parameters = FlatParameters(params, self.groups)
         self.fused: FusedNetwork | None = None
         if isinstance(general, TracedNetwork) and half is None:

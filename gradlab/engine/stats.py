@@ -7,14 +7,17 @@ before `read`, so an accelerator is not made to wait; nothing copies a large ten
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice, repeat
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from operator import attrgetter
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+_on_cpu = attrgetter("is_cpu")
+unrecorded = torch._C._AutoDispatchBelowAutograd  # where autograd sees no call: it would take a tenth of a step
 Range = tuple[float, float] | None
 Stack = tuple[tuple[int, ...], Tensor, Range]  # layers, their tensors along the first dimension, their range
 
@@ -304,23 +307,18 @@ class ListNorms:
 
 
 # ---------------------------------------------------------------------- reading
-def read(tensors: Sequence[Tensor]) -> list[float]:
-    """Return the entries of tensors one after another: the only place that waits for a device, once for all."""
-    if not tensors:
-        return []
-    device = tensors[0].device
-    here = [t if t.device == device else t.to(device) for t in tensors]
-    return torch.cat([t if t.dim() == 1 else t.reshape(-1) for t in here]).tolist()
+def read(tensors: Sequence[Tensor]) -> list[list[float]]:
+    """Return the entries of each tensor: the only place that waits for a device, once for all."""
+    flat = [t if t.dim() == 1 else t.flatten() for t in tensors]
+    if all(map(_on_cpu, flat)):
+        return [t.tolist() for t in flat]
+    device = flat[0].device
+    joined = iter(torch.cat([t.to(device, wide_dtype(device)) for t in flat]).tolist())
+    return [list(islice(joined, t.numel())) for t in flat]
 
 
 # ---------------------------------------------------------------------- layers
-class Moments(NamedTuple):
-    """What is to be read of a stack of activations: sums, norms, and what they are counted from where it is large."""
-
-    layers: tuple[int, ...]
-    entries: int
-    numbers: tuple[Tensor, ...]
-    stack: Tensor | None
+Seen = tuple[tuple[Tensor, ...], Callable[..., None], tuple[Any, ...]]  # to be read, by what, which needs to know
 
 
 class LayerStats:
@@ -352,18 +350,14 @@ class LayerStats:
         self._count, self._mean, self._spread = [0] * layers, [0.0] * layers, [0.0] * layers
         self._ends, self._dead = [0.0] * layers, [0.0] * layers
         self._delta: list[float | None] = [None] * layers
-        # what waits to be read
-        self._losses: list[tuple[Tensor, float]] = []
-        self._moments: list[Moments] = []
-        self._at_ends: list[tuple[tuple[int, ...], Tensor]] = []
-        self._deltas: list[tuple[tuple[int, ...], Tensor, float]] = []
+        self._seen: list[Seen] = []
         self._alive: dict[tuple[int, ...], Tensor] = {}
 
     # ------------------------------------------------------------------ on the device
     def see_loss(self, loss: Tensor, n: int) -> None:
         """Add a micro-batch's mean loss over `n` samples."""
-        self._losses.append((loss.detach(), n / (self.samples + n)))
         self.samples += n
+        self._seen.append(((loss.detach(),), LayerStats._take_loss, (n / self.samples,)))
 
     def see_activations(self, stacks: Iterable[Stack]) -> None:
         """Add what layers hand on in one micro-batch: stacks of shape ``(layers, samples, ...)``."""
@@ -377,10 +371,10 @@ class LayerStats:
             else:
                 wide = self._scratch.rows(stack)
                 sums = wide.sum(1), torch.linalg.vector_norm(wide, 2, 1)
-                self._moments.append(Moments(layers, wide.shape[1], sums, stack))
+                self._seen.append((sums, LayerStats._take_moments, (layers, wide.shape[1], stack)))
                 self._see_alive(layers, _alive(stack))
             if bounds is not None:
-                self._at_ends.append((layers, _count_at_ends(stack, bounds)))
+                self._seen.append(((_count_at_ends(stack, bounds),), LayerStats._take_ends, (layers,)))
 
     def _see_large(self, layer: int, tensor: Tensor) -> None:
         """Add one that is not kept for a second look, so where its mean is large it is counted from an entry.
@@ -394,17 +388,17 @@ class LayerStats:
             found, alive = _quick_moments(flat, sums, self._scratch), _alive_by_sums(samples, sums)
         else:
             found, alive = _moments_in_parts(flat, self._scratch), _alive(tensor[None])
-        self._moments.append(Moments((layer,), flat.numel(), (found,), None))
+        self._seen.append(((found,), LayerStats._take_large, (layer, flat.numel())))
         self._see_alive((layer,), alive)
 
     def see_deltas(self, stacks: Iterable[Stack], n: float) -> None:
         """Add dL/dz of a micro-batch; the per-sample gradient is n, the samples over the loss scale, times a row."""
-        self._deltas += [(layers, row_norms(stack, self._scratch), n) for layers, stack, _ in stacks]
+        for layers, stack, _ in stacks:
+            self._seen.append(((row_norms(stack, self._scratch),), LayerStats._take_deltas, (layers, n)))
 
     def absorb(self, other: LayerStats) -> None:
         """Add the activations that another one, which was not read, has seen."""
-        self._moments += other._moments
-        self._at_ends += other._at_ends
+        self._seen += other._seen
         for layers, alive in other._alive.items():
             self._see_alive(layers, alive)
 
@@ -414,55 +408,49 @@ class LayerStats:
 
     def read(self, *more: Tensor) -> list[float]:
         """Read all that was seen, and `more`, whose entries are returned."""
-        # of one dtype they are joined in half the time
-        tensors = [*more, *(loss.to(wide_dtype(loss.device)) for loss, _ in self._losses)]
-        for m in self._moments:
-            tensors += m.numbers
-        tensors += [counts for _, counts in self._at_ends]
-        tensors += [norms for _, norms, _ in self._deltas]
-        tensors += [alive.sum(1, dtype=wide_dtype(alive.device)) for alive in self._alive.values()]
-        found = iter(read(tensors))
-        others = list(islice(found, sum(t.numel() for t in more)))
-        for _, share in self._losses:
-            loss = next(found)
-            self.loss += (loss - self.loss) * share if math.isfinite(loss) else loss
-        for m in self._moments:
-            self._take_moments(m, found)
-        self._take_counts(found)
-        self._losses, self._moments, self._at_ends, self._deltas = [], [], [], []
+        alive = [alive.sum(1) for alive in self._alive.values()]
+        found = iter(read([*more, *[t for tensors, _, _ in self._seen for t in tensors], *alive]))
+        others = [value for _ in more for value in next(found)]
+        for tensors, take, about in self._seen:
+            take(self, *about, *[next(found) for _ in tensors])
+        for layers, units in [(layers, alive.shape[1]) for layers, alive in self._alive.items()]:
+            for layer, count in zip(layers, next(found), strict=True):
+                self._dead[layer] = (units - count) / units
+        self._seen = []
         return others
 
     # ------------------------------------------------------------------ on the host
-    def _take_counts(self, found: Iterator[float]) -> None:
-        for layers, _ in self._at_ends:
-            for layer in layers:
-                self._ends[layer] += next(found)
-        for layers, _, n in self._deltas:
-            for layer in layers:
-                known, norm = self._delta[layer], n * next(found)
-                self._delta[layer] = norm if known is None else math.hypot(known, norm)
-        for layers, alive in self._alive.items():
-            units = alive.shape[1]
-            for layer in layers:
-                self._dead[layer] = (units - next(found)) / units
+    def _take_loss(self, share: float, found: list[float]) -> None:
+        (loss,) = found
+        self.loss += (loss - self.loss) * share if math.isfinite(loss) else loss
 
-    def _take_moments(self, m: Moments, found: Iterator[float]) -> None:
-        n, k = m.entries, len(m.layers)
-        sums, roots = list(islice(found, k)), list(islice(found, k))
-        pivots = repeat(0.0) if m.stack is not None else list(islice(found, k))
-        for i, (layer, total, root, pivot) in enumerate(zip(m.layers, sums, roots, pivots, strict=False)):
+    def _take_ends(self, layers: tuple[int, ...], counts: list[float]) -> None:
+        for layer, ends in zip(layers, counts, strict=True):
+            self._ends[layer] += ends
+
+    def _take_deltas(self, layers: tuple[int, ...], n: float, norms: list[float]) -> None:
+        for layer, norm in zip(layers, norms, strict=True):
+            known = self._delta[layer]
+            self._delta[layer] = n * norm if known is None else math.hypot(known, n * norm)
+
+    def _take_moments(
+        self, layers: tuple[int, ...], n: int, stack: Tensor, sums: list[float], roots: list[float]
+    ) -> None:
+        for i, (layer, total, root) in enumerate(zip(layers, sums, roots, strict=True)):
             mean, square = total / n, root * root
             rest = square - n * mean * mean
-            if 1e-8 * square < rest < math.inf:
-                spread = math.sqrt(rest)
-                if not self._count[layer]:  # as mostly: the first that is seen of it, and finite
-                    self._count[layer], self._mean[layer], self._spread[layer] = n, pivot + mean, spread
-                    continue
-            elif m.stack is not None:  # it drowned in the mean, or its squares left the range
-                mean, spread = _two_passes(m.stack[i].reshape(-1))
-            else:
-                spread = root * math.sqrt(max(0.0, 1 - n * (mean / root) ** 2)) if root else 0.0
-            self._merge(layer, n, pivot + mean, spread)
+            if not 1e-8 * square < rest < math.inf:  # it drowned in the mean, or its squares left the range
+                self._merge(layer, n, *_two_passes(stack[i].reshape(-1)))
+            elif self._count[layer]:
+                self._merge(layer, n, mean, math.sqrt(rest))
+            else:  # as mostly: the first that is seen of it, and finite
+                self._count[layer], self._mean[layer], self._spread[layer] = n, mean, math.sqrt(rest)
+
+    def _take_large(self, layer: int, n: int, found: list[float]) -> None:
+        total, root, pivot = found
+        mean = total / n
+        share = n * (mean / root) ** 2 if root else 1.0  # of the mean in the sum of squares
+        self._merge(layer, n, pivot + mean, root * math.sqrt(max(0.0, 1 - share)))
 
     def _merge(self, layer: int, n: int, mean: float, spread: float) -> None:
         """Merge the mean and the root of the summed squared deviations of `n` entries (Chan et al. 1979)."""
@@ -527,7 +515,7 @@ def _quick_moments(flat: Tensor, sums: Tensor, scratch: Scratch) -> Tensor:
 def _two_passes(row: Tensor) -> tuple[float, float]:
     wide = row.to(wide_dtype(row.device))
     mean = (wide / wide.numel()).sum()
-    mean, spread = read([mean, _scaled_norms((wide - mean)[None])])
+    (mean,), (spread,) = read([mean, _scaled_norms((wide - mean)[None])])
     return mean, spread
 
 

@@ -20,9 +20,9 @@ from torch import Tensor
 from gradlab.engine.autograd import AutogradPass
 from gradlab.engine.fused import ChainPass
 from gradlab.engine.layers import layer_of
-from gradlab.engine.parameters import Shares, merged, per_layer, quotients, root_sum_square
+from gradlab.engine.parameters import Shares, quotients, root_sum_square
 from gradlab.engine.state import Progress, RunState
-from gradlab.engine.stats import LayerStats, Stack
+from gradlab.engine.stats import LayerStats, Stack, unrecorded
 from gradlab.engine.time import together
 from gradlab.history import Array, Divergence, StepRecord
 from gradlab.registry import brief
@@ -156,8 +156,9 @@ class TrainingStep:
             self._pass = way.forward(x, y, run.data.loss)
         self._micro_samples, self._found = n, []
         loss, stacks = self._pass.loss, self._pass.stacks
-        self._stats.see_loss(loss, n)
-        self._stats.see_activations(stacks)
+        with unrecorded():
+            self._stats.see_loss(loss, n)
+            self._stats.see_activations(stacks)
 
     def _backward(self, rows: Tensor, weight: float, room: list[Tensor]) -> None:
         inverse = 1.0
@@ -166,8 +167,9 @@ class TrainingStep:
             found, deltas = self._unscaled(room, inverse)
         else:
             found, deltas = self._pass.gradients(self._flat.params, room)
-        self._stats.see_deltas(deltas, rows.shape[0] * inverse)
-        self._stats.read()  # before the next micro-batch writes to the same memory
+        with unrecorded():
+            self._stats.see_deltas(deltas, rows.shape[0] * inverse)
+            self._stats.read()  # before the next micro-batch writes to the same memory
         if self._run.recurrent and (rows_of_time := self._pass.time_norms(rows.shape[0], self._run.progress.step)):
             self._through_time.append([norm * inverse for norm in rows_of_time])
         self._flat.accumulate(found, weight)
@@ -224,18 +226,18 @@ class TrainingStep:
             )
         return updates
 
-    @torch.no_grad()
     def _update(self) -> Sequence[float]:
         """Let the optimizer step and return the norm of each parameter's change."""
-        run = self._run
+        run, tidy = self._run, self._run.optimizer.tidy
         if self._config.warmup:
             run.optimizer.warm_up(run.progress.step)
-        run.optimizer.update()
-        if not run.optimizer.tidy:
-            self._flat.clear_gaps()
-        if not self._flat.complete:
-            self._flat.hold_frozen()
-        run.weight_norms, changes = self._flat.moved_norms()
+        with unrecorded() if tidy else torch.no_grad():  # somebody's own may look for gradients inside
+            run.optimizer.update()
+            if not tidy:
+                self._flat.clear_gaps()
+            if not self._flat.complete:
+                self._flat.hold_frozen()
+            run.weight_norms, changes = self._flat.moved_norms()
         return changes
 
     # ------------------------------------------------------------------ what is not finite
@@ -252,8 +254,11 @@ class TrainingStep:
         return self._divergence("gradient", layer, bad[layer])
 
     def _weight_not_finite(self) -> Divergence | None:
-        bad = [i for i, norm in enumerate(self._run.weight_norms) if not math.isfinite(norm)]
-        return self._divergence("weight", self._layer_of(bad[0]), self._run.weight_norms[bad[0]]) if bad else None
+        norms = self._run.weight_norms
+        if all(map(math.isfinite, norms)):
+            return None
+        bad = next(i for i, norm in enumerate(norms) if not math.isfinite(norm))
+        return self._divergence("weight", self._layer_of(bad), norms[bad])
 
     def _layer_of(self, number: int) -> int:
         return layer_of(self._run.layers, self._flat.params, number)
@@ -300,22 +305,22 @@ class TrainingStep:
 
     def _layers(
         self, raw: Sequence[float], clipped: Sequence[float], changes: Sequence[float] | None
-    ) -> list[list[float]]:
+    ) -> list[Sequence[float]]:
         """Return the record's numbers per layer, in the order of its fields."""
-        groups, frozen, stats = self._run.groups, self._run.frozen_norms, self._stats
-        grad_norm, weight_norm = merged(raw, groups), merged(self._weight_norms, groups)
+        groups, frozen, stats, per_layer = self._run.groups, self._run.frozen_norms, self._stats, self._run.per_layer
+        grad_norm, weight_norm = per_layer(raw), per_layer(self._weight_norms)
         if self._run.frozen:
             weight_norm = [now if f is None else f for now, f in zip(weight_norm, frozen, strict=True)]
         if changes is None:
             ratio = [0.0 if group else math.nan for group in groups]
         else:
-            ratio = quotients(merged(changes, groups), weight_norm)
+            ratio = quotients(per_layer(changes), weight_norm)
         received = [1.0] * len(groups)
         if not self._flat.complete or self._run.frozen:
             received = [float(any(map(self._flat.received.__getitem__, group))) for group in groups]
         return [
             grad_norm,
-            grad_norm if clipped is raw else merged(clipped, groups),
+            grad_norm if clipped is raw else per_layer(clipped),
             weight_norm,
             ratio,
             stats.delta_norm(),
@@ -342,14 +347,14 @@ class TrainingStep:
 
     def stage(self, name: StageName, m: int) -> Stage:
         """Measure where the step stands."""
-        groups, per_micro_batch = self._run.groups, name in ("forward", "backward")
-        begun, nothing = (name, m) != ("forward", 1), np.full(len(groups), np.nan)
+        per_layer, per_micro_batch = self._run.per_layer, name in ("forward", "backward")
+        begun, nothing = (name, m) != ("forward", 1), np.full(len(self._run.groups), np.nan)
         summed = self._flat.clipped_norms() if begun else []
-        partial = per_layer(summed, groups) if begun else nothing
+        partial = np.array(per_layer(summed)) if begun else nothing
         own = partial
         if per_micro_batch:
             found = [torch.zeros(1) if g is None else g for g in self._found]
-            own = per_layer(norms(found), groups) if found else nothing
+            own = np.array(per_layer(norms(found))) if found else nothing
         return Stage(
             name=name,
             micro_batch=m,

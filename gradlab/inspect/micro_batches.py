@@ -15,7 +15,7 @@ from gradlab.config import Config
 from gradlab.engine import Trainer
 from gradlab.engine.check import check_count
 from gradlab.engine.layers import find_layers
-from gradlab.engine.parameters import per_layer, root_sum_square
+from gradlab.engine.parameters import merged, root_sum_square
 from gradlab.engine.sampler import NextWindow
 from gradlab.history import Array
 from gradlab.inspect.copied import Batch, Copied, subject
@@ -306,7 +306,7 @@ def gradient_noise(
     draws, left = _draw(run, micro_batches)
     copied = Copied(run)
     mean_norms, spreads, received = _spread(copied, draws)
-    mean, around = (per_layer(values, copied.groups) for values in (mean_norms, spreads))
+    mean, around = (np.array(merged(values, copied.groups)) for values in (mean_norms, spreads))
     total_mean, total_around = root_sum_square(mean_norms), root_sum_square(spreads)
     return Noise(
         step=run.step_count,
