@@ -291,9 +291,14 @@ def sharpness(
         samples = min(n, _most_samples(copied, n, 16 if large else 512) if samples is None else samples)
         with timed(_hessian_product(copied, _rows(n, samples)), iterations, seconds, "sharpness", own) as product:
             found = largest_eigenvalue(product, start, iterations, tol)
-            if edge.root is not None:
-                rooted = _preconditioned(product, edge, scale)
-                preconditioned = largest_eigenvalue(rooted, edge.root(start), iterations, tol).value
+            if (root := edge.root) is not None:
+
+                def rooted(flat: Tensor) -> Tensor:
+                    """Multiply with R (scale H + decay) R, R the root of P: as P (scale H + decay), but symmetric."""
+                    inner = root(flat)
+                    return root(scale * product(inner) + edge.decay * inner)
+
+                preconditioned = largest_eigenvalue(rooted, root(start), iterations, tol).value
     lr = config.lr * (scale if edge.root is None else 1.0)
     limit = None if edge.s is None else edge.s / lr if lr > 0 else math.inf
     names = {"optimizer": config.optimizer, "carry_over": config.carry_over}
@@ -361,15 +366,3 @@ def _differentiable_once(gradients: Sequence[Tensor]) -> bool:
             return True
         waiting += [parent for parent, _ in node.next_functions]
     return False
-
-
-def _preconditioned(product: Operator, edge: Edge, scale: float) -> Operator:
-    """Return the product with R (scale H + decay) R, R the root of P: as P (scale H + decay), but symmetric."""
-
-    def own(flat: Tensor) -> Tensor:
-        root = edge.root
-        assert root is not None
-        inner = root(flat)
-        return root(scale * product(inner) + edge.decay * inner)
-
-    return own

@@ -32,11 +32,9 @@ EVALUATED_AT_ONCE = 64  # samples
 def train_stacked(configs: Sequence[Config], training: Training) -> Generator[int, None, list[Outcome]]:
     """Train networks that share a shape; yield after each step how many took it and return their outcomes."""
     stack = Stack(configs, training)
-    yield stack.step(update=training.steps > 0)
-    for _ in range(training.steps - 1):
-        if not stack.alive:
-            break
-        yield stack.step()
+    for _ in range(max(training.steps, 1)):
+        if stack.alive:
+            yield stack.step(update=training.steps > 0)
     if training.steps:
         stack.evaluate(torch.ones(stack.alive, dtype=torch.bool))
     return stack.outcomes()
@@ -193,14 +191,14 @@ class Stack:
     def evaluate(self, done: Tensor) -> None:
         """Measure the networks marked in `done` ``(networks,)`` on all the data."""
         numbers, total, right = self._numbers[done], 0.0, 0.0
+        labelled = self._batches.first.classification and not self._batches.first.every_step
         for x, y in self._batches.slices(EVALUATED_AT_ONCE, numbers):
             losses, output = self._network.evaluate(done, x, y)
             total = total + losses.double() * x.shape[1]
-            if self._batches.first.classification and output.dim() == 3:
+            if labelled:
                 right = right + (output.argmax(2) == y).double().sum(1)
         self._found["eval_loss"][numbers] = total / self._batches.n
-        if isinstance(right, Tensor):
-            self._found["accuracy"][numbers] = right / self._batches.n
+        self._found["accuracy"][numbers] = right / self._batches.n if labelled else torch.nan
 
     def outcomes(self) -> list[Outcome]:
         """Return one `Outcome` per network, in the order in which the stack was given them."""
