@@ -97,19 +97,6 @@ def scalar_sum(gradients: list[Tensor], state: State) -> bool:
     return True
 
 
-class _PassTotal(torch.autograd.Function):
-    """Identity forward; backward hands the layer the gradient and passes on what it returns."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, layer: CumulativeGradient) -> Tensor:
-        ctx.layer = layer
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return ctx.layer.accumulate(gradients[0]), None
-
-
 class CumulativeGradient(nn.Module):
     """The layer of the article: forward it changes nothing, backward it passes on all gradients so far.
 
@@ -137,7 +124,10 @@ class CumulativeGradient(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `x`, of any shape, unchanged."""
-        return _PassTotal.apply(x, self)  # pyright: ignore[reportReturnType]
+        passed = x.view_as(x)
+        if passed.requires_grad:
+            passed.register_hook(self.accumulate)
+        return passed
 
     def accumulate(self, gradient: Tensor) -> Tensor:
         """Add a gradient to the total and return what the layer passes on.
