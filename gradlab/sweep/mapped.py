@@ -155,24 +155,19 @@ class StackedNetwork:
 
 def draw_weights(configs: Sequence[Config], data: Data) -> tuple[nn.Module, Tensor, list[Tensor]]:
     """Return a network to map, and the weights and buffers of all, bit for bit those of `build_network`."""
-    config, dtype = configs[0], configs[0].torch_dtype
-    quick = ACTIVATIONS[config.activation].shipped and NORMS[config.norm].shipped  # only matrices are drawn
-    weights, buffers, first = torch.empty(0), list[list[Tensor]](), None
-    for i, one in enumerate(configs):
+    config, shape, dtype = configs[0], (data.x.shape[1:], data.output_shape), configs[0].torch_dtype
+    first = build_network(config, *shape, Generator().manual_seed(config.weight_seed), torch.float64)
+    quick = isinstance(first, Network) and ACTIVATIONS[config.activation].shipped and NORMS[config.norm].shipped
+    weights, buffers = list[Tensor](), list[list[Tensor]]()
+    for one in configs:
         generator = Generator().manual_seed(one.weight_seed)
-        if isinstance(first, Network) and quick:
-            network = first
+        network = first if quick else build_network(one, *shape, generator, torch.float64)
+        if quick:  # only matrices are drawn
             initialise(network, one.init, one.gain, one.bias_std, generator)
-        else:
-            network = build_network(one, data.x.shape[1:], data.output_shape, generator, torch.float64)
-        if first is None:
-            first = network
-            weights = torch.empty(len(configs), sum(p.numel() for p in first.parameters()), dtype=dtype)
-        weights[i] = torch.cat([p.detach().flatten() for p in network.parameters()])
+        weights.append(torch.cat([p.detach().flatten() for p in network.parameters()]).to(dtype))
         buffers.append([b.clone() for b in network.buffers()])
-    assert first is not None
     stacked = [torch.stack(own) for own in zip(*buffers, strict=True)]
-    return first, weights, [b.to(dtype) if b.is_floating_point() else b for b in stacked]
+    return first, torch.stack(weights), [b.to(dtype) if b.is_floating_point() else b for b in stacked]
 
 
 def map_clip(name: str, network: StackedNetwork, gradient: Tensor, threshold: Tensor) -> None:
