@@ -186,7 +186,7 @@ def nearest(numbers: Iterable[Any], value: float) -> Any:
 
 def measures(text: Text) -> list[tuple[str, str]]:
     """Return (words, name) of what the stage can show of every layer."""
-    return [(text("measure.both"), BOTH), *((text(m.key), name) for name, m in MEASURES.items())]
+    return [(text(f"measure.{name}"), name) for name in (BOTH, *MEASURES)]
 
 
 def in_language(name: str, knob: Knob, text: Text) -> Knob:

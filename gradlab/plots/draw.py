@@ -20,7 +20,7 @@ from gradlab.history import History
 from gradlab.locale import Text
 from gradlab.plots.axes import TIME, columns_of
 from gradlab.plots.fonts import any_weight, drawable, set_font
-from gradlab.plots.picture import BOTH, MEASURES, Picture, Series, View, describe, kinds_of, measures_of
+from gradlab.plots.picture import BOTH, Picture, Series, View, describe, kinds_of, measures_of
 from gradlab.plots.stretches import step_limit
 from gradlab.plots.style import MARKERS, RAMP, ROWS, Theme, cell_colours, colour_axes, decades_axis, layer_ticks
 from gradlab.registry import Registry
@@ -100,7 +100,7 @@ def _draw_profile(ax: Axes, picture: Picture, history: History, view: View) -> N
     ax.set_xlim(0.3, layers + 0.7)
     _name_layers(ax, layers, history.layer_names[:layers] if picture.measure != TIME else ())
     ax.set_xlabel(view.text("axis.time" if picture.measure == TIME else "axis.layer"))
-    ax.set_title(view.text(f"measure.{BOTH}" if view.measure == BOTH else MEASURES[picture.measure].key))
+    ax.set_title(view.text(f"measure.{BOTH if view.measure == BOTH else picture.measure}"))
     if picture.slope:
         x, y, across, up = _free_corner(picture)
         style: dict[str, Any] = {"ha": across, "va": up, "fontsize": 9, "weight": "bold", "color": view.theme.ink}

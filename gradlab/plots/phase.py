@@ -77,11 +77,11 @@ def knob_axis(sweep: Sweep, name: str) -> KnobAxis:
     return KnobAxis(name, at, None, log)
 
 
-def choose_axes(sweep: Sweep, x: str | None, y: str | None) -> list[str]:
+def choose_axes(sweep: Sweep, x: str | None, y: str | None) -> list[KnobAxis]:
     """Return the knobs to draw over: those asked for, else the first two that are swept."""
     free = iter([name for name in sweep.grid.over if name not in (x, y)])
     chosen = (next(free, None) if name is None else name for name in (x, y))
-    return [knob_axis(sweep, name).name for name in chosen if name is not None]
+    return [knob_axis(sweep, name) for name in chosen if name is not None]
 
 
 def plane(
@@ -167,11 +167,9 @@ def label_bar(bar: Any, measure: str, theme: Theme, text: Text) -> None:
     bar.set_label(text(f"sweep.{measure}"), color=theme.ink)
 
 
-def set_axes(ax: Axes, across: KnobAxis, up: KnobAxis | None, text: Text) -> None:
+def set_axes(ax: Axes, axes: Sequence[KnobAxis], text: Text) -> None:
     """Name the knobs and their values on the axes."""
-    for axis, knob in ((ax.xaxis, across), (ax.yaxis, up)):
-        if knob is None:
-            continue
+    for axis, knob in zip((ax.xaxis, ax.yaxis), axes, strict=False):
         axis.set_label_text(text.name(f"knob.{knob.name}.label", knob.name))
         if knob.log:
             (ax.set_xscale if axis is ax.xaxis else ax.set_yscale)("log")
@@ -242,10 +240,21 @@ def draw_sweep(
     FigureCanvasAgg(figure)
     ax = figure.add_subplot()
     axes = choose_axes(sweep, x, y)
+    names = [axis.name for axis in axes]
+    values = plane(sweep, sweep.over_seeds(measure), names, at)
+    lines = critical_lines(sweep, *names, at=at) if theory and not any(axis.ranked for axis in axes) else []
     if len(axes) == 1:
-        draw_lines(ax, sweep, measure, axes[0], at, theory, theme, text)
+        spread = [plane(sweep, bound, names, at) for bound in sweep.spread(measure)]
+        draw_lines(ax, axes[0], measure, values, spread, theme, text)
+        draw_theory(ax, lines, theme, text)
+        note_not_finite(ax, axes[0].at, values, text)
+        ax.legend(fontsize=8, frameon=False)
     else:
-        draw_heatmap(ax, sweep, measure, (axes[0], axes[1]), at, theory, mark, theme, text)
+        handles = draw_heatmap(ax, axes, measure, values, kinds(sweep, measure, names, at), theme, text)
+        handles += draw_theory(ax, lines, theme, text)
+        handles += _draw_mark(ax, axes, mark, theme, text) if mark is not None else []
+        if handles:
+            ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=4, fontsize=8, frameon=False)
     set_font(figure, text)
     return figure
 
@@ -254,35 +263,18 @@ PICTURES["sweep"] = draw_sweep
 
 
 def draw_heatmap(
-    ax: Axes,
-    sweep: Sweep,
-    measure: str,
-    axes: tuple[str, str],
-    at: Mapping[str, int] | None,
-    theory: bool,
-    mark: Config | None,
-    theme: Theme,
-    text: Text,
-) -> None:
-    """Draw one measure over two knobs; cells without a number say why by their colour."""
-    across, up = (knob_axis(sweep, name) for name in axes)
-    values = plane(sweep, sweep.over_seeds(measure), axes, at)
-    x, y = np.argsort(across.at), np.argsort(up.at)
-    edges = across.edges(), up.edges()
-    shown = np.ma.masked_where(~(np.isfinite(values) & ((values > 0) | (measure != "growth"))), values)[y][:, x]
+    ax: Axes, axes: Sequence[KnobAxis], measure: str, values: Array, found: NDArray[np.intp], theme: Theme, text: Text
+) -> list[Any]:
+    """Draw a measure over two knobs; a cell without a number says by its colour why. Return handles for a legend."""
+    across, up = axes
+    order, edges = np.ix_(np.argsort(up.at), np.argsort(across.at)), (across.edges(), up.edges())
     growth = measure == "growth"
+    shown = np.ma.masked_where(~np.isfinite(values) | (growth & (values <= 0)), values)[order]
     colours = colormaps["RdBu_r" if growth else "viridis"]
     picture = ax.pcolormesh(*edges, shown, cmap=colours, norm=scale_of(measure, values))
-    bar = ax.figure.colorbar(picture, ax=ax, extend="both" if growth else "neither")
-    label_bar(bar, measure, theme, text)
-    handles = _draw_kinds(ax, edges, kinds(sweep, measure, axes, at)[y][:, x], text)
-    set_axes(ax, across, up, text)
-    if theory and not (across.ranked or up.ranked):
-        handles += draw_theory(ax, critical_lines(sweep, *axes, at), theme, text)
-    if mark is not None:
-        handles += _draw_mark(ax, (across, up), mark, theme, text)
-    if handles:
-        ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=4, fontsize=8, frameon=False)
+    label_bar(ax.figure.colorbar(picture, ax=ax, extend="both" if growth else "neither"), measure, theme, text)
+    set_axes(ax, axes, text)
+    return _draw_kinds(ax, edges, found[order], text)
 
 
 def _draw_kinds(ax: Axes, edges: tuple[Array, Array], found: NDArray[np.intp], text: Text) -> list[Any]:
@@ -294,7 +286,7 @@ def _draw_kinds(ax: Axes, edges: tuple[Array, Array], found: NDArray[np.intp], t
     return [Patch(facecolor=KINDS[name], label=text(f"sweep.kind.{name}")) for name in present]
 
 
-def _draw_mark(ax: Axes, axes: tuple[KnobAxis, KnobAxis], mark: Config, theme: Theme, text: Text) -> list[Any]:
+def _draw_mark(ax: Axes, axes: Sequence[KnobAxis], mark: Config, theme: Theme, text: Text) -> list[Any]:
     at = [axis.place_of(getattr(mark, axis.name)) for axis in axes]
     style: dict[str, Any] = {"marker": "*", "ms": 14, "mfc": theme.after, "mec": theme.ink, "ls": "none"}
     fixed: dict[str, Any] = {"clip_on": False, "scalex": False, "scaley": False, "zorder": 5}
@@ -302,24 +294,15 @@ def _draw_mark(ax: Axes, axes: tuple[KnobAxis, KnobAxis], mark: Config, theme: T
 
 
 def draw_lines(
-    ax: Axes,
-    sweep: Sweep,
-    measure: str,
-    knob: str,
-    at: Mapping[str, int] | None,
-    theory: bool,
-    theme: Theme,
-    text: Text,
+    ax: Axes, across: KnobAxis, measure: str, values: Array, spread: Sequence[Array], theme: Theme, text: Text
 ) -> None:
-    """Draw one measure over one knob: a line over the seeds' mean or median, a band from the least to the most."""
-    across = knob_axis(sweep, knob)
+    """Draw a measure over one knob: a line over the seeds' mean or median, a band from the least to the most."""
     order = np.argsort(across.at)
-    low, high = (plane(sweep, bound, [knob], at)[order] for bound in sweep.spread(measure))
-    middle = plane(sweep, sweep.over_seeds(measure), [knob], at)[order]
-    middle, low, high = (np.where(np.isfinite(v), v, np.nan) for v in (middle, low, high))
+    middle, low, high = (np.where(np.isfinite(v), v, np.nan)[order] for v in (values, *spread))
     ax.fill_between(across.at[order], low, high, color=theme.now, alpha=0.25, lw=0, label=text("sweep.seeds"))
     ax.plot(across.at[order], middle, color=theme.now, marker="o", ms=4, label=text(f"sweep.{measure}"))
-    set_axes(ax, across, None, text)
+    set_axes(ax, (across,), text)
+    ax.set_ylabel(text(f"sweep.{measure}"), color=theme.ink)
     if measure == "growth" or isinstance(scale_of(measure, middle), LogNorm):
         ax.set_yscale("log")
         ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
@@ -327,8 +310,3 @@ def draw_lines(
         ax.yaxis.set_minor_locator(NullLocator())
     if measure == "growth":
         ax.axhline(1.0, color=theme.faint, lw=1)
-    if theory and not across.ranked:
-        draw_theory(ax, critical_lines(sweep, knob, None, at), theme, text)
-    note_not_finite(ax, across.at[order], plane(sweep, sweep.over_seeds(measure), [knob], at)[order], text)
-    ax.set_ylabel(text(f"sweep.{measure}"), color=theme.ink)
-    ax.legend(fontsize=8, frameon=False)

@@ -7,6 +7,7 @@ Values are log10: ``-inf`` stands for exactly 0, ``inf`` for what is not finite,
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -25,25 +26,8 @@ BOTH = "both"
 """The measure that stands for backward signal and gradient norm on one axis."""
 
 
-@dataclass(frozen=True)
-class Measure:
-    """One measure of every layer."""
-
-    name: str  # column of the history
-    key: str  # key of its label in the table of strings
-    after: str | None = None  # column of the same measure after clipping
-
-
-MEASURES: dict[str, Measure] = {
-    m.name: m
-    for m in (
-        Measure("delta_norm", "measure.delta_norm"),
-        Measure("grad_norm", "measure.grad_norm", after="clipped_norm"),
-        Measure("update_ratio", "measure.update_ratio"),
-        Measure("activation_std", "measure.activation_std"),
-        Measure(TIME, "measure.time_norm"),
-    )
-}
+MEASURES = {"delta_norm": None, "grad_norm": "clipped_norm", "update_ratio": None, "activation_std": None, TIME: None}
+"""Measures of every layer: column of the history -> column of the same after clipping, None where there is none."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +60,11 @@ def measures_of(name: str) -> tuple[str, ...]:
 def measures_for(history: History, name: str) -> tuple[str, ...]:
     """Return the columns that a choice of measure shows of a history."""
     return tuple(measure_of(history, column) for column in measures_of(name))
+
+
+def after_clipping(names: Iterable[str]) -> str | None:
+    """Return the column after clipping of the first measure that has one."""
+    return next(filter(None, map(MEASURES.get, names)), None)
 
 
 # ------------------------------------------------------------------ series over the layers
@@ -119,8 +108,7 @@ def series(history: History, view: View) -> list[Series]:
         found.append(_series("last", row_logs(history, names[0], finite)))
     if view.rival is not None and columns_of(view.rival, names[0]) and len(view.rival):
         found.append(_series("rival", row_logs(view.rival, names[0], row_beside(history, view.at, view.rival))))
-    after = next((MEASURES[name].after for name in names if MEASURES[name].after), None)
-    if view.clip and after is not None:
+    if view.clip and (after := after_clipping(names)):
         found.append(_series("after", row_logs(history, after, row)))
     if len(names) > 1:
         found.append(_series("second", row_logs(history, names[1], row)))
@@ -262,7 +250,7 @@ def _profile(history: History, name: str, text: Text, row: int) -> list[str]:
         sentences.append(
             text(
                 f"alt.profile{along}",
-                measure=text(MEASURES[name].key),
+                measure=text(f"measure.{name}"),
                 largest=largest + 1,
                 largest_value=f"{values[largest]:.2g}",
                 smallest=smallest + 1,

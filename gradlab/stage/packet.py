@@ -13,7 +13,7 @@ from gradlab.engine.precision import FORMATS
 from gradlab.history import Array, History
 from gradlab.locale import Text
 from gradlab.plots.axes import JUMP, TIME, Axes, Decades, Limits, columns_of, row_growth, row_logs, row_of
-from gradlab.plots.picture import MEASURES, View, clipped_stretches, fixed_series, last_finite, measures_for
+from gradlab.plots.picture import View, after_clipping, clipped_stretches, fixed_series, last_finite, measures_for
 from gradlab.plots.stretches import cell_codes, stretch_of, stretches
 from gradlab.stage.shown import Lane, Learned, Shown
 
@@ -221,8 +221,7 @@ def _add_rows(parts: _Parts, lane: int, history: History, view: View, rows: list
     parts.add(lane, "now", np.stack([row_logs(history, first, i) for i in rows]))
     if len(names) > 1:
         parts.add(lane, "second", np.stack([row_logs(history, names[1], i) for i in rows]))
-    after = next((MEASURES[name].after for name in names if MEASURES[name].after), None)
-    if view.clip and after is not None:
+    if view.clip and (after := after_clipping(names)):
         parts.add(lane, "after", np.stack([row_logs(history, after, i) for i in rows]))
     if first == TIME:
         shares = np.zeros((len(rows), len(columns_of(history, TIME))))
@@ -274,7 +273,7 @@ def _frame(shown: Shown) -> dict[str, Any]:
         "labels": [[lane.label, lane.knobs] for lane in shown.lanes],
         "time": _has_time(shown),
         "measure": view.measure if names[0] != TIME else TIME,
-        "titles": [text(MEASURES[name].key) for name in names],
+        "titles": [text(f"measure.{name}") for name in names],
         "units": view.units,
         "ghost": view.ghost_name,
         "tiny": [float(np.log10(lane.history.tiny)) for lane in shown.lanes],

@@ -44,7 +44,6 @@ class PhaseMap:
         self._sweep: Sweep | None = None
         self._config = controller.trainer.config
         self._axes = phase_axes(self._config)
-        self._here: Cell | None = None
         self._critical: list[float] | None = None  # theory's gains within the map; None before it was asked
         self._cells: dict[Cell, widgets.Button] = {}
         own = controller.own["network"] is not None
@@ -72,12 +71,12 @@ class PhaseMap:
         if self.mapping:
             self._end()
             return
-        config, size = self._of.trainer.config, phase_axes(self._of.trainer.config)[1]
+        config = self._of.trainer.config
+        _, size = axes = phase_axes(config)
         deepest = config.replace(**{size: max(_LARGEST, getattr(config, size))}, accumulation="none")
         check_size(deepest, self._of.own, networks=_ROW_OF)
         self._sweep = self._critical = None
-        self._config = config
-        self._axes = phase_axes(self._config)
+        self._config, self._axes = config, axes
         self._sweeps = phase_diagram(self._config, seeds=_SEEDS, data=self._of.own["data"], levels=_LEVELS)
         self._show_button()
         self._say(self._text("phase.starts"))
@@ -132,8 +131,8 @@ class PhaseMap:
                 what, colour = self._text(f"sweep.kind.{names[kind[i, j]]}"), KINDS[names[kind[i, j]]]
             else:
                 what, colour = self._growth_words(float(growth[i, j]), cell[1]), colours[number]
-            self._show_cell(cell, what, colour, cell == here)
-        self._mark(gains, depths, here)
+            away = sum(abs(v.index(a) - v.index(b)) for v, a, b in zip((gains, depths), cell, here, strict=True))
+            self._show_cell(cell, what, colour, away)
         if len(self._grid.children) != len(self._cells) or set(self._grid.children) != set(self._cells.values()):
             self._lay_out(gains, depths)
         self._draw_line(gains, self._critical or [])
@@ -146,18 +145,20 @@ class PhaseMap:
                 self._cells[cell] = self._make(widgets.Button, css="cell", layout=_BARE, tabbable=False)
                 self._make.pressed(self._cells[cell], partial(self._pressed, cell))
         for cell in self._cells.keys() - set(wanted):
-            self._here = None if cell == self._here else self._here
             self._cells.pop(cell).close()
 
     def _pressed(self, cell: Cell) -> None:
         self._of.act(lambda: self._of.set(dict(zip(self._axes, cell, strict=True))))
 
-    def _show_cell(self, cell: Cell, what: str, colour: str, here: bool) -> None:
+    def _show_cell(self, cell: Cell, what: str, colour: str, away: int) -> None:
+        """Show a cell so many steps away from the network's own, which is framed; Tab stops there and beside it."""
         words = self._text(self._key("cell"), gain=f"{cell[0]:g}", depth=cell[1], what=what)
         button = self._cells[cell]
         with button.hold_sync():
             button.style = self._make.look(widgets.ButtonStyle, button_color=colour)
-            button.tooltip = self._text("phase.here", cell=words) if here else words
+            button.tooltip = words if away else self._text("phase.here", cell=words)
+            button.tabbable = away <= 1
+            marked(button, "here", not away)
 
     def _growth_words(self, growth: float, depth: int) -> str:
         """Return what a growth per layer amounts to over the `depth - 1` steps from the last hidden layer."""
@@ -167,18 +168,6 @@ class PhaseMap:
         return self._text(
             self._key("growth"), per_layer=f"{growth:.3g}", regime=self._text(f"phase.{regime}"), total=total
         )
-
-    def _mark(self, gains: Sequence[float], depths: Sequence[int], here: Cell) -> None:
-        """Frame one cell, and let Tab stop there and at its neighbours."""
-        if here != self._here:
-            if self._here is not None:
-                marked(self._cells[self._here], "here", False)
-            marked(self._cells[here], "here", True)
-            self._here = here
-        x, y = gains.index(here[0]), depths.index(here[1])
-        for i, gain in enumerate(gains):
-            for j, depth in enumerate(depths):
-                self._cells[gain, depth].tabbable = abs(i - x) + abs(j - y) <= 1
 
     def _lay_out(self, gains: Sequence[float], depths: Sequence[int]) -> None:
         layout = self._grid.layout
