@@ -1,4 +1,4 @@
-"""Fixtures of the browser tests: one JupyterLab for the session, one Chromium a module, one tab or panel a test."""
+"""Fixtures of the browser tests: one JupyterLab, one Chromium, and two tabs that the tests are lent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from lab_page import LabPage
 from lab_server import CHROMIUM_OPTIONS, end_kernels, require_chromium, running, serve
 from panel_page import make_panel
-from playwright.sync_api import Browser, BrowserContext, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Browser, ViewportSize, expect, sync_playwright
 
 expect.set_options(timeout=30_000)  # a shared machine can be ten times slower than a quiet one
 
@@ -48,11 +48,11 @@ def lab_url(chromium: str, lab_root: Path) -> Iterator[str]:  # without a Chromi
         yield url
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser(chromium: str) -> Iterator[Browser]:
     """A headless Chromium.
 
-    Of module scope: playwright keeps an event loop running in this thread as long as it lives, and other
+    Not of session scope: playwright keeps an event loop running in this thread as long as it lives, and other
     tests want to run their own.
     """
     with sync_playwright() as playwright:
@@ -61,23 +61,13 @@ def browser(chromium: str) -> Iterator[Browser]:
         started.close()
 
 
-@pytest.fixture(scope="module")
-def context(browser: Browser, lab_url: str) -> Iterator[BrowserContext]:
-    """A window with a tab of the server's that stays: it keeps JupyterLab's scripts compiled for the tests' tabs.
+@pytest.fixture(scope="package")
+def new_tab(browser: Browser, lab_url: str, lab_root: Path, pytestconfig: pytest.Config) -> Callable[[], LabPage]:
+    """A function that opens a tab for JupyterLab.
 
-    What the tabs share is storage, and the panel keeps nothing there; JupyterLab is opened with ``?reset``.
+    What tabs share is storage, and the panel keeps nothing there; JupyterLab is opened with ``?reset``.
     """
-    made = browser.new_context(viewport=SIZE)
-    made.new_page().goto(f"{lab_url}/api/status")
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def new_tab(
-    context: BrowserContext, lab_url: str, lab_root: Path, pytestconfig: pytest.Config
-) -> Callable[[], LabPage]:
-    """A function that opens a tab."""
+    context = browser.new_context(viewport=SIZE)
 
     def open_tab() -> LabPage:
         page = context.new_page()
@@ -87,57 +77,73 @@ def new_tab(
     return open_tab
 
 
+def _as_new(tab: LabPage) -> LabPage:
+    """Take back what a test may have done to a tab."""
+    tab.page.set_viewport_size(SIZE)
+    tab.page.emulate_media(reduced_motion="null")
+    tab.page.mouse.move(0, 0)
+    tab.console_errors.clear()
+    return tab
+
+
 def _failed(tab: LabPage, test: pytest.Item) -> bool:
-    """Return whether the test failed, and photograph its page if so."""
+    """Return whether the test failed; if so, photograph its page and close it."""
     if failed := test.stash.get(_FAILED, False):
         tab.screenshot("failed-" + re.sub(r"\W+", "-", test.name))
+        tab.page.close()
     return failed
+
+
+@pytest.fixture(scope="package")
+def lab_tab() -> list[LabPage]:
+    """The tab of `lab`, once there is one."""
+    return []
 
 
 @pytest.fixture
 def lab(
-    new_tab: Callable[[], LabPage], context: BrowserContext, lab_url: str, request: pytest.FixtureRequest
+    new_tab: Callable[[], LabPage], lab_tab: list[LabPage], lab_url: str, request: pytest.FixtureRequest
 ) -> Iterator[LabPage]:
-    """A fresh tab with JupyterLab; its kernels end with the test, and a failed test leaves a screenshot."""
-    pages, kernels = context.pages, running(lab_url)
-    tab = new_tab()
+    """A tab for JupyterLab in which no notebook is open; what the test opens and starts ends with it.
+
+    The tests share it until one fails, as to load JupyterLab takes seconds.
+    """
+    if not lab_tab:
+        lab_tab.append(new_tab())
+    tab, kernels = _as_new(lab_tab[0]), running(lab_url)
     yield tab
-    _failed(tab, request.node)
-    for page in context.pages:
-        if page not in pages:
-            page.close()
+    if _failed(tab, request.node):
+        lab_tab.clear()
+    else:
+        tab.close_all()
     end_kernels(lab_url, running(lab_url) - kernels)
 
 
-@pytest.fixture(scope="module")
-def shared_tab(lab_url: str) -> Iterator[list[LabPage]]:
+@pytest.fixture(scope="package")
+def shared_tab() -> list[LabPage]:
     """The tab of `shared`, once there is one."""
-    tabs: list[LabPage] = []
-    yield tabs
-    end_kernels(lab_url, running(lab_url))
+    return []
 
 
 @pytest.fixture
 def shared(
     new_tab: Callable[[], LabPage], shared_tab: list[LabPage], lab_url: str, request: pytest.FixtureRequest
 ) -> Iterator[LabPage]:
-    """A tab for `make_panel`, which the module's tests share until one fails.
+    """A tab for `make_panel`, whose notebook and kernel the tests share until one fails.
 
     To load JupyterLab, start a kernel and import torch takes ten times as long as to run a cell again.
     """
     if not shared_tab:
-        shared_tab.append(new_tab())
-        shared_tab[0].open(shared_tab[0].write("shared.ipynb", ""))
-    tab = shared_tab[0]
-    tab.page.set_viewport_size(SIZE)
-    tab.page.emulate_media(reduced_motion="null")
-    tab.page.mouse.move(0, 0)
-    tab.console_errors.clear()
+        tab = new_tab()
+        tab.open(tab.write("shared.ipynb", ""))
+        shared_tab.append(tab)
+    tab = _as_new(shared_tab[0])
     yield tab
     if _failed(tab, request.node):
-        tab.page.close()
         shared_tab.clear()
         end_kernels(lab_url, running(lab_url))
+    else:
+        tab.retype("")  # a panel that plays would play on behind the next test
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 from playwright.sync_api import ConsoleMessage, Locator, Page
 
 _KERNEL = "window.jupyterapp.shell.currentWidget.sessionContext.session?.kernel"
+_OPEN = "[...window.jupyterapp.shell.widgets('main')].filter(tab => tab.sessionContext)"
+_EMPTY = f"() => Boolean(window.jupyterapp) && !{_OPEN}.length"
 _MODEL = "window.jupyterapp.shell.currentWidget.content.model.sharedModel"
 # As Colab does: a comm message of the kernel whose request has finished is dropped.
 DROP_FINISHED = f"""() => {{
@@ -73,8 +75,11 @@ class LabPage:
         return name
 
     def open(self, name: str) -> None:
-        """Open a notebook and wait until its kernel can be used."""
-        self.page.goto(f"{self.url}/lab/tree/{name}?reset")  # reset: no tabs of an earlier visit
+        """Open a notebook and wait until its kernel can be used; JupyterLab is loaded unless it is there, empty."""
+        if self.page.evaluate(_EMPTY):
+            self.command("docmanager:open", path=name)
+        else:
+            self.page.goto(f"{self.url}/lab/tree/{name}?reset")  # reset: no tabs of an earlier visit
         self.wait_open()
 
     def open_beside(self, name: str, kernel: str) -> None:
@@ -139,6 +144,13 @@ class LabPage:
         """Close the notebook's tab, its changes saved; the kernel lives on."""
         self.save()
         self.command("application:close")
+
+    def close_all(self) -> None:
+        """Close every notebook without saving it, and end its kernel."""
+        self.page.evaluate(
+            f"async () => {{ for (const tab of {_OPEN}) {{ await tab.sessionContext.shutdown();"
+            " tab.context.model.dirty = false; tab.close(); } }"
+        )
 
     # ------------------------------------------------------------------ the kernel
     def evaluate(self, expression: str) -> Any:

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from panel_page import open_panel, stage, violations
+from panel_page import make_panel, stage, violations
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
@@ -27,9 +27,10 @@ def theme(lab, name, *shown):
         expect(each).to_have_attribute("data-theme", value)
 
 
-def test_axe_finds_nothing_in_the_panel_in_light_dark_and_lecture_and_it_zooms(lab):
+def test_axe_finds_nothing_in_the_panel_in_light_dark_and_lecture_and_it_zooms(shared):
+    lab = shared
     lab.page.set_viewport_size({"width": 1366, "height": 768})
-    open_panel(lab, TWO)
+    make_panel(lab, TWO)
     expect(stage(lab)).to_have_count(2)
     theme(lab, "Dark", "dark", "dark")
     found = {"asked": violations(lab.page)}
@@ -63,3 +64,4 @@ def test_axe_finds_nothing_in_the_panel_in_light_dark_and_lecture_and_it_zooms(l
     wide = lessons.get_by_role("menu").evaluate("menu => menu.scrollWidth - menu.clientWidth")
     assert wide <= 1, "all lessons lie below one another"
     assert violations(lab.page, ".gl-all") == []
+    lab.command("application:toggle-left-area")
