@@ -232,7 +232,7 @@ def test_of_a_compiled_network_the_gradients_are_recorded_and_what_is_not_seen_i
 # ---------------------------------------------------------------------- host reads and devices
 @contextlib.contextmanager
 def counted_reads():
-    """Count every way in which Python can ask a tensor for its value."""
+    """Count every way in which Python can ask a tensor for its value, on what passes for a device."""
     names = ("item", "tolist", "numpy", "cpu", "__float__", "__bool__", "__int__", "__index__")
     reads, originals = [], {name: getattr(torch.Tensor, name) for name in names}
 
@@ -245,9 +245,11 @@ def counted_reads():
 
     for name in names:
         setattr(torch.Tensor, name, counting(name))
+    torch.Tensor.is_cpu = False
     try:
         yield reads
     finally:
+        del torch.Tensor.is_cpu
         for name, original in originals.items():
             setattr(torch.Tensor, name, original)
 
