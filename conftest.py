@@ -1,5 +1,6 @@
 """How ``pytest -n 2`` shares the tests out, and what is asked of a notebook beside what nbval compares."""
 
+import gc
 import tempfile
 from itertools import groupby
 from typing import Any
@@ -54,6 +55,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if isinstance(parent, IPyNbFile) and len(cells) == sum(cell.cell_type == "code" for cell in parent.nb.cells):
             found.append(WholeNotebook.from_parent(parent, cells=cells, name="as a whole"))
     items[:] = sorted(found, key=lambda item: not item.nodeid.startswith("tests/browser/"))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported out of garbage collections: to look through it takes each a third of a second."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)  # nobody asks for it without pytest-xdist
