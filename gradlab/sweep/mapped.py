@@ -138,14 +138,14 @@ class StackedNetwork:
         self._template.train()
         return vmap(self._loss)(output, y), output
 
-    def copy_buffers(self) -> list[Tensor]:
-        """Return copies of what a forward pass changes."""
-        return [buffer.clone() for buffer in self._buffers]
+    def copy(self) -> list[Tensor]:
+        """Return a copy of the weights and the buffers."""
+        return [held.clone() for held in (self.weights, *self._buffers)]
 
-    def put_buffers(self, buffers: list[Tensor], chosen: Tensor) -> None:
-        """Go back to earlier buffers in some networks."""
-        for buffer, earlier in zip(self._buffers, buffers, strict=True):
-            buffer[chosen] = earlier[chosen]
+    def restore(self, copied: list[Tensor], chosen: Tensor) -> None:
+        """Go back to what a copy holds in some networks."""
+        for held, earlier in zip((self.weights, *self._buffers), copied, strict=True):
+            held[chosen] = earlier[chosen]
 
     def keep(self, chosen: Tensor) -> None:
         """Drop the other networks."""
@@ -200,8 +200,7 @@ class StackedCarryOver:
 
     def __init__(self, name: str, networks: int) -> None:
         self._rule = None if name == "none" else CARRY_OVERS[name].function
-        # a step replaces it, and changes no tensor of it
-        self.kept: Kept = [] if self._rule is None else [(torch.arange(networks), {})]
+        self._kept: Kept = [] if self._rule is None else [(torch.arange(networks), {})]
 
     def apply(self, gradients: list[Tensor], allowed: Tensor) -> Tensor:
         """Change the gradients in place; return which of the allowed networks shall update."""
@@ -213,24 +212,28 @@ class StackedCarryOver:
             answers.append(bool(rule(own, state)))
             return own, state
 
-        ready, moved = torch.zeros_like(allowed), _chosen(self.kept, allowed)
-        self.kept = _chosen(self.kept, ~allowed)
+        ready, moved = torch.zeros_like(allowed), _chosen(self._kept, allowed)
+        self._kept = _chosen(self._kept, ~allowed)
         for rows, state in moved:
             changed, state = vmap(carry)([gradient[rows] for gradient in gradients], state)
             for gradient, own in zip(gradients, changed, strict=True):
                 gradient[rows] = own
             ready[rows] = answers.pop()
-            self.kept.append((rows, state))
+            self._kept.append((rows, state))
         return ready
 
-    def restore(self, kept: Kept, chosen: Tensor) -> None:
-        """Go back to what was kept earlier in some networks."""
-        self.kept = _chosen(self.kept, ~chosen) + _chosen(kept, chosen)
+    def copy(self) -> Kept:
+        """Return what is kept: a step puts something else in its place, and changes no tensor of it."""
+        return self._kept
+
+    def restore(self, copied: Kept, chosen: Tensor) -> None:
+        """Go back to what a copy holds in some networks."""
+        self._kept = _chosen(self._kept, ~chosen) + _chosen(copied, chosen)
 
     def keep(self, chosen: Tensor) -> None:
         """Drop the other networks."""
         place = chosen.cumsum(0) - 1
-        self.kept = [(place[rows], state) for rows, state in _chosen(self.kept, chosen)]
+        self._kept = [(place[rows], state) for rows, state in _chosen(self._kept, chosen)]
 
 
 def _chosen(kept: Kept, chosen: Tensor) -> Kept:
@@ -251,7 +254,8 @@ class StackedOptimizer:
     is made per network.
     """
 
-    def __init__(self, configs: Sequence[Config], weights: Tensor) -> None:
+    def __init__(self, configs: Sequence[Config], network: StackedNetwork) -> None:
+        self._network, weights = network, network.weights
         self._blocks: list[tuple[slice, Tensor, optim.Optimizer]] = []
         self._warmup, self._lr = configs[0].warmup, dict[optim.Optimizer, float]()
         self._skips, entry = configs[0].nonfinite == "skip", partial(make_optimizer, configs[0].optimizer)
@@ -290,9 +294,9 @@ class StackedOptimizer:
             if bool(chosen[rows].all()):
                 optimizer.state[param] = state
 
-    def keep(self, chosen: Tensor, weights: Tensor) -> None:
-        """Drop the other networks; `weights` are those of the rest."""
-        blocks, start = [], 0
+    def keep(self, chosen: Tensor) -> None:
+        """Drop the other networks, which the network has done before."""
+        blocks, start, weights = [], 0, self._network.weights
         for rows, param, optimizer in self._blocks:
             mask, shape = chosen[rows], param.shape
             stop = start + int(mask.sum())

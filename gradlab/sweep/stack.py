@@ -7,6 +7,7 @@ over networks by `torch.func.vmap`, and the optimizers are those that the traine
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,8 +54,9 @@ class Stack:
         self._config, self._learned_below = configs[0], training.learned_below
         self._batches = StackedBatches(self._configs, training.data, training.loss)
         self._network = StackedNetwork(self._configs, self._batches)
-        self._optimizer = StackedOptimizer(self._configs, self._network.weights)
+        self._optimizer = StackedOptimizer(self._configs, self._network)
         self._carry = StackedCarryOver(self._config.carry_over, len(configs))
+        self._parts: tuple[Any, ...] = (self._network, self._optimizer, self._carry)
         self._clips_early = self._config.clip != "none" and self._config.clip_order == "each_micro_batch"
         self._numbers = torch.arange(len(configs))
         self._threshold = torch.tensor([c.clip_threshold for c in self._configs], dtype=torch.float64)
@@ -72,13 +74,13 @@ class Stack:
     # ------------------------------------------------------------------ one step
     def step(self, update: bool = True) -> int:
         """Take one step of every running network, all its micro-batches; return how many took it."""
-        running, buffers = self.alive, self._network.copy_buffers()
+        running, earlier = self.alive, [part.copy() for part in self._parts]
         gradient, unclipped = self._accumulate()
         raw = row_norms(unclipped)
         fine = self._is_fine & torch.isfinite(raw) & torch.isfinite(self._loss)
         self._see_step(raw)
         if update:
-            fine &= self._update(gradient, raw, fine, buffers)
+            fine &= self._update(gradient, raw, fine, earlier)
         self._see_trouble(~fine)
         self._steps += 1
         if update and self._config.nonfinite == "stop" and not bool(fine.all()):
@@ -134,24 +136,20 @@ class Stack:
         return torch.cat([g.flatten(1) for g in found[: len(params)]], 1)
 
     # ------------------------------------------------------------------ the update
-    def _update(self, gradient: Tensor, raw: Tensor, fine: Tensor, buffers: list[Tensor]) -> Tensor:
+    def _update(self, gradient: Tensor, raw: Tensor, fine: Tensor, earlier: list[Any]) -> Tensor:
         """Clip, carry over, let the optimizer step; return where the weights came out finite."""
         goes_on = self._config.nonfinite == "continue"
         allowed = torch.ones_like(fine) if goes_on else fine
         if not self._clips_early:
             self._clip(gradient)
         self._see_clip(row_norms(gradient), raw, allowed)
-        weights = self._network.weights
-        before, carried, moments = weights.clone(), self._carry.kept, self._optimizer.copy()
         ready = self._carry.apply(self._network.views(gradient), allowed)
         self._optimizer.step(gradient, ready, self._steps)
-        finite = finite_rows(weights)
+        finite = finite_rows(self._network.weights)
         bad = ~(finite & allowed)
         if not goes_on and bool(bad.any()):
-            weights[bad] = before[bad]
-            self._network.put_buffers(buffers, bad)
-            self._carry.restore(carried, bad)
-            self._optimizer.restore(moments, bad)
+            for part, copied in zip(self._parts, earlier, strict=True):
+                part.restore(copied, bad)
         return finite | ~allowed
 
     def _clip(self, gradient: Tensor) -> None:
@@ -184,9 +182,8 @@ class Stack:
         self.evaluate(done)
         keep = ~done
         self._numbers, self._threshold = self._numbers[keep], self._threshold[keep]
-        self._network.keep(keep)
-        self._optimizer.keep(keep, self._network.weights)
-        self._carry.keep(keep)
+        for part in self._parts:
+            part.keep(keep)
 
     def evaluate(self, done: Tensor) -> None:
         """Measure the networks marked in `done` ``(networks,)`` on all the data."""
