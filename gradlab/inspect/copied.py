@@ -101,11 +101,10 @@ class Copied:
 
     def __init__(self, trainer: Trainer | Batch, dtype: torch.dtype | None = None, plain: bool = False) -> None:
         self.network = _copy_network(trainer.network)
-        self.cumulative = any(isinstance(m, CumulativeGradient) for m in self.network.modules())
-        for parent in list(self.network.modules()) if plain else ():
-            for name, child in list(parent.named_children()):
-                if isinstance(child, CumulativeGradient):
-                    setattr(parent, name, nn.Identity())
+        cumulative = [m for m in self.network.modules() if isinstance(m, CumulativeGradient)]
+        self.cumulative = bool(cumulative)
+        for module in cumulative if plain else ():
+            module.forward = lambda x: x
         if dtype is not None:
             self.network.to(dtype)
         self._data, self._dtype = trainer.data, dtype
