@@ -104,7 +104,7 @@ class Description:
             Lane(
                 self.history(trainer),
                 label=("A", "B")[n] if two else "",
-                knobs=self._lane_knobs(n) if two else "",
+                knobs=self._lane_knobs(trainer.config, trainers[1 - n].config) if two else "",
                 verdict=verdicts[n],
                 learned=None if view.hidden else self._looks[n].look(trainer, not c.playing),
                 cuts=() if c.own.get("network") is not None else cuts_of(trainer),
@@ -153,7 +153,7 @@ class Description:
             return self._text.name(f"summary.preset.{c.preset}", PRESETS.entry(c.preset).summary)
         if c.rival is not None and c.rival.config == c.trainer.config:
             return self._text("lesson.lanes")
-        return self._differences() if c.rival is not None else self.diagnosis() or self._text("lesson.welcome")
+        return self._differences(c.rival) if c.rival is not None else self.diagnosis() or self._text("lesson.welcome")
 
     @property
     def suggestion(self) -> Mapping[str, Any]:
@@ -292,23 +292,17 @@ class Description:
         values = {"steps": last.step + 1, "loss": f"{last.loss:.4g}"}
         return self._text("ghost.other", knobs=knobs, **values) if knobs else self._text("ghost.same", **values)
 
-    def _configs(self) -> dict[str, Config]:
-        """Return the settings of both lanes, those without effect made alike."""
-        rival, config = self._of.rival, self._of.trainer.config
-        if rival is None:
-            return {"B": config}
-        return {"A": rival.config.replace(**{name: getattr(config, name) for name in self._idle}), "B": config}
-
-    def _lane_knobs(self, lane: int) -> str:
+    def _lane_knobs(self, mine: Config, other: Config) -> str:
         """Say in a few words what a lane has of its own."""
-        a, b = self._configs().values()
-        mine, other = ((a, b), (b, a))[lane]
-        idle = {number for rule, (_, number) in RULES.items() if getattr(mine, rule) == "none"}
+        idle = self._idle | {number for rule, (_, number) in RULES.items() if getattr(mine, rule) == "none"}
         own = {name: here for name, (here, _) in mine.differences(other).items() if name not in idle}
         return self._text("compare.comma").join([knob_words(n, here, self._text) for n, here in own.items()][:3])
 
-    def _differences(self) -> str:
-        return differences(self._configs(), self._text.lang)
+    def _differences(self, rival: Trainer) -> str:
+        """Say how the lanes differ, but for settings without effect."""
+        config = self._of.trainer.config
+        alike = rival.config.replace(**{name: getattr(config, name) for name in self._idle})
+        return differences({"A": alike, "B": config}, self._text.lang)
 
     def _lanes_words(self) -> str:
         """Say what lane A is, how the lanes differ and who is ahead."""
@@ -317,7 +311,7 @@ class Description:
         words = self._text(
             "lanes.words",
             kept=", ".join(other_knobs(rival.config, Config(), self._idle)) or self._text("lanes.defaults"),
-            differences=self._differences(),
+            differences=self._differences(rival),
             ahead=who_is_ahead({"A": rival.history, "B": self._of.trainer.history}, self._text.lang),
         )
         return words + (self._text("alt.between") + self._text("lanes.ended") if rival.stopped else "")

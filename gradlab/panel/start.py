@@ -117,9 +117,7 @@ def without_effect(own: Mapping[str, Any], config: Config | None = None) -> set[
 def failure_of(preset: str) -> Config | None:
     """Return the failure that a preset cures, or does not cure; None for one that is about itself alone."""
     failure = PRESETS.entry(preset).options.get("failure")
-    if failure is None or isinstance(failure, str):
-        return PRESETS[failure] if failure else None
-    return PRESETS[preset].replace(**failure)
+    return PRESETS[failure] if failure else None
 
 
 def groups(text: Text, nameless: bool) -> list[dict[str, Any]]:

@@ -103,8 +103,7 @@ def series(history: History, view: View) -> list[Series]:
     names, row = measures_for(history, view.measure), -1 if view.at is None else view.at
     found.append(_series("first", row_logs(history, names[0], 0)))
     now = row_logs(history, names[0], row)
-    finite = last_finite(history, names[0], row) if np.isposinf(now).any() else None
-    if finite is not None:
+    if np.isposinf(now).any() and (finite := last_finite(history, names[0], row)) is not None:
         found.append(_series("last", row_logs(history, names[0], finite)))
     if view.rival is not None and columns_of(view.rival, names[0]) and len(view.rival):
         found.append(_series("rival", row_logs(view.rival, names[0], row_beside(history, view.at, view.rival))))
@@ -132,10 +131,8 @@ def kinds_of(logs: Array, tiny: float) -> dict[str, np.ndarray]:
 def last_finite(history: History, measure: str, row: int) -> int | None:
     """Return the newest row before `row` in which every layer with a gradient has a finite value."""
     row %= len(history)
-    for index in range(row - 1, max(-1, row - 50), -1):
-        if not np.isposinf(row_logs(history, measure, index)).any():
-            return index
-    return None
+    before = range(row - 1, max(-1, row - 50), -1)
+    return next((index for index in before if not np.isposinf(row_logs(history, measure, index)).any()), None)
 
 
 def row_beside(history: History, at: int | None, other: History) -> int:
@@ -230,8 +227,6 @@ def clipped_stretches(history: History, since: int = 0) -> Array:
 # ------------------------------------------------------------------ in words
 def picture_in_words(history: History, measure: str, text: Text, row: int = -1) -> str:
     """Return the picture at one row in words and numbers: loss, worst layers, decades from first to last layer."""
-    if not len(history):
-        return text("alt.empty")
     sentences = [text("alt.loss", steps=history[row].step + 1, loss=f"{history[row].loss:.4g}")]
     for name in measures_for(history, measure):
         sentences += _profile(history, name, text, row)

@@ -11,7 +11,7 @@ import ipywidgets as widgets
 import numpy as np
 
 from gradlab.config import SEEDS, Config
-from gradlab.growth import MILD
+from gradlab.growth import way
 from gradlab.panel.controller import Controller
 from gradlab.panel.controls import nearest
 from gradlab.panel.description import other_knobs
@@ -100,11 +100,10 @@ class PhaseMap:
             self._show_sweep(sweep)
 
     def _end(self) -> None:
-        if self._sweep is not None:
-            self._sweep.stop()
         self._sweeps = None
         self._show_button()
         if self._sweep is not None:
+            self._sweep.stop()
             lines = critical_lines(self._sweep, *self._axes)
             self._critical = sorted(float(line[0, 0]) for line in lines)
             self._show_sweep(self._sweep)
@@ -163,11 +162,9 @@ class PhaseMap:
     def _growth_words(self, growth: float, depth: int) -> str:
         """Return what a growth per layer amounts to over the `depth - 1` steps from the last hidden layer."""
         decades = (depth - 1) * math.log10(growth)
-        regime = "steady" if abs(decades) < MILD else "exploding" if decades > 0 else "vanishing"
         total = f"{10**decades:.3g}" if abs(decades) < 300 else f"1e{decades:+.0f}"
-        return self._text(
-            self._key("growth"), per_layer=f"{growth:.3g}", regime=self._text(f"phase.{regime}"), total=total
-        )
+        words = {"per_layer": f"{growth:.3g}", "regime": self._text(f"phase.{way(decades)}"), "total": total}
+        return self._text(self._key("growth"), **words)
 
     def _lay_out(self, gains: Sequence[float], depths: Sequence[int]) -> None:
         layout = self._grid.layout
