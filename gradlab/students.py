@@ -63,16 +63,15 @@ def _cells(cells: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 def asking(code: str) -> str:
     """Return the code of a cell with ``predict=True`` in every panel that it makes."""
     plain = "\n".join("" if line.startswith("%") else line for line in code.split("\n"))  # of IPython's magics
-    lines = code.split("\n")
-    calls = [
-        node
+    lines = code.encode().split(b"\n")  # a syntax tree counts columns in bytes
+    ends = [
+        ((node.end_lineno or 0) - 1, (node.end_col_offset or 0) - 1)
         for node in ast.walk(ast.parse(plain))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "GradLab"
     ]
-    for call in sorted(calls, key=lambda call: (call.end_lineno or 0, call.end_col_offset or 0), reverse=True):
-        row, column = (call.end_lineno or 0) - 1, (call.end_col_offset or 0) - 1
-        encoded = lines[row].encode()
-        before = "\n".join([*lines[:row], encoded[:column].decode()]).rstrip()
-        comma = " " if before.endswith(",") else "" if before.endswith("(") else ", "
-        lines[row] = f"{encoded[:column].decode()}{comma}predict=True{encoded[column:].decode()}"
-    return "\n".join(lines)
+    for row, column in sorted(ends, reverse=True):
+        head, tail = lines[row][:column], lines[row][column:]
+        before = b"\n".join([*lines[:row], head]).rstrip()
+        comma = b" " if before.endswith(b",") else b"" if before.endswith(b"(") else b", "
+        lines[row] = head + comma + b"predict=True" + tail
+    return b"\n".join(lines).decode()

@@ -45,11 +45,8 @@ class Decades(NamedTuple):
 
 def extent(logs: Iterable[Array]) -> tuple[float, float]:
     """Return the least and the largest finite value of some arrays; (inf, -inf) if there is none."""
-    found = [values[np.isfinite(values)] for values in logs]
-    found = [values for values in found if values.size]
-    if not found:
-        return math.inf, -math.inf
-    return float(min(v.min() for v in found)), float(max(v.max() for v in found))
+    found = np.concatenate([[], *(values[np.isfinite(values)] for values in logs)])
+    return float(found.min(initial=math.inf)), float(found.max(initial=-math.inf))
 
 
 def measure_of(history: History, name: str) -> str:

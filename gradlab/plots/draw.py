@@ -347,11 +347,10 @@ def _add_legend(figure: Figure, view: View, marks: bool) -> None:
     style: dict[str, Any] = {"labelcolor": theme.ink, "fontsize": 9, "frameon": False}
     style |= {"handletextpad": 0.3, "columnspacing": 1.0, "borderaxespad": 0.2}
     if marks:
-        roles = ["now", "first"]
-        roles += ["second"] if view.measure == BOTH else []
-        roles += [role for role, there in (("guess", view.guess), ("theory", view.theory)) if there is not None]
-        roles += ["after"] if view.clip else []
+        there = {"now": True, "first": True, "second": view.measure == BOTH}
+        there |= {"guess": view.guess is not None, "theory": view.theory is not None, "after": view.clip}
         words = {"now": "kind.plain", "second": "stage.second"}
+        roles = [role for role, shown in there.items() if shown]
         handles = [_handle(role, view.text(words.get(role, f"kind.{role}")), theme) for role in roles]
         if view.units:
             bars = (("dead", theme.ink), ("saturated", theme.after))

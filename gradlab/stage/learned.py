@@ -180,8 +180,7 @@ def _sample(data: Data, row: int, answer: Tensor) -> tuple[Array, str, str, bool
 
 
 def _symbols(labels: Tensor) -> str:
-    found = labels.reshape(-1).tolist()
-    return "".join(map(str, found[-10:]))
+    return "".join(map(str, labels.reshape(-1).tolist()[-10:]))
 
 
 def _image(x: Array) -> Array:
