@@ -111,19 +111,12 @@ class Score:
     # decades by which the backward signal grows from the last hidden layer to the first
     guessed: float
     measured: float
-    layers: int
-
-    @property
-    def right_way(self) -> bool:
-        """Whether growing, flat or shrinking was said rightly."""
-        return way(self.guessed) == way(self.measured)
 
     @property
     def points(self) -> int:
-        """0 to 100: half for the direction, half for the size, less in proportion to the decades missed."""
-        scale = max(abs(self.measured), MILD)
-        size = max(0.0, 1.0 - abs(self.guessed - self.measured) / scale)
-        return round(50 * self.right_way + 50 * size)
+        """0 to 100: half for growing, flat or shrinking, half for the size, less as decades of it are missed."""
+        size = max(0.0, 1.0 - abs(self.guessed - self.measured) / max(abs(self.measured), MILD))
+        return round(50 * (way(self.guessed) == way(self.measured)) + 50 * size)
 
 
 def measured_decades(signal: Array) -> float | None:

@@ -17,7 +17,7 @@ SMALL = {"predict": True}
     [(-6.0, -6.0, 100), (-3.0, -6.0, 75), (3.0, -6.0, 0), (0.2, 0.4, 90), (0.0, -6.0, 0), (5.0, math.inf, 50)],
 )
 def test_points_are_half_for_the_direction_and_half_for_the_decades(guessed, measured, points):
-    assert Score(guessed, measured, 12).points == points
+    assert Score(guessed, measured).points == points
 
 
 def test_growth_is_measured_from_the_last_hidden_layer_to_the_first():
@@ -52,7 +52,7 @@ def test_all_is_hidden_until_the_reveal_and_then_scored_by_the_measured_signal(b
     assert "/ 2 per layer" in answer["predict"]["said"]
     answer = browser.command(lab, "reveal")
     assert answer["hidden"] is False
-    points = Score(11 * math.log10(0.5), truth, 12).points
+    points = Score(11 * math.log10(0.5), truth).points
     assert f"{points} of 100" in lab.said["Prediction"]
     assert f"{points} of 100" in answer["predict"]["score"]
     assert "Backward signal" in lab.words

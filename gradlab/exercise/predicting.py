@@ -73,7 +73,7 @@ class Prediction:
         """Show what was measured beside the prediction, and score it; nothing without a prediction."""
         if not self.hidden or self.growth is None:
             return
-        self._score = Score(self._guessed, self._measured, self._layers)
+        self._score = Score(self._guessed, self._measured)
         self.scores.append(self._score)
         self.hidden, self._seen = False, config
 
@@ -90,9 +90,9 @@ class Prediction:
     @property
     def sentence(self) -> str:
         """The score in words; before there is one, what was predicted."""
-        if self._score is None:
-            return self._said() if self.hidden else self._text("predict.shallow")
         score, text = self._score, self._text
+        if score is None:
+            return self._said() if self.hidden else text("predict.shallow")
         missed = text("predict.missed", decades=f"{abs(score.guessed - score.measured):.1f}")
         if math.isinf(score.measured):
             missed = text("predict.reached_zero" if score.measured < 0 else "predict.not_finite")
