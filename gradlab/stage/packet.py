@@ -45,7 +45,6 @@ class _Parts:
 class _Sent:
     """How far one lane has been sent."""
 
-    rewritten: int  # how often its history was rewritten until then
     rows: int = 0
     stretch_row: int = 0  # where the newest stretch begins
     newest: tuple[int, Array] | None = None  # rows read, and the cells of the newest stretch
@@ -69,7 +68,7 @@ class PacketEncoder:
         """Return a packet that needs none before it."""
         same_axes = self._run == shown.run and self._axes.measures == measures_for(shown.history, shown.view.measure)
         self._run, self._of = shown.run, self._key(shown)
-        self._lanes = [_Sent(lane.history.rewritten) for lane in shown.lanes]
+        self._lanes = [_Sent() for _ in shown.lanes]
         self._words, self._fixed = {}, ()
         if not same_axes or shown.view.hidden:
             self._axes = Axes(measures_for(shown.history, shown.view.measure))
@@ -77,7 +76,7 @@ class PacketEncoder:
 
     def new(self, shown: Shown) -> Packet:
         """Return what is new since the last packet."""
-        if self._run != shown.run or self._of != self._key(shown) or self._was_rewritten(shown):
+        if self._run != shown.run or self._of != self._key(shown):
             return self.everything(shown)
         return self._encode(shown, full=False)
 
@@ -95,14 +94,9 @@ class PacketEncoder:
     def _key(shown: Shown) -> object:
         view, names = shown.view, measures_for(shown.history, shown.view.measure)
         look = (view.measure, view.clip, view.units, view.hidden, view.text.lang)
-        histories = [lane.history for lane in shown.lanes]  # kept, so that no other can take the place of one
+        # kept themselves, so that no other can take the place of one; rows are only added until they are rewritten
+        histories = [(lane.history, lane.history.rewritten) for lane in shown.lanes]
         return look, histories, names, len(columns_of(shown.history, names[0])), _has_time(shown)
-
-    def _was_rewritten(self, shown: Shown) -> bool:
-        return any(
-            lane.history.rewritten != sent.rewritten or len(lane.history) < sent.rows
-            for lane, sent in zip(shown.lanes, self._lanes, strict=True)
-        )
 
     def _encode(self, shown: Shown, full: bool) -> Packet:
         self.number += 1
