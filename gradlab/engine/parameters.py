@@ -234,9 +234,8 @@ class EntryShares:
 
     def __init__(self, places: Sequence[Sequence[slice]], entries: int, used: int) -> None:
         self._mask = np.empty(entries, dtype=bool)
-        self._single = all(len(own) == 1 for own in places)
         self._pieces = [[self._mask[place] for place in own] for own in places]
-        self._alone = [own[0] for own in self._pieces] if self._single else []
+        self._alone = [own[0] for own in self._pieces] if all(len(own) == 1 for own in places) else None
         self._totals = [sum(map(len, own)) or math.nan for own in self._pieces]
         self._gaps = entries - used
         self._none = [0.0] * len(places)
@@ -267,7 +266,7 @@ class EntryShares:
         return zero, subnormal, overflow
 
     def _of_mask(self) -> list[float]:
-        if self._single:
+        if self._alone is not None:
             return list(map(truediv, map(np.count_nonzero, self._alone), self._totals))
         return [sum(map(np.count_nonzero, own)) / n for own, n in zip(self._pieces, self._totals, strict=True)]
 

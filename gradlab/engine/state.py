@@ -10,7 +10,7 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, chain
 from operator import is_, itemgetter
 from typing import Any, NamedTuple, TypeGuard
 
@@ -203,9 +203,8 @@ class RunState:
         params = [p for p in self.network.parameters() if p.requires_grad]
         numbers = {id(p): i for i, p in enumerate(params)}
         self.groups = [[numbers[id(p)] for p in layer.weights if id(p) in numbers] for layer in self.layers]
-        single = [group[0] for group in self.groups if len(group) == 1]
-        all_single = 1 < len(single) == len(self.groups)
-        self.per_layer = itemgetter(*single) if all_single else partial(merged, groups=self.groups)
+        single = len(self.groups) > 1 and all(len(group) == 1 for group in self.groups)
+        self.per_layer = itemgetter(*chain(*self.groups)) if single else partial(merged, groups=self.groups)
         self.parameters = FlatParameters(params, self.groups)
         self.fused: FusedNetwork | None = None
         if isinstance(general, TracedNetwork) and half is None:

@@ -254,8 +254,7 @@ class TrainingStep:
         return self._divergence("gradient", layer, bad[layer])
 
     def _weight_not_finite(self) -> Divergence | None:
-        norms = self._run.weight_norms
-        if all(map(math.isfinite, norms)):
+        if all(map(math.isfinite, norms := self._run.weight_norms)):
             return None
         bad = next(i for i, norm in enumerate(norms) if not math.isfinite(norm))
         return self._divergence("weight", self._layer_of(bad), norms[bad])
