@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn, optim
 from torch.func import functional_call, vmap
+from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gradlab.config import Config
@@ -76,8 +77,9 @@ class StackedBatches:
 
     def slices(self, size: int, networks: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield all the data of some networks, `size` samples at a time."""
-        for rows in torch.arange(self.n).split(size):
-            yield self.gather(rows.expand(len(self._epochs), -1), networks)
+        chosen = self._set_of[networks]
+        for start in range(0, self.n, size):
+            yield self._x[:, start : start + size][chosen], self._y[:, start : start + size][chosen]
 
 
 class StackedNetwork:
@@ -115,7 +117,7 @@ class StackedNetwork:
         layer, one tensor for each time that it was called.
         """
         output, (first, last) = vmap(self._run)(params, self._buffers, x)
-        return vmap(self._loss)(output, y), output, first, last
+        return self._losses(output, y), output, first, last
 
     def _run(self, params: list[Tensor], buffers: list[Tensor], x: Tensor) -> tuple[Tensor, Any]:
         """Run one network: the template with other tensors in its place."""
@@ -129,6 +131,11 @@ class StackedNetwork:
         assert z is not None
         self._seen[number].append(z)
 
+    def _losses(self, output: Tensor, y: Tensor) -> Tensor:
+        if self._loss is F.cross_entropy and output.dim() == 3:  # which is slow when mapped
+            return F.cross_entropy(output.flatten(0, 1), y.flatten(), reduction="none").view(y.shape).mean(1)
+        return vmap(self._loss)(output, y)
+
     @torch.no_grad()
     def evaluate(self, chosen: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean losses and the outputs of the networks marked in `chosen`, in evaluation mode."""
@@ -136,7 +143,7 @@ class StackedNetwork:
         buffers = [buffer[chosen] for buffer in self._buffers]
         output = vmap(self._run)(self.views(self.weights[chosen]), buffers, x)[0]
         self._template.train()
-        return vmap(self._loss)(output, y), output
+        return self._losses(output, y), output
 
     def copy(self) -> list[Tensor]:
         """Return a copy of the weights and the buffers."""
