@@ -66,12 +66,12 @@ class PacketEncoder:
 
     def everything(self, shown: Shown) -> Packet:
         """Return a packet that needs none before it."""
-        same_axes = self._run == shown.run and self._axes.measures == measures_for(shown.history, shown.view.measure)
+        measures = measures_for(shown.history, shown.view.measure)
+        if self._run != shown.run or self._axes.measures != measures or shown.view.hidden:
+            self._axes = Axes(measures)
         self._run, self._of = shown.run, self._key(shown)
         self._lanes = [_Sent() for _ in shown.lanes]
         self._words, self._fixed = {}, ()
-        if not same_axes or shown.view.hidden:
-            self._axes = Axes(measures_for(shown.history, shown.view.measure))
         return self._encode(shown, full=True)
 
     def new(self, shown: Shown) -> Packet:
