@@ -130,14 +130,12 @@ def diagnose(
     words["cause"] = text(f"diagnosis.cause.{cause(None if own_network else config, found)}", **words)
     clauses = [text(f"diagnosis.{key}", **words)]
     if key == "underflow" and config is not None and 0 < (floor := floor_depth(config)) < config.depth:
-        clauses.append(
-            text("diagnosis.floor", **words | {"layers": f"{floor:.0f}", "chi": f"{predict(config).chi:.3g}"})
-        )
+        crossed = {"layers": f"{floor:.0f}", "chi": f"{predict(config).chi:.3g}"}
+        clauses.append(text("diagnosis.floor", **words | crossed))
     if 0 < found.blind < 1:
         clauses.append(text("diagnosis.advice.blind", **words))
-    untimed = next((mark.text for mark in history.marks if mark.kind == "untimed"), None)
-    if untimed is not None:
-        clauses.append(text("diagnosis.advice.untimed", why=text.say(untimed)))
+    untimed = [text.say(mark.text) for mark in history.marks if mark.kind == "untimed"]
+    clauses += [text("diagnosis.advice.untimed", why=why) for why in untimed[:1]]
     if config is None and (advice := _advice(key, found)):
         clauses.append(text(f"diagnosis.advice.{advice}", **words))
     traced = [text.say(mark.text) for mark in history.marks if mark.kind == "traced"]
