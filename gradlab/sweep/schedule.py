@@ -8,11 +8,10 @@ import pickle
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil, prod
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
 from gradlab.config import Config
@@ -41,7 +40,7 @@ class Task:
     alone: str = ""  # why the network is not stacked; empty for a stack
     refused: str = ""  # why the network has no config: values accepted one by one but not together
     # the process that planned it: elsewhere torch is held to one thread, so workers do not fight for cores
-    process: int = 0
+    process: int = field(default_factory=os.getpid)
 
     @property
     def network_steps(self) -> int:
@@ -57,14 +56,14 @@ def plan(grid: Grid, wanted: Iterable[int], training: Training, max_bytes: int) 
     network whose config is not accepted gets a task that says so.
     """
     groups: dict[Any, list[tuple[int, Config]]] = {}
-    tasks, process = [], os.getpid()
+    tasks = []
     for number in wanted:
         try:
             config = grid.config_of(number)
         except ValueError as error:
             tasks.append(Task((number,), (), training, refused=str(error)))
-            continue
-        groups.setdefault(stack_signature(config), []).append((number, config))
+        else:
+            groups.setdefault(stack_signature(config), []).append((number, config))
     for members in groups.values():
         most = min(MOST_STACKED, max_bytes // bytes_per_network(members[0][1], training.data))
         reason = "" if len(members) > 1 else "no other network of its shape"
@@ -72,16 +71,11 @@ def plan(grid: Grid, wanted: Iterable[int], training: Training, max_bytes: int) 
         if not training.steps and ARCHITECTURES[members[0][1].architecture].options.get("recurrent"):
             reason = "at init its growth is that through time"
         reason = reason or why_alone([config for _, config in members], training)
-        for part in _parts(members, 1 if reason else most):
-            numbers, configs = zip(*part, strict=True)
-            tasks.append(Task(numbers, configs, training, reason, process=process))
+        size = ceil(len(members) / ceil(len(members) / (1 if reason else most)))  # of equal parts
+        for start in range(0, len(members), size):
+            numbers, configs = zip(*members[start : start + size], strict=True)
+            tasks.append(Task(numbers, configs, training, reason))
     return sorted(tasks, key=lambda task: task.numbers[0])
-
-
-def _parts(members: list[tuple[int, Config]], most: int) -> list[list[tuple[int, Config]]]:
-    """Split into equal parts of at most `most`."""
-    size = ceil(len(members) / ceil(len(members) / most))
-    return [members[i : i + size] for i in range(0, len(members), size)]
 
 
 _MAY_DIFFER = (
@@ -212,16 +206,17 @@ def train_alone(config: Config, training: Training, why: str = "") -> Generator[
     is then that per time step, in the last layer.
     """
     steps, trainer = training.steps, Trainer(config, data=training.data, loss=training.loss)
-    first = record = trainer.step()
-    clipped = [_is_clipped(record)]
-    diverged_at = _trouble_at(trainer, record) if steps else (math.nan if _is_finite(record) else 0.0)
-    yield 1
-    while record.step + 1 < steps and not trainer.stopped:
+    clipped, diverged_at = 0, math.nan
+    for _ in range(max(steps, 1)):
         record = trainer.step()
-        clipped.append(_is_clipped(record))
-        if math.isnan(diverged_at):
-            diverged_at = _trouble_at(trainer, record)
+        clipped += math.isfinite(record.clip_coef) and record.clip_coef != 1.0
+        diverged_at = _trouble_at(trainer, record) if math.isnan(diverged_at) else diverged_at
         yield 1
+        if trainer.stopped:
+            break
+    first, record = trainer.history[0], trainer.history[-1]
+    if not steps:
+        diverged_at = math.nan if _is_finite(record) else 0.0
     delta, last = first.delta_norm[0], first.delta_norm[max(config.depth - 1, 0)]
     growth = growth_per_layer(delta, last, config.depth)
     if not steps and first.time_norm.size:
@@ -230,9 +225,9 @@ def train_alone(config: Config, training: Training, why: str = "") -> Generator[
     found = {"growth": float(growth)}
     found |= {"first_delta": float(delta), "first_norm": first.total_norm, "first_loss": first.loss}
     found |= {"final_delta": float(record.delta_norm[0]), "final_norm": record.total_norm, "final_loss": record.loss}
-    found |= {"diverged_at": diverged_at, "steps": float(len(clipped) if steps else 0)}
+    found |= {"diverged_at": diverged_at, "steps": float(record.step + 1 if steps else 0)}
     if steps:
-        found |= _at_end(trainer, record, training.learned_below) | {"clipped": float(np.mean(clipped))}
+        found |= _at_end(trainer, record, training.learned_below) | {"clipped": clipped / (record.step + 1)}
     return Outcome(how=f"alone: {why}", **found)  # pyright: ignore[reportArgumentType]
 
 
@@ -242,10 +237,6 @@ def _at_end(trainer: Trainer, record: StepRecord, learned_below: float) -> dict[
     survived = float(fine and not trainer.stopped and not _was_skipped(trainer, record))
     measures = {"eval_loss": found["loss"], "accuracy": found.get("accuracy", math.nan), "survived": survived}
     return measures | {"learned": is_learned(survived, found["loss"], learned_below)}
-
-
-def _is_clipped(record: StepRecord) -> bool:
-    return math.isfinite(record.clip_coef) and record.clip_coef != 1.0
 
 
 def _was_skipped(trainer: Trainer, record: StepRecord) -> bool:
