@@ -213,7 +213,9 @@ def cause(config: Config | None, f: Findings) -> str:
         return "norm" if grows else "slope"
     if grows:
         return "residual" if config.residual else "weights_large"
-    small = _weight_variance(config) < 0.95 * SOUND_VARIANCE.get(config.activation, 0.0)
+    variance = VARIANCES.get(config.init, VARIANCES["normal"])  # of an init without a formula, that of a normal one
+    sound = 0.95 * SOUND_VARIANCE.get(config.activation, 0.0)
+    small = config.width * variance(config.gain, config.width, config.width) < sound
     return "weights_small" if small else "slope"
 
 
@@ -221,12 +223,6 @@ SOUND_VARIANCE = {"relu": 2.0, "leaky_relu": 2 / 1.04, "gelu": 2.0, "silu": 2.0}
     ("linear", "tanh", "selu", "sigmoid"), 1.0
 )
 """Weight variance times fan_in below which too small weights are to blame; above it a sigmoid's slope still is."""
-
-
-def _weight_variance(config: Config) -> float:
-    """Return variance times fan_in of the hidden weights; of an init without a formula, that of a normal one."""
-    variance = VARIANCES.get(config.init, VARIANCES["normal"])
-    return config.width * variance(config.gain, config.width, config.width)
 
 
 # ---------------------------------------------------------------------- what to try

@@ -303,7 +303,7 @@ _SHARES = "gates dead silent blind saturated underflow subnormal overflow clippe
 def _words(history: History, f: Findings, text: Text) -> dict[str, str]:
     """Write the numbers as a person would say them, each by its name in `Findings`, and what follows from them."""
     words = {name: number_words(v) if isinstance(v, float) else str(v) for name, v in vars(f).items()}
-    words |= {name: _share(getattr(f, name)) for name in _SHARES.split()}
+    words |= {name: f"{100 * getattr(f, name):.0f} %" for name in _SHARES.split()}
     layers = {"first": 1, "steepest": f.steepest, "stopped": f.stopped, "fed": f.stopped + 1, "dead": f.dead_layer}
     layers |= {"silent": f.silent_layer, "cut": f.cut_off, "after": f.cut_off + 1, "underflow": f.underflow_layer}
     words |= {f"{which}_name": _name(history, number, text) for which, number in layers.items()}
@@ -347,7 +347,3 @@ def _quoted(history: History, number: int) -> str:
 
 def _decades(value: float) -> str:
     return f"{abs(value):.1f}"
-
-
-def _share(value: float) -> str:
-    return f"{100 * value:.0f} %"
