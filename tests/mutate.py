@@ -38,14 +38,14 @@ FAULTS = [
     Fault(
         "the fused lane ignores requires_grad (was not noticed)",
         "engine/fused.py",
-        " and list(map(_requires_grad, self._params)) == self._free",
+        " and all(map(_requires_grad, self._params))",
         "",
         "test_chain.py::test_a_weight_frozen_between_steps_rests_and_the_others_go_on_as_in_plain_pytorch",
     ),
     Fault(
         "the fused lane normalises by the batch in evaluation mode",
         "engine/fused.py",
-        "if not all(norm.module.training for norm in self._normed):",
+        "if not all(map(_in_training, self._normed)):",
         "if not all(norm.module for norm in self._normed):",
         "test_chain.py::test_batch_norm_in_evaluation_mode_is_trained_on_its_running_statistics",
     ),
@@ -316,10 +316,10 @@ FAULTS = [
     Fault(
         "what overflows in half precision is counted after the scale is gone",
         "engine/parameters.py",
-        "        shares = self._measure(self.gradient if room is self.gradients else self._fresh_flat)(normal)\n"
+        "        shares = self._shares(self.gradient if room is self.gradients else self._fresh_flat, normal)\n"
         "        torch._foreach_mul_(views, inverse)\n",
         "        torch._foreach_mul_(views, inverse)\n"
-        "        shares = self._measure(self.gradient if room is self.gradients else self._fresh_flat)(normal)\n",
+        "        shares = self._shares(self.gradient if room is self.gradients else self._fresh_flat, normal)\n",
         "test_precision.py",
     ),
     # ------------------------------------------------------------------ time
