@@ -39,13 +39,12 @@ def layers_of(found):
         (torch.float16, 1.0, 0.0),
     ],
 )
-def test_means_and_spreads_are_numpys(dtype, scale, shift):
+def test_spreads_are_numpys(dtype, scale, shift):
     found = stacks(dtype, scale, shift)
     stats = LayerStats(4)
     stats.see_activations(found)
     stats.read()
     # 24 numbers in float64; the mean of 1e12 is off by 1e-4, which counts squared in the spread
-    assert stats.activation_mean() == pytest.approx([x.mean() for x in layers_of(found)], rel=1e-12)
     assert stats.activation_std() == pytest.approx([x.std() for x in layers_of(found)], rel=1e-7)
 
 
@@ -71,7 +70,6 @@ def test_a_large_tensor_measured_in_parts_is_numpys(shift):
         stats.see_loss(torch.tensor(1.0), 1)
         stats.read()
         # float32 sums rows of 256 entries, and their rounding averages out over a thousand rows
-        assert stats.activation_mean() == pytest.approx([wide.mean()], rel=0, abs=1e-8 * wide.std())
         assert stats.activation_std() == pytest.approx([wide.std()], rel=1e-8)
         assert stats.delta_norm() == pytest.approx([np.linalg.norm(wide)], rel=1e-8)
         assert stats.saturated() == [np.mean(np.abs(tensor.numpy()) > np.float32(0.95))]
@@ -84,7 +82,6 @@ def test_a_large_tensor_with_a_graph_is_measured_again_and_again_in_the_same_mem
     for _ in range(3):
         stats.see_activations(stacked([(0, tensor, None)]))
     stats.read()
-    assert stats.activation_mean() == [2.0]
     assert stats.activation_std() == pytest.approx([1.0], rel=1e-12)
 
 
@@ -139,7 +136,7 @@ def test_float8_has_norms_and_moments_too(name):
     stats = LayerStats(1)
     stats.see_activations([((0,), tensor, None)])
     stats.read()
-    assert stats.activation_mean() == [pytest.approx(0.875)]
+    assert stats.activation_std() == [pytest.approx(4.546875**0.5)]
     assert entries([row_norms(tensor)]) == [pytest.approx(21.25**0.5)]
 
 

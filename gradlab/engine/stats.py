@@ -471,10 +471,6 @@ class LayerStats:
         root = math.sqrt(max(self.samples, 1))
         return [math.nan if delta is None else delta / root for delta in self._delta]
 
-    def activation_mean(self) -> list[float]:
-        """Mean of the entries of each layer's activation; nan where not seen."""
-        return [mean if n else math.nan for mean, n in zip(self._mean, self._count, strict=True)]
-
     def activation_std(self) -> list[float]:
         """Standard deviation of the entries of each layer's activation; nan where not seen."""
         pairs = zip(self._spread, self._count, strict=True)

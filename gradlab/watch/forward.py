@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gradlab.engine.layers import Layer, LayerObserver, in_backward
-from gradlab.engine.stats import LARGE, LayerStats, Scratch, dense, stacked
+from gradlab.engine.stats import LARGE, LayerStats, Scratch, dense, stacked, unrecorded
 from gradlab.engine.time import TimeProbe
 from gradlab.locale import Said
 
@@ -140,7 +140,8 @@ class PassObserver:
         if self._current is not None:
             self._measure(self._current)
         if self._deltas:
-            self._stats.see_deltas(stacked(self._deltas), 1)
+            with unrecorded():
+                self._stats.see_deltas(stacked(self._deltas), 1)
             self._deltas = []
         self._states.settle()
 
@@ -209,7 +210,8 @@ class PassObserver:
             return
         seen = self._observer.take()
         self._large = 0
-        watched.stats.see_activations(stacked((s.layer, dense(s.value), s.bounds) for s in seen))
+        with unrecorded():
+            watched.stats.see_activations(stacked((s.layer, dense(s.value), s.bounds) for s in seen))
 
     # ------------------------------------------------------------------ backward
     def _hook(self, z: Tensor, watched: ForwardPass, number: int | None) -> None:
@@ -228,7 +230,8 @@ class PassObserver:
     def _measure_large(self, key: Arrival, gradient: Tensor | None) -> None:
         if self._on and not self.deaf and gradient is not None:
             self._arrived[key] = None
-            self._stats.see_deltas([((key[0] or 0,), dense(gradient).detach()[None], None)], 1)
+            with unrecorded():
+                self._stats.see_deltas([((key[0] or 0,), dense(gradient).detach()[None], None)], 1)
 
     def _come_to(self, watched: ForwardPass) -> None:
         """Note that the backward pass has come to a forward pass; measure what it left of the one before."""
