@@ -207,6 +207,13 @@ FAULTS = [
         "test_clipping.py",
     ),
     Fault(
+        "clipping scales a stack's small gradients up",
+        "rules/norms.py",
+        "torch.fmin(threshold / (sizes + EPS), ones)",
+        "threshold / (sizes + EPS)",
+        "test_sweep_stacked.py::test_a_stacked_network_is_its_own_trainers_run_for_every_clip",
+    ),
+    Fault(
         "adaptive clipping starts at another weight norm",
         "rules/clipping.py",
         "clamp(min=1e-3)",
