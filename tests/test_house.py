@@ -13,7 +13,7 @@ from gradlab import Config, Trainer
 PACKAGE = Path(gradlab.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-MOST_LINES = 23_242
+MOST_LINES = 23_240
 MOST_FILES_OF_A_STEP = 10
 MOST_SWITCHES_OF_A_STEP = 45
 

@@ -571,6 +571,27 @@ def test_gradients_clipped_behind_autograds_back_are_seen():
     assert history[0].total_norm > 2 * expected
 
 
+@pytest.mark.filterwarnings("ignore:Using backward.. with create_graph=True")
+@pytest.mark.parametrize("graph", [False, True])
+def test_layers_too_large_to_be_copied_are_measured_also_where_their_gradients_have_a_graph(graph):
+    network = nn.Sequential(nn.Linear(4, 600), nn.ReLU(), nn.Linear(600, 600), nn.ReLU(), nn.Linear(600, 3))
+    optimizer, (x, y) = sgd(network, 1e-3), points(120)
+    weight, outputs = network[2].weight, []
+    network[3].register_forward_hook(lambda module, args, output: outputs.append(output.detach()))
+    with watch(network, optimizer, on_error="raise") as history:
+        before = weight.detach().clone()
+        F.cross_entropy(network(x), y).backward(create_graph=graph)
+        gradient = weight.grad
+        optimizer.step()
+        network.zero_grad()
+    record = history[0]
+    found = [record.grad_norm[1], record.weight_norm[1], record.update_ratio[1], record.activation_std[1]]
+    expected = [norm([gradient]), norm([before]), norm([weight - before]) / norm([before]), outputs[0].double().std()]
+    # sums of float32 along rows average out to 1e-8; the standard deviation is counted over n - 1 here
+    assert found == pytest.approx([float(number) for number in expected], rel=1e-5)
+    assert record.dead[1] == float((outputs[0] == 0).all(0).double().mean())
+
+
 def test_a_functions_dead_units_are_seen():
     class Functional(nn.Module):
         def __init__(self):

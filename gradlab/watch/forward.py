@@ -230,8 +230,7 @@ class PassObserver:
     def _measure_large(self, key: Arrival, gradient: Tensor | None) -> None:
         if self._on and not self.deaf and gradient is not None:
             self._arrived[key] = None
-            with unrecorded():
-                self._stats.see_deltas([((key[0] or 0,), dense(gradient).detach()[None], None)], 1)
+            self._stats.see_deltas([((key[0] or 0,), dense(gradient).detach()[None], None)], 1)
 
     def _come_to(self, watched: ForwardPass) -> None:
         """Note that the backward pass has come to a forward pass; measure what it left of the one before."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gradlab.engine.precision import is_half
-from gradlab.engine.stats import LayerStats, ListNorms, norms_of, shares_of, unrecorded
+from gradlab.engine.stats import LayerStats, ListNorms, norms_of, shares_of
 
 Norms = dict[int, float]
 Versions = list[tuple[int, int] | None]
@@ -49,6 +49,7 @@ class ParameterNorms:
         for arranged in self._arranged.values():
             arranged.norms.forget()
 
+    @torch.no_grad()
     def gradients(self, moment: int, numbers: Iterable[int]) -> Arranged | None:
         """Take note of the gradients that are there."""
         params = self.params
@@ -58,8 +59,7 @@ class ParameterNorms:
         tensors, key = list(found.values()), tuple(found)
         sparse = any(t.is_sparse for t in tensors)  # their entries come and go
         arranged = Arranged(key, ListNorms(tensors, 4)) if sparse else self._arrange(key, tensors)
-        with unrecorded():
-            arranged.norms.take(moment, tensors)
+        arranged.norms.take(moment, tensors)
         return arranged
 
     @torch.no_grad()
@@ -82,18 +82,18 @@ class ParameterNorms:
         grads = [self.params[i].grad for i in numbers]
         return [None if g is None else (id(g), g._version) for g in grads]
 
+    @torch.no_grad()
     def weights(self, numbers: tuple[int, ...]) -> Arranged:
         """Take note of parameters, and keep copies for `change`."""
         tensors = [self.params[i] for i in numbers]
         arranged = self._arrange(numbers, tensors)
-        with unrecorded():
-            arranged.norms.take(WEIGHT, tensors, keep=True)
+        arranged.norms.take(WEIGHT, tensors, keep=True)
         return arranged
 
+    @torch.no_grad()
     def change(self, arranged: Arranged) -> None:
         """Take note of how parameters have changed since `weights`."""
-        with unrecorded():
-            arranged.norms.change(CHANGE, WEIGHT, [self.params[i] for i in arranged.numbers])
+        arranged.norms.change(CHANGE, WEIGHT, [self.params[i] for i in arranged.numbers])
 
 
 class Shown(NamedTuple):
@@ -193,8 +193,7 @@ class Window:
         """Read everything at once: the layers' numbers into `stats`, the rest as numbers."""
         moments = list(self._moments().values())
         numbers, fixed = self.frozen
-        with unrecorded():
-            tensors = [arranged.norms.of(chosen) for arranged, chosen in moments]
+        tensors = [arranged.norms.of(chosen) for arranged, chosen in moments]
         single = [*self.losses, *self.refused, *self.unscaled, *([self.lr] if isinstance(self.lr, Tensor) else [])]
         counted, shares = self.shares or ([], None)
         tensors += [t for t in (*single, self.uncleared, fixed, shares) if t is not None]
