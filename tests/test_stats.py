@@ -156,9 +156,10 @@ def test_a_unit_is_dead_where_it_is_zero_for_every_sample_and_not_where_it_is_on
     assert stats.dead() == [0, 0, 0, 0]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("share", [0.01, 0.5])
-def test_a_unit_of_a_large_layer_whose_entries_sum_to_zero_is_not_dead(share):
-    tensor = torch.randn(8, LARGE // 4, generator=torch.Generator().manual_seed(0))
+def test_a_unit_of_a_large_layer_whose_entries_sum_to_zero_is_not_dead(share, dtype):
+    tensor = torch.randn(8, LARGE // 4, generator=torch.Generator().manual_seed(0)).to(dtype)
     dead, cancelled = int(share * LARGE / 4), LARGE // 4 - 7
     tensor[:, :dead] = 0.0
     tensor[:, cancelled:] = 0.0

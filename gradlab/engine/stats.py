@@ -381,13 +381,12 @@ class LayerStats:
 
         That lies within sqrt(n) standard deviations of the mean, and no spread drowns.
         """
-        flat = _flat(tensor)
-        if _is_quick(flat):
-            samples = tensor.flatten(1) if tensor.dim() > 1 else tensor[:, None]
+        flat, samples = _flat(tensor), tensor.flatten(1) if tensor.dim() > 1 else tensor[:, None]
+        if flat.is_cpu:
             sums = samples.sum(0)  # one pass says the mean, and who is alive for sure
             found, alive = _quick_moments(flat, sums, self._scratch), _alive_by_sums(samples, sums)
         else:
-            found, alive = _moments_in_parts(flat, self._scratch), _alive(tensor[None])
+            found, alive = _moments_in_parts(flat, self._scratch), _alive(samples[None])
         self._seen.append(((found,), LayerStats._take_large, (layer, flat.numel())))
         self._see_alive((layer,), alive)
 
@@ -497,7 +496,8 @@ def _moments_in_parts(flat: Tensor, scratch: Scratch) -> Tensor:
 
 def _quick_moments(flat: Tensor, sums: Tensor, scratch: Scratch) -> Tensor:
     """Do so by `_quick_square`: counted from 0, and where little is left beside the mean, from the first entry."""
-    total, square, pivot = float(sums.sum(dtype=torch.float64)), _quick_square(flat), 0.0
+    total, pivot = float(sums.sum(dtype=torch.float64)), 0.0
+    square = _quick_square(flat) if _is_quick(flat) else math.nan
     if total * total >= _SHALLOW * flat.numel() * square:
         pivot, total, square = float(flat[0]), 0.0, 0.0
         for part in (part.sub(pivot) for part in _parts(flat)):
